@@ -1,0 +1,283 @@
+"""From photos to answers and drawn copies, with a tiny untrained network for a classifier."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from vggface_gender import classifier, faces, heads, predict
+from vggface_gender.command import InputError
+from vggface_gender.labels import GENDERS, UTKFACE_RACES
+
+TASKS = {"gender": GENDERS, "race": UTKFACE_RACES, "age": ()}
+
+
+def tiny(tasks) -> classifier.Classifier:
+    keras.utils.set_random_seed(3)
+    backbone = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 64, -2),
+            keras.layers.AveragePooling2D(8),
+        ]
+    )
+    return classifier.build(backbone, heads.compact((4, 4, 3), tasks), tasks, 0.4, {})
+
+
+@pytest.fixture(scope="module")
+def model() -> classifier.Classifier:
+    return tiny(TASKS)
+
+
+@pytest.fixture
+def run(model, tmp_path, monkeypatch) -> str:
+    """The file of a classifier; the working folder is an empty one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "classifiers" / "tiny.keras"
+    classifier.save(model, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def photos_dir(faces_dir) -> Path:
+    return faces_dir / "photos"
+
+
+def blank(path: Path, size=(60, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "teal").save(path)
+    return path
+
+
+def check_answer(answer: dict, tasks=("gender", "age")) -> None:
+    """Hold an answer to the documented form, key by key."""
+    error = {"error"} if answer["status"] == "unreadable" else set()
+    assert set(answer) == {"photo", "status", "width", "height", "faces"} | error
+    assert isinstance(answer["photo"], str)
+    if error:
+        assert answer["error"] and "\n" not in answer["error"] and answer["faces"] == []
+        return
+    width, height = answer["width"], answer["height"]
+    assert isinstance(width, int) and isinstance(height, int)
+    assert answer["status"] == ("ok" if answer["faces"] else "no face")
+    for face in answer["faces"]:
+        assert set(face) == {"box", "score", *tasks}
+        left, top, right, bottom = face["box"]
+        assert all(isinstance(x, int) for x in face["box"])
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        for task in set(tasks) - {"age"}:
+            assert set(face[task]) == {"label", "probability", "probabilities"}
+            probabilities = face[task]["probabilities"]
+            assert tuple(probabilities) == TASKS[task]
+            assert abs(sum(probabilities.values()) - 1) < 0.001
+            assert face[task]["probability"] == max(probabilities.values())
+            assert face[task]["probability"] == probabilities[face[task]["label"]]
+        if "age" in tasks:
+            assert set(face["age"]) == {"years"} and isinstance(face["age"]["years"], float)
+    lefts = [face["box"][0] for face in answer["faces"]]
+    assert lefts == sorted(lefts)
+
+
+def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    blank(folder / "b.png")
+    blank(folder / ".hidden.png")
+    (folder / "a.JPG").write_bytes((photos_dir / "obama.jpg").read_bytes()[:5000])
+    (folder / "notes.txt").write_text("no photo")
+    people = [str(photos_dir / name) for name in ("kit_with_rose.jpg", "rose_leslie.jpg")]
+
+    status = predict.main([*people, str(folder), people[0], "--run", run, "--json"])
+
+    output = capsys.readouterr()
+    answers = [json.loads(line) for line in output.out.splitlines()]
+    assert status == 0
+    expected = [*people, str(folder / "a.JPG"), str(folder / "b.png"), people[0]]
+    assert [answer["photo"] for answer in answers] == expected
+    assert [answer["status"] for answer in answers] == ["ok", "ok", "unreadable", "no face", "ok"]
+    assert [len(answer["faces"]) for answer in answers] == [2, 1, 0, 0, 2]
+    assert output.err == f"error: {answers[2]['error']}\n"
+    for answer in answers:
+        check_answer(answer)
+    assert answers[0] == answers[4]
+
+    # Each face was given its own crop's answer, though all were classified in one batch.
+    for answer in answers[:2]:
+        photo = faces.read_photo(answer["photo"])
+        assert (answer["height"], answer["width"]) == photo.shape[:2]
+        for told, face in zip(answer["faces"], faces.detect(photo), strict=True):
+            outputs = model.predict(faces.align(photo, [face], size=32, padding=0.4))
+            assert told["box"] == list(face.box)
+            probabilities = list(told["gender"]["probabilities"].values())
+            np.testing.assert_allclose(probabilities, outputs["gender"][0], atol=1e-3)
+            assert told["age"]["years"] == pytest.approx(outputs["age"][0], abs=0.06)
+
+
+def test_boxes_are_those_of_the_upright_photo(run, photos_dir, tmp_path, capsys):
+    upright = faces.read_photo(photos_dir / "rose_leslie.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "turned.png", exif=exif)
+    predict.main([str(tmp_path / "turned.png"), "--run", run, "--json", "--no-draw"])
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["width"], answer["height"]) == (577, 880)
+    assert [face["box"] for face in answer["faces"]] == [list(faces.detect(upright)[0].box)]
+
+
+def test_race_is_told_only_where_asked_for(run, photos_dir, tmp_path, capsys):
+    photo = str(photos_dir / "rose_leslie.jpg")
+    predict.main([photo, "--run", run, "--race"])
+    assert any(race in capsys.readouterr().out for race in UTKFACE_RACES)
+    predict.main([photo, "--run", run, "--race", "--json"])
+    check_answer(json.loads(capsys.readouterr().out), tasks=("gender", "race", "age"))
+
+    classifier.save(tiny({"gender": GENDERS}), tmp_path / "gender.keras")
+    predict.main([photo, "--run", "gender.keras", "--json"])
+    check_answer(json.loads(capsys.readouterr().out), tasks=("gender",))
+    with pytest.raises(InputError, match=r"gender\.keras: not trained to tell race"):
+        predict.main([photo, "--run", "gender.keras", "--race"])
+
+
+def test_plain_text(run, photos_dir, tmp_path, capsys):
+    photo, nobody = photos_dir / "kit_with_rose.jpg", blank(tmp_path / "nobody.png")
+    assert predict.main([str(photo), str(nobody), "--run", run]) == 0
+    *people, last = capsys.readouterr().out.splitlines()
+    assert len(people) == 2 and last == f"{nobody}: no face found"
+    form = r"(fe)?male [01]\.\d\d, -?\d+ years at \(\d+, \d+, \d+, \d+\)"
+    for line in people:
+        assert re.fullmatch(re.escape(f"{photo}: ") + form, line)
+
+
+def test_crops_are_not_searched_for_faces(run, model, faces_dir, capsys):
+    path = next((faces_dir / "UTKFace").glob("*.jpg"))
+    predict.main([str(path), "--crops", "--run", run, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    check_answer(answer)
+    [face] = answer["faces"]
+    assert face["box"] == [0, 0, 200, 200] and face["score"] is None
+
+
+def test_read_gives_the_answer_for_a_photo_in_memory(model, photos_dir):
+    photo = faces.read_photo(photos_dir / "obama.jpg")
+    answer = predict.read(photo, "upload", model, race=True)
+    check_answer(answer, tasks=("gender", "race", "age"))
+    assert answer["photo"] == "upload" and len(answer["faces"]) == 1
+    assert predict.read(photo, "upload", model, threshold=10.0)["status"] == "no face"
+
+
+def test_the_classifier_is_loaded_for_faces_only(tmp_path):
+    sights = [predict.look(blank(tmp_path / "a.png")), predict.look(tmp_path / "missing.png")]
+    answers = [answer for _, answer in predict.predict(sights, load=lambda: pytest.fail("loaded"))]
+    assert [answer["status"] for answer in answers] == ["no face", "unreadable"]
+
+
+def test_faults(run, photos_dir, tmp_path, capsys):
+    with pytest.raises(InputError, match=r"no run nonesuch"):
+        predict.main([str(photos_dir / "obama.jpg"), "--run", "nonesuch"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no images in this folder"):
+        predict.main([str(tmp_path / "empty"), "--run", run])
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match=r"file: not a folder"):
+        predict.main([str(photos_dir / "obama.jpg"), "--out", str(blocked)])
+    capsys.readouterr()
+    assert predict.main(["missing.jpg", str(blocked), "--json"]) == 2
+    output = capsys.readouterr()
+    for line in output.out.splitlines():
+        check_answer(json.loads(line))
+    assert len(output.out.splitlines()) == len(output.err.splitlines()) == 2
+
+
+def test_the_script_fails_in_one_line_and_without_tensorflow(tmp_path):
+    script = Path(__file__).parents[1] / "tools" / "predict.py"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", script, "missing.jpg"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(lines) == 1 and lines[0].startswith("error: missing.jpg: No such file")
+    assert "keras" not in done.stderr and "tensorflow" not in done.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, vggface_gender.predict; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert not {"tensorflow", "keras", "dlib", "cv2", "numpy", "PIL"} & set(modules.split())
+
+
+# Drawn copies
+
+
+def test_drawn_copies_do_not_collide_with_photos_or_each_other(run, photos_dir, tmp_path):
+    data = (photos_dir / "kit_with_rose.jpg").read_bytes()
+    photos = [tmp_path / name for name in ("x.jpg", "one/x.jpg", "two/X.jpeg", "x-faces.jpg")]
+    for photo in photos:
+        photo.parent.mkdir(exist_ok=True)
+        photo.write_bytes(data)
+    assert predict.main([*map(str, photos), "--run", run, "--out", str(tmp_path)]) == 0
+    assert all(photo.read_bytes() == data for photo in photos)
+    drawn = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"x.jpg", "x-faces.jpg"}
+    assert drawn == {"x-faces-2.jpg", "x-faces-3.jpg", "X-faces-4.jpg", "x-faces-faces.jpg"}
+    assert {Image.open(tmp_path / name).size for name in drawn} == {(501, 700)}
+
+
+def person(box) -> dict:
+    gender = {"label": "female", "probability": 0.98, "probabilities": {}}
+    race = {"label": "Southeast Asian", "probability": 0.5, "probabilities": {}}
+    return {"box": box, "score": 1.0, "gender": gender, "race": race, "age": {"years": 31.2}}
+
+
+@pytest.mark.parametrize("width, height", [(60, 80), (640, 480), (300, 3000), (5000, 400)])
+def test_labels_are_whole_and_inside_at_any_size(width, height):
+    """In each corner, a face's label takes the room that it takes in the middle of the picture."""
+    side = min(width, height) // 4
+    corners = [(x, y) for x in (0, width - side) for y in (0, height - side)]
+    middle = (width // 2 - side // 2, height // 2 - side // 2)
+    colour = np.array([0xFF, 0xD4, 0x00])
+    photo = np.full((height, width, 3), 200, np.uint8)
+
+    def inked(x, y):
+        drawn = np.asarray(predict.draw(photo, [person([x, y, x + side, y + side])]))
+        assert max(drawn.shape) >= 640
+        assert drawn.shape[0] / drawn.shape[1] == pytest.approx(height / width, rel=0.02)
+        scale = drawn.shape[1] / width
+        box = [round(v * scale) for v in (x, y)]
+        assert np.array_equal(drawn[box[1] + 1, box[0] + 1], colour)
+        return (drawn.sum(-1) < 150).sum()  # the letters, black
+
+    expected = inked(*middle)
+    assert expected > 100
+    for corner in corners:
+        assert inked(*corner) == pytest.approx(expected, rel=0.1)
+
+
+def test_labels_of_neighbours_are_apart():
+    photo = np.full((800, 1200, 3), 200, np.uint8)
+    together = [person([x, 300, x + 100, 400]) for x in (300, 420, 540)]
+    alone = sum((np.asarray(predict.draw(photo, [one])).sum(-1) < 150).sum() for one in together)
+    drawn = (np.asarray(predict.draw(photo, together)).sum(-1) < 150).sum()
+    assert drawn == pytest.approx(alone, rel=0.05)
+
+
+def test_look_ahead_keeps_the_order_and_its_bound():
+    started = []
+
+    def work(i):
+        started.append(i)
+        time.sleep(0.02 * (i % 3 == 0))
+        return i
+
+    for read, i in enumerate(predict._ahead(work, range(20), threads=3)):
+        assert i == read
+        assert len(started) <= read + 1 + 3
+    assert sorted(started) == list(range(20))

@@ -1,0 +1,143 @@
+"""Convert VGG-Face from MatConvNet to Keras, and check the file that was written.
+
+    python tools/convert_vggface.py --mat model_files/vgg_face.mat
+
+The check runs the written file and, in NumPy and float64, the .mat file on one image, and compares
+them after every layer.
+"""
+
+import gc
+import sys
+import time
+from pathlib import Path
+
+from vggface_gender import command
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = command.Parser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--mat",
+        type=Path,
+        default=Path("model_files/vgg_face.mat"),
+        help="Oxford's vgg_face.mat, or MatConvNet's vgg-face.mat",
+    )
+    parser.add_argument(
+        "--output",
+        choices=("pool5", "fc6", "fc7", "identities"),
+        default="pool5",
+        help="what the model gives: 7x7x512 features, 4,096 features (after ReLU) or the"
+        " probabilities of 2,622 identities",
+    )
+    parser.add_argument(
+        "--to", type=Path, default=Path("model_files/vggface.keras"), help="the file to write"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="the largest difference allowed, as a share of the largest value of a layer",
+    )
+    args = parser.parse_args(argv)
+    convert(args.mat, args.to, args.output, args.tolerance)
+
+
+def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) -> None:
+    """Convert `mat`, check what was written and print a report; `to` appears only if all is well.
+
+    Args:
+        mat: a MatConvNet file.
+        to: the `.keras` file to write.
+        output: one of `vggface.OUTPUTS`.
+        tolerance: the largest difference allowed after a layer, relative to its largest value.
+        architecture: what differs from VGG-Face, as for `vggface.architecture`.
+
+    Raises:
+        InputError: the file is missing, damaged or not VGG-Face.
+        SystemExit: the two networks differ by more than `tolerance`.
+    """
+    start = time.perf_counter()
+
+    from vggface_gender.weights import matconvnet  # before Keras: it is at its largest in memory
+
+    if not mat.is_file():
+        raise command.InputError(
+            f"{mat}: no such file. Download and unpack"
+            " https://www.robots.ox.ac.uk/~vgg/software/vgg_face/src/vgg_face_matconvnet.tar.gz"
+            " (its data/vgg_face.mat; read the licence there) and give it as --mat"
+        )
+    network = matconvnet.read(mat)
+
+    from vggface_gender.backbones import vggface
+
+    with command.whole(to) as part:
+        model = vggface.from_matconvnet(network, output, **architecture)
+        vggface.save(model, part, network.identities if output == "identities" else ())
+        del model, network
+        gc.collect()  # Keras's models refer to themselves; this one may be of 580 MB
+
+        # What is compared are the two files: nothing above has a part in it.
+        model = vggface.load(part)
+        network = matconvnet.read(mat)
+        differences = compare(model, network)
+        print(report(network, differences))
+        worst = max(differences.values())
+        if not worst <= tolerance:  # a NaN is no success
+            sys.exit(f"error: {mat}: the model differs by {worst:.1e}; allowed are {tolerance:.0e}")
+    print(
+        f"{to}: {model.count_params():,} parameters, gives {model.output.shape[1:]}; largest"
+        f" difference {worst:.1e} (allowed {tolerance:.0e}); {time.perf_counter() - start:.1f} s"
+    )
+
+
+def compare(model, network) -> dict[str, float]:
+    """The largest difference after each layer of a `keras.Model`, relative to its largest value.
+
+    Args:
+        model: as `vggface.load` gives it.
+        network: the `matconvnet.MatConvNet` that it was made from.
+
+    Raises:
+        ValueError: the model has layers that the network has not.
+    """
+    import keras
+    import numpy as np
+    from tqdm import tqdm
+
+    from vggface_gender.weights import matconvnet
+
+    probe = keras.Model(model.input, {layer.name: layer.output for layer in model.layers[1:]})
+    image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype(np.float32)
+    outputs = probe(image[np.newaxis], training=False)
+    for ours in ("normalization", "flatten"):
+        outputs.pop(ours, None)
+
+    differences = {}
+    steps = matconvnet.forward(network, image)
+    for _ in tqdm(range(len(outputs)), desc="checking", unit="layer", disable=None):
+        layer, expected = next(steps)
+        found = np.asarray(outputs.pop(layer.name)).reshape(expected.shape)
+        scale = np.abs(expected).max() or 1.0
+        differences[layer.name] = float(np.abs(found - expected).max() / scale)
+    return differences
+
+
+def report(network, differences: dict[str, float]) -> str:
+    """A line a layer: its kernel, its parameters, and how far Keras is from NumPy after it."""
+    from vggface_gender.weights import matconvnet
+
+    lines = [f"{'layer':10} {'type':8} {'kernel':>16} {'parameters':>12} {'difference':>11}"]
+    for layer in network.layers:
+        parameters = sum(array.size for array in network.weights.get(layer.name, ()))
+        difference = differences.get(layer.name)
+        lines.append(
+            f"{layer.name:10} {layer.type:8} {matconvnet.times(layer.shape):>16} {parameters:>12,}"
+            f" {'left out' if difference is None else f'{difference:.1e}':>11}"
+        )
+    if network.training_state:
+        lines.append(f"left out, as only training needs them: {', '.join(network.training_state)}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

@@ -1,0 +1,166 @@
+"""What every command line shares: one-line errors, exit statuses, quiet libraries, whole files."""
+
+import argparse
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class InputError(ValueError):
+    """Bad input. Its text is one line: what is wrong, where, and what to do about it."""
+
+
+def quiet() -> None:
+    """Pick Keras's backend and silence TensorFlow's log; call before either is imported."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Discard what native code writes to standard error, such as TensorFlow's notes at import.
+
+    TensorFlow 2.21 writes some of them before it reads TF_CPP_MIN_LOG_LEVEL.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Run a command's `main` and return its exit status.
+
+    0 means that the job was done, 2 that the input was bad or the disk full (one line on standard
+    error says what), 130 that Ctrl-C stopped it. SIGTERM is made to unwind like Ctrl-C, so that
+    half-written files are removed. Programming errors keep their traceback.
+    """
+    quiet()
+    with contextlib.suppress(ValueError):  # not in the main thread: leave the signals alone
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return main() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from what was finished", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that shows defaults in its help and fails in one line."""
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(**kwargs)
+
+    def error(self, message: str):
+        self.exit(2, f"error: {message} (see `{self.prog} --help`)\n")
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which records to use, and how to write them where there are none."""
+    group = parser.add_argument_group("dataset")
+    group.add_argument(
+        "--dataset",
+        required=True,
+        help="UTKFace, FairFace, GenderDataset, GenderDataset_Small or SyntheticFaces; a folder of "
+        "class folders; or a .csv file with a column file and any of gender, race, age, subject, "
+        "fold, split",
+    )
+    group.add_argument(
+        "--source",
+        metavar="DIR",
+        help="where a named dataset's own files lie, if its records are not written yet "
+        "(default: $FACES_DIR/NAME)",
+    )
+    group.add_argument("--data-dir", default="tfrecords", metavar="DIR", help="where records lie")
+    group.add_argument("--split-seed", type=int, default=0, metavar="N", help="of the split")
+    group.add_argument(
+        "--keep-going", action="store_true", help="build even if over 5%% of the images are bad"
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command that trains."""
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--run",
+        metavar="NAME",
+        help="the run's folder under model_files (default: named after what is trained)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace a run of that name with other settings"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of weights, order and dropout"
+    )
+    add_precision_argument(group)
+
+
+def add_precision_argument(parser: argparse._ActionsContainer) -> None:
+    """The argument that says what a network computes in."""
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        default="auto",
+        help="what the network computes in; auto takes 16 bits where this machine has units for it",
+    )
+
+
+def positive(text: str) -> int:
+    """An argument's type: a whole number from 1 up."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a whole number from 1 up")
+    return number
+
+
+def dataset_arguments(arguments: argparse.Namespace) -> dict:
+    """The above, as keyword arguments of `datasets.prepare`."""
+    return {
+        "name": arguments.dataset,
+        "source": arguments.source,
+        "data_dir": arguments.data_dir,
+        "seed": arguments.split_seed,
+        "keep_going": arguments.keep_going,
+    }
+
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path to write to that becomes `path` only if the block succeeds.
+
+    The temporary file (or folder, where the block makes one) lies beside `path` and keeps its
+    ending, since writers choose a format by it. Whatever goes wrong, `path` is as it was before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    part = folder / path.name
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

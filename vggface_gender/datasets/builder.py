@@ -1,0 +1,318 @@
+"""What every dataset's TFDS builder shares: the common record, the checks, the splits, the summary.
+
+A dataset's folder says what its files mean (`labelled`) and how it is divided (`FRACTIONS`); the
+rest is here.
+"""
+
+import collections
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tqdm import tqdm
+
+from vggface_gender import faces, labels
+from vggface_gender.command import InputError
+from vggface_gender.datasets import splits
+
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+UNREADABLE_LIMIT = 0.05  # a larger share stops the build: something is wrong with the source
+JPEG_QUALITY = 95  # for what has to be re-encoded; chroma is not subsampled
+MISSING_AGE = -1.0
+MISSING_FOLD = -1
+
+
+class Labelled(NamedTuple):
+    """One image of a dataset and what the dataset says of it; None where it says nothing."""
+
+    name: str  # unique in the dataset and stable: a relative path, never an absolute one
+    image: Path | bytes
+    gender: str | None = None
+    race: str | None = None
+    age: float | None = None  # years
+    subject: str | None = None
+    fold: int | None = None
+    split: str | None = None  # where the dataset itself says so
+    problem: str | None = None  # why it can't be used, where its name or row shows that already
+
+
+class Checked(NamedTuple):
+    """What looking at every image found."""
+
+    good: list[Labelled]
+    digests: list[str]  # of each good image's content
+    reencoded: set[str]  # names of those that are not upright JPEGs already
+    skipped: dict[str, str]  # name to reason
+    sizes: collections.Counter  # "200x200" to count
+
+
+class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A builder of the common record; a dataset's own builder states the rest.
+
+    `download_and_prepare` reads the dataset from `manual_dir`. What the build did is kept in the
+    dataset's metadata (see `summarize`).
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    TITLE: str
+    TERMS: str
+    HOMEPAGE: str
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "nothing"  # what lies in the source folder
+    FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    PADDING: float | None = None  # the crops' frame, as dlib.get_face_chip's padding
+    NOTES: tuple[str, ...] = ()  # what was done to the data, for the summary
+
+    def __init__(self, *, seed: int = 0, keep_going: bool = False, **kwargs):
+        """Args: seed: of the split. keep_going: build even if much of it is unreadable."""
+        self.seed = seed
+        self.keep_going = keep_going
+        super().__init__(**kwargs)
+
+    @classmethod
+    def labelled(cls, source: Path) -> Iterable[Labelled]:
+        """Every image under `source` with its labels, from names and tables alone: no pixels."""
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "name": tfds.features.Text(),
+            "gender": tfds.features.Text(),
+            "race": tfds.features.Text(),
+            "age": tfds.features.Scalar(np.float32),
+            "subject": tfds.features.Text(),
+            "fold": tfds.features.Scalar(np.int32),
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            homepage=self.HOMEPAGE,
+            license=self.TERMS,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager):
+        source = Path(dl_manager.manual_dir)
+        listed = list(self.labelled(source))
+        if not listed:
+            raise InputError(
+                f"{source}: no images found; expected {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        checked = check(listed)
+        share = len(checked.skipped) / len(listed)
+        if not checked.good or (share > UNREADABLE_LIMIT and not self.keep_going):
+            name, reason = next(iter(checked.skipped.items()))
+            raise InputError(
+                f"{source}: {len(checked.skipped)} of {len(listed)} images can't be read "
+                f"(the first: {name}: {reason}); mend them"
+                + (", or build with --keep-going" if checked.good else "")
+            )
+        divided, left_out = divide(checked, self.FRACTIONS, self.seed)
+        checked.skipped.update(left_out)
+        self.info.metadata.update(
+            summarize(divided, checked),
+            padding=self.PADDING,
+            notes=list(self.NOTES),
+            seed=self.seed,
+            listing=listing_hash(listed),
+        )
+        return {
+            split: self._generate_examples(part, checked.reencoded)
+            for split, part in divided.items()
+        }
+
+    def _generate_examples(
+        self, part: list[Labelled], reencoded: set[str]
+    ) -> Iterator[tuple[str, dict]]:
+        for item in tqdm(part, desc="writing records", unit="", leave=False, mininterval=1):
+            content = _content(item.image)
+            yield (
+                item.name,
+                {
+                    "image": io.BytesIO(to_jpeg(content) if item.name in reencoded else content),
+                    "name": item.name,
+                    "gender": item.gender or "",
+                    "race": item.race or "",
+                    "age": MISSING_AGE if item.age is None else item.age,
+                    "subject": item.subject or "",
+                    "fold": MISSING_FOLD if item.fold is None else item.fold,
+                },
+            )
+
+
+def images_under(folder: Path) -> list[Path]:
+    """All files below `folder` whose name ends like an image's, sorted; hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+    )
+
+
+def check(listed: list[Labelled]) -> Checked:
+    """Read and decode every image once; what can't be decoded is skipped, with the reason."""
+    checked = Checked([], [], set(), {}, collections.Counter())
+    for item in tqdm(listed, desc="checking images", unit="", leave=False, mininterval=1):
+        try:
+            if item.problem:
+                raise InputError(item.problem)
+            content = _content(item.image)
+            (width, height), is_upright_jpeg = _verify(content)
+        except (InputError, OSError) as error:
+            checked.skipped[item.name] = str(error)
+            continue
+        checked.good.append(item)
+        checked.digests.append(hashlib.blake2b(content, digest_size=16).hexdigest())
+        checked.sizes[f"{width}x{height}"] += 1
+        if not is_upright_jpeg:
+            checked.reencoded.add(item.name)
+    return checked
+
+
+def to_jpeg(content: bytes) -> bytes:
+    """An image file of any format, decoded, turned upright and encoded as JPEG."""
+    encoded = io.BytesIO()
+    photo = Image.fromarray(faces.decode(io.BytesIO(content), "image"))
+    photo.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return encoded.getvalue()
+
+
+def divide(
+    checked: Checked, fractions: dict[str, float], seed: int
+) -> tuple[dict[str, list[Labelled]], dict[str, str]]:
+    """The good images by split, and those left out, with the reason.
+
+    A dataset that names no splits is divided by `fractions`. In one that does, its validation and
+    test stay as they are; whichever it lacks is cut from train. Exact duplicates and one person's
+    images are kept on one side; a copy, outside test, of what the dataset itself puts into test
+    (or, outside validation, of what it puts there) is left out.
+    """
+    cut = {split: fractions[split] for split in ("validation", "test")}
+    if named := {item.split for item in checked.good} - {None}:
+        cut = {split: share for split, share in cut.items() if split not in named}
+    fractions = {"train": 1 - sum(cut.values()), **cut}
+
+    pairs = list(zip(checked.good, checked.digests, strict=True))
+    divided: dict[str, list[Labelled]] = {split: [] for split in splits.SPLITS}
+    left_out: dict[str, str] = {}
+    seen: dict[str, Labelled] = {}  # by digest, over the splits that are done
+    for split in ("test", "validation", "train"):
+        part = [(item, d) for item, d in pairs if (item.split or "train") == split]
+        for item, d in part:
+            if d in seen:
+                left_out[item.name] = (
+                    f"the same image as {seen[d].name}, which is in {seen[d].split}"
+                )
+        part = [(item, d) for item, d in part if d not in seen]
+        seen |= {d: item for item, d in part}
+        if split != "train":
+            divided[split] = [item for item, _ in part]
+            continue
+        assigned = splits.assign(
+            names=[item.name for item, _ in part],
+            strata=[(item.gender, item.race) for item, _ in part],
+            ties=[[d for _, d in part], [item.subject for item, _ in part]],
+            fractions=fractions,
+            seed=seed,
+        )
+        for (item, _), target in zip(part, assigned, strict=True):
+            divided[target].append(item)
+    return {split: part for split, part in divided.items() if part}, left_out
+
+
+def summarize(divided: dict[str, list[Labelled]], checked: Checked) -> dict:
+    """What a build did, as JSON: counts per split and label, duplicates, files skipped and why.
+
+    `fingerprint` stands for the records' contents, labels and split: features cached from them
+    are kept under it.
+    """
+    digest_of = {
+        item.name: digest for item, digest in zip(checked.good, checked.digests, strict=True)
+    }
+    content = sorted(
+        [split, digest_of[item.name], *_labels(item)]
+        for split, part in divided.items()
+        for item in part
+    )
+    copies = collections.defaultdict(list)
+    for item in checked.good:
+        copies[digest_of[item.name]].append(item)
+    duplicates = [items for items in copies.values() if len(items) > 1]
+    return {
+        "counts": {split: len(part) for split, part in divided.items()},
+        "labels": {
+            split: {
+                "gender": _counts(item.gender for item in part),
+                "race": _counts(item.race for item in part),
+                "age": _counts(
+                    None if item.age is None else labels.age_band(item.age) for item in part
+                ),
+            }
+            for split, part in divided.items()
+        },
+        "sizes": dict(checked.sizes.most_common()),
+        "duplicates": {
+            "images": sum(map(len, duplicates)),
+            "contents": len(duplicates),
+            "with different labels": sum(
+                len({(i.gender, i.race, i.age) for i in items}) > 1 for items in duplicates
+            ),
+        },
+        "reencoded": len(checked.reencoded),
+        "skipped": checked.skipped,
+        "fingerprint": hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest(),
+    }
+
+
+def listing_hash(listed: Iterable[Labelled]) -> str:
+    """A hash of names, labels, and the files' sizes and times: has the source changed since?"""
+    state = []
+    for item in listed:
+        if isinstance(item.image, Path) and item.image.exists():
+            stat = item.image.stat()
+            state.append([item.name, stat.st_size, stat.st_mtime_ns, *_labels(item)])
+        else:
+            state.append([item.name, *_labels(item)])
+    return hashlib.blake2b(json.dumps(sorted(state)).encode(), digest_size=16).hexdigest()
+
+
+def _labels(item: Labelled) -> list:
+    return [item.name, *(str(value) for value in item[2:7])]
+
+
+def _counts(values: Iterable[str | None]) -> dict[str, int]:
+    counts = collections.Counter("missing" if value is None else value for value in values)
+    return dict(sorted(counts.items()))
+
+
+def _content(image: Path | bytes) -> bytes:
+    return image if isinstance(image, bytes) else image.read_bytes()
+
+
+def _is_upright_jpeg(image: Image.Image) -> bool:
+    return image.format == "JPEG" and image.getexif().get(0x0112, 1) == 1  # EXIF orientation
+
+
+def _verify(content: bytes) -> tuple[tuple[int, int], bool]:
+    """The image's (width, height) in pixels and whether it is an upright JPEG.
+
+    Raises:
+        InputError: it can't be decoded to its end.
+    """
+    if not content:
+        raise InputError("zero bytes")
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            size, upright = image.size, _is_upright_jpeg(image)
+            # A JPEG's coefficients are all read, but only an eighth of the pixels computed.
+            image.draft("RGB", (1, 1))
+            image.load()
+    except Exception as error:  # Pillow raises whatever its many decoders do
+        raise InputError(str(error).splitlines()[0] if str(error) else repr(error)) from None
+    return size, upright

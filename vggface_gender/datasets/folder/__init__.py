@@ -1,0 +1,1 @@
+"""A folder of one's own images, one folder a class."""

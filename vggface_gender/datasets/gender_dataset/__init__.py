@@ -1,0 +1,1 @@
+"""GenderDataset: Matroid's "agegender_cleaned"."""

@@ -1,0 +1,1 @@
+"""GenderDataset_Small: a tenth of GenderDataset."""

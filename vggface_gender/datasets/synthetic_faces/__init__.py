@@ -1,0 +1,1 @@
+"""SyntheticFaces: labelled faces drawn by the package, the default where no data is at hand."""

@@ -1,0 +1,55 @@
+"""UTKFace: aligned and cropped faces whose labels are their file names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from vggface_gender import labels
+from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
+
+GENDERS = ("male", "female")  # by the digit in the name
+NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d{14,20})\D")
+
+# Three names lack the race. The published corrections, by date stamp: age, gender, race.
+CORRECTIONS = {
+    "20170116174525125": (39, "male", "Black"),
+    "20170109150557335": (61, "female", "Indian"),
+    "20170109142408075": (61, "female", "Black"),
+}
+NOTES = (
+    "three names without a race have the published corrections: "
+    + "; ".join(f"{stamp} is {a}, {g}, {r}" for stamp, (a, g, r) in CORRECTIONS.items()),
+)
+
+
+class Builder(FacesBuilder):
+    """TFDS builder; `manual_dir` is the folder of `[age]_[gender]_[race]_[stamp]` images."""
+
+    TITLE = "UTKFace, 23,707 aligned and cropped 200x200 faces"
+    TERMS = "non-commercial research"
+    HOMEPAGE = "https://susanqq.github.io/UTKFace/"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "[age]_[gender]_[race]_[yyyymmddHHMMSSFFF].jpg.chip.jpg files"
+    # dlib.get_face_chip with padding 0.25 shows 1.09 times the frame of these chips.
+    PADDING = ((1 + 2 * 0.25) / 1.09 - 1) / 2
+    NOTES = NOTES
+
+    @classmethod
+    def labelled(cls, source: Path) -> Iterator[Labelled]:
+        for path in images_under(source):
+            yield Labelled(path.relative_to(source).as_posix(), path)._replace(**parse(path.name))
+
+
+def parse(name: str) -> dict:
+    """The labels that a UTKFace file name gives, as fields of `Labelled`."""
+    stamp = re.search(r"_(\d{14,20})\D", name)
+    if stamp and stamp[1] in CORRECTIONS:
+        age, gender, race = CORRECTIONS[stamp[1]]
+        return {"age": float(age), "gender": gender, "race": race}
+    match = NAME.match(name)
+    if not match:
+        return {"problem": "its name is not [age]_[gender]_[race]_[yyyymmddHHMMSSFFF]"}
+    return {
+        "age": float(match["age"]),
+        "gender": GENDERS[int(match["gender"])],
+        "race": labels.UTKFACE_RACES[int(match["race"])],
+    }

@@ -1,0 +1,55 @@
+"""What the commands do with the machine before they start: precision, seeds, a quiet TensorFlow."""
+
+import re
+from pathlib import Path
+
+from vggface_gender import command
+
+
+def start(seed: int | None = None) -> None:
+    """Import Keras and TensorFlow without their start-up notes; seed Python, NumPy and Keras.
+
+    With a seed, TensorFlow is also told to use deterministic kernels, so that one seed gives one
+    result, to the last digit, on one machine.
+    """
+    command.quiet()
+    with command.silenced():
+        import tensorflow as tf
+
+        # The first thing computed brings up the devices, and their notes.
+        tf.constant(0)
+    import absl.logging
+    import keras
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+
+
+def precision(wanted: str = "auto") -> str:
+    """The Keras dtype policy to run a backbone in on this machine.
+
+    "auto" is mixed_bfloat16 on a processor with bfloat16 dot-product or matrix units, or on a GPU
+    of compute capability 8 or more; mixed_float16 on a GPU of 7; else float32.
+    """
+    if wanted != "auto":
+        return wanted
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        major, _ = tf.config.experimental.get_device_details(gpus[0]).get(
+            "compute_capability", (0, 0)
+        )
+        return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
+    return "mixed_bfloat16" if _cpu_flags() & {"amx_bf16", "avx512_bf16"} else "float32"
+
+
+def _cpu_flags() -> set[str]:
+    """The processor's features as Linux names them; empty on other systems."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return set()
+    return set(found[1].split()) if found else set()

@@ -1,0 +1,1 @@
+"""Predictions tables, and the figures computed from them."""

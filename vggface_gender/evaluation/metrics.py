@@ -1,0 +1,302 @@
+"""Figures from a predictions table: one run's metrics, their report, and summaries of repeats."""
+
+import functools
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from vggface_gender import labels
+from vggface_gender.evaluation import predictions
+
+CONFIDENCE = 0.95
+SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
+EPSILON = 1e-7  # Keras's own: probabilities are clipped to [EPSILON, 1 - EPSILON] before the log
+_GROUPINGS = {
+    "gender": ["gender"],
+    "race": ["race"],
+    "age": ["band"],
+    "gender x race": ["gender", "race"],
+}
+
+# What differs between repeats of a training; the other figures count faces or break these down.
+SCALARS = ("accuracy", "balanced_accuracy", "cross_entropy", "mae", "bias", "within_5_years")
+
+
+def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
+    """The figures for each task that a predictions table has outputs of, as JSON can hold them.
+
+    Every task has `count` (the faces its figures are of), `missing` (faces without a true label)
+    and `dropped` (faces whose true label the outputs' taxonomy has no name for). Where `count` is
+    0, `reason` says why and there is nothing more. Otherwise a classification task has
+
+    - `labels`: the names compared. Where the true labels are of another race taxonomy than the
+      outputs, both are projected to `labels.common`, probabilities summed;
+    - `accuracy` and its 95% Wilson `interval`; the class predicted is the likeliest one, the first
+      of them on a tie;
+    - `balanced_accuracy`: the mean recall over the labels that occur;
+    - `cross_entropy`: the mean of -ln p(true label), normalised and clipped as Keras does;
+    - `confusion`: counts, a row for each true label, a column for each predicted one.
+
+    and age has, in years,
+
+    - `mae`: the mean absolute error, and its 95% `interval` by Student's t (None for one face);
+    - `bias`: the mean of predicted minus true;
+    - `within_5_years`: the share of faces at most five years off.
+
+    `groups` breaks accuracy or the errors down by true gender, race (as the dataset names it), age
+    band, and gender x race ("female, White"), each group with its `count`, and `small` where that
+    is under 30. A face is in a group only if it has the label.
+    """
+    tasks = {
+        task: _classification(frame, task)
+        for task in predictions.CLASSIFICATION_TASKS
+        if predictions.output_labels(frame, task)
+    }
+    if predictions.AGE_OUTPUT in frame:
+        tasks["age"] = _age(frame)
+    return tasks
+
+
+def summarize(repeats: Sequence[Mapping]) -> dict:
+    """The spread of repeated runs' figures: `summary.json`, from each repeat's `metrics.json`.
+
+    Per task and scalar metric: the `mean`, the sample standard deviation `sd` (None for one
+    value), `n`, and the `values` in the repeats' order. Repeats without a figure add no value.
+    """
+    tasks = {}
+    for task in labels.TASKS:
+        figures = [repeat["tasks"].get(task, {}) for repeat in repeats]
+        for metric in SCALARS:
+            values = [each[metric] for each in figures if metric in each]
+            if values:
+                tasks.setdefault(task, {})[metric] = {
+                    "mean": statistics.fmean(values),
+                    "sd": statistics.stdev(values) if len(values) > 1 else None,
+                    "n": len(values),
+                    "values": values,
+                }
+    return {"tasks": tasks}
+
+
+def report(metrics: Mapping) -> str:
+    """A plain-text report of `metrics.json`'s figures: tables of aligned columns, a part a task."""
+    parts = [f"{metrics['dataset']} {metrics['split']}: {metrics['count']:,} faces"]
+    for task, figures in metrics["tasks"].items():
+        heading = f"{task}: {figures['count']:,} faces" + "".join(
+            f", {figures[kind]:,} {reason}"
+            for kind, reason in (
+                ("missing", "without a true label"),
+                ("dropped", "with a label that the outputs lack"),
+            )
+            if figures[kind]
+        )
+        if not figures["count"]:
+            parts.append(f"{heading}\n  left out: {figures['reason']}")
+            continue
+        describe = _describe_age if task == "age" else _describe_classification
+        parts.append("\n\n".join([heading, *describe(figures)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _classification(frame: pd.DataFrame, task: str) -> dict:
+    labelled = frame[frame[task].notna()]
+    predicted_names = predictions.output_labels(frame, task)
+    names = _comparable(predicted_names, set(labelled[task]))
+    target = labelled[task].map(labels.project(set(labelled[task]), names))
+    faces = labelled[target.notna()]
+    figures = _counts(frame, labelled, faces, task)
+    if faces.empty:
+        return figures
+
+    true = target.dropna().map(names.index).to_numpy(dtype=int)
+    probability = _projected(predictions.probabilities(faces, task), predicted_names, names)
+    predicted = probability.argmax(axis=1)
+    confusion = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(confusion, (true, predicted), 1)
+    occurs = confusion.sum(axis=1) > 0
+    recall = confusion.diagonal()[occurs] / confusion.sum(axis=1)[occurs]
+    likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
+    correct = pd.Series(predicted == true, index=faces.index)
+    return {
+        **figures,
+        **_hits(correct),
+        "labels": list(names),
+        "balanced_accuracy": float(recall.mean()),
+        "cross_entropy": float(-np.log(likelihood).mean()),
+        "confusion": confusion.tolist(),
+        "groups": _groups(faces, correct, _hits),
+    }
+
+
+def _age(frame: pd.DataFrame) -> dict:
+    faces = frame[frame["age"].notna()]
+    figures = _counts(frame, faces, faces, "age")
+    if faces.empty:
+        return figures
+    errors = faces[predictions.AGE_OUTPUT] - faces["age"]
+    return {**figures, **_errors(errors), "groups": _groups(faces, errors, _errors)}
+
+
+def _counts(
+    frame: pd.DataFrame, labelled: pd.DataFrame, faces: pd.DataFrame, task: str
+) -> dict[str, int | str]:
+    """How many of a table's faces a task's figures are of, and what became of the others."""
+    counts = {
+        "count": len(faces),
+        "missing": len(frame) - len(labelled),
+        "dropped": len(labelled) - len(faces),
+    }
+    if labelled.empty:
+        counts["reason"] = f"no face has a true {task} label"
+    elif faces.empty:
+        counts["reason"] = f"the outputs have no name for any true {task} label"
+    return counts
+
+
+def _comparable(predicted: tuple[str, ...], true: set[str]) -> tuple[str, ...]:
+    """The finest label names that outputs and true labels can be compared in."""
+    if None not in labels.project(true, predicted).values():
+        return predicted
+    try:
+        taxonomy = labels.races_of(true)
+    except ValueError:  # a mixture of datasets: what all taxonomies can be projected to
+        taxonomy = functools.reduce(labels.common, labels.RACES)
+    return labels.common(predicted, taxonomy)
+
+
+def _projected(
+    probability: np.ndarray, names: tuple[str, ...], into: tuple[str, ...]
+) -> np.ndarray:
+    """Probabilities (n, len(names)) summed into those of the names `into`: (n, len(into)).
+
+    Rows are normalised, as Keras's cross-entropy does with probabilities.
+    """
+    place = labels.project(names, into)
+    belongs = np.array([[place[name] == target for target in into] for name in names], dtype=float)
+    summed = probability @ belongs
+    return summed / np.maximum(summed.sum(axis=1, keepdims=True), EPSILON)
+
+
+def _groups(
+    faces: pd.DataFrame, values: pd.Series, score: Callable[[pd.Series], dict]
+) -> dict[str, dict[str, dict]]:
+    """`score` of the faces' values in each group that has any, by what the groups are of."""
+    keys = pd.DataFrame(
+        {
+            "gender": pd.Categorical(faces["gender"], labels.GENDERS),
+            "race": pd.Categorical(faces["race"], predictions.TRUE_LABELS["race"]),
+            "band": pd.Categorical(
+                faces["age"].map(labels.age_band, na_action="ignore"), labels.AGE_BAND_NAMES
+            ),
+        },
+        index=faces.index,
+    )
+    return {
+        grouping: {
+            ", ".join(key): {"count": len(group), **score(group), "small": len(group) < SMALL}
+            for key, group in values.groupby(
+                [keys[column] for column in columns], observed=True, sort=True
+            )
+        }
+        for grouping, columns in _GROUPINGS.items()
+    }
+
+
+def _hits(correct: pd.Series) -> dict:
+    """The accuracy of faces that are classified correctly or not, and its Wilson interval."""
+    test = stats.binomtest(int(correct.sum()), len(correct))
+    low, high = test.proportion_ci(CONFIDENCE, method="wilson")
+    return {"accuracy": float(correct.mean()), "interval": [float(low), float(high)]}
+
+
+def _errors(errors: pd.Series) -> dict:
+    """The mean absolute error of predicted minus true years, its interval, and the bias."""
+    absolute = errors.abs()
+    mae, interval = float(absolute.mean()), None
+    if len(errors) > 1:
+        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(errors) - 1)
+        margin = float(quantile * absolute.std(ddof=1) / math.sqrt(len(errors)))
+        interval = [max(0.0, mae - margin), mae + margin]
+    return {
+        "mae": mae,
+        "interval": interval,
+        "bias": float(errors.mean()),
+        "within_5_years": float((absolute <= 5).mean()),
+    }
+
+
+def _describe_classification(figures: Mapping) -> list[str]:
+    headline = [
+        ["cross-entropy", f"{figures['cross_entropy']:.4f}", ""],
+        ["accuracy", _percent(figures["accuracy"]), _span(figures["interval"], _percent)],
+        ["balanced accuracy", _percent(figures["balanced_accuracy"]), ""],
+    ]
+    confusion = [["true \\ predicted", *figures["labels"]]] + [
+        [name, *(f"{count:,}" for count in row)]
+        for name, row in zip(figures["labels"], figures["confusion"], strict=True)
+    ]
+    return [
+        _aligned(headline, text_columns=1),
+        _describe_groups(figures["groups"], "accuracy", _percent),
+        _aligned(confusion, text_columns=1),
+    ]
+
+
+def _describe_age(figures: Mapping) -> list[str]:
+    headline = [
+        ["mean absolute error (years)", _years(figures["mae"]), _span(figures["interval"], _years)],
+        ["bias (years)", f"{figures['bias']:+.2f}", ""],
+        ["within 5 years", _percent(figures["within_5_years"]), ""],
+    ]
+    return [
+        _aligned(headline, text_columns=1),
+        _describe_groups(figures["groups"], "mae", _years),
+    ]
+
+
+def _describe_groups(groups: Mapping, metric: str, form: Callable[[float], str]) -> str:
+    """A table of every group's figures, the small ones marked."""
+    rows = [["by", "group", "faces", metric, f"{CONFIDENCE:.0%} interval", ""]]
+    for grouping, members in groups.items():
+        rows += [
+            [
+                grouping,
+                name,
+                f"{group['count']:,}",
+                form(group[metric]),
+                _span(group["interval"], form),
+                "small" if group["small"] else "",
+            ]
+            for name, group in members.items()
+        ]
+    note = f"\n  small: under {SMALL} faces" if any(row[-1] for row in rows) else ""
+    return _aligned(rows, text_columns=2) + note
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _years(years: float) -> str:
+    return f"{years:.2f}"
+
+
+def _span(interval: Sequence[float] | None, form: Callable[[float], str]) -> str:
+    return f"{form(interval[0])} to {form(interval[1])}" if interval else "-"
+
+
+def _aligned(rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Rows as indented lines; the first `text_columns` columns flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  "
+        + "  ".join(
+            cell.ljust(width) if position < text_columns else cell.rjust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

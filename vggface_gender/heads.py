@@ -1,0 +1,64 @@
+"""The layers that are trained on features: features in, one named output a task.
+
+Every head is a functional model named "head" in `float32`, whose output is a dictionary: softmax
+probabilities (b, classes) for gender and race, years (b,) for age.
+"""
+
+from collections.abc import Mapping
+
+import keras
+
+AGE_SCALE, AGE_OFFSET = 20.0, 35.0  # an untrained network's outputs, moved to where ages are
+
+
+def vggface(shape: tuple[int, ...], tasks: Mapping[str, tuple[str, ...]]) -> keras.Model:
+    """The head published for VGG-Face's pool5: two wide layers, half of each dropped.
+
+    Args:
+        shape: of a crop's features, without the batch.
+        tasks: task to label names, () for age.
+    """
+    features = keras.Input(shape, name="features")
+    x = keras.layers.LayerNormalization(name="normalize")(features)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for width in (1024, 256):
+        x = keras.layers.Dense(width, activation="relu", name=f"dense_{width}")(x)
+        x = keras.layers.Dropout(0.5, name=f"dropout_{width}")(x)
+    return _with_outputs(features, x, tasks)
+
+
+def compact(shape: tuple[int, ...], tasks: Mapping[str, tuple[str, ...]]) -> keras.Model:
+    """For features of a few hundred or thousand numbers, such as dlib's last map (2, 2, 256)."""
+    features = keras.Input(shape, name="features")
+    x = keras.layers.Flatten(name="flatten")(features)
+    x = keras.layers.BatchNormalization(name="normalize")(x)
+    x = keras.layers.Dropout(0.3, name="dropout_features")(x)
+    x = keras.layers.Dense(256, activation="relu", name="dense_256")(x)
+    x = keras.layers.Dropout(0.5, name="dropout_256")(x)
+    return _with_outputs(features, x, tasks)
+
+
+def build(
+    backbone: str, shape: tuple[int, ...], tasks: Mapping[str, tuple[str, ...]]
+) -> keras.Model:
+    """The head that goes with a backbone: the published one for VGG-Face, else the compact one."""
+    return (vggface if backbone == "vggface" else compact)(shape, tasks)
+
+
+def rate(backbone: str) -> float:
+    """Adam's learning rate for the head that goes with a backbone."""
+    return 1e-4 if backbone == "vggface" else 5e-4
+
+
+def _with_outputs(
+    features: keras.KerasTensor, x: keras.KerasTensor, tasks: Mapping[str, tuple[str, ...]]
+) -> keras.Model:
+    outputs = {}
+    for task, names in tasks.items():
+        if task == "age":
+            years = keras.layers.Dense(1, name="age_dense")(x)
+            years = keras.layers.Rescaling(AGE_SCALE, AGE_OFFSET, name="age_years")(years)
+            outputs[task] = keras.layers.Reshape((), name=task)(years)
+        else:
+            outputs[task] = keras.layers.Dense(len(names), activation="softmax", name=task)(x)
+    return keras.Model(features, outputs, name="head")

@@ -1,0 +1,144 @@
+"""Train a head on a frozen backbone's features; test it; write a run.
+
+    python -m vggface_gender.transfer --dataset UTKFace --source path/to/UTKFace
+    python -m vggface_gender.transfer --dataset FairFace --task race
+    python -m vggface_gender.transfer --dataset GenderDataset --backbone vggface
+
+Records and features are made once and found again. Validation chooses the epoch; the test split is
+read once, at the end.
+"""
+
+import sys
+from pathlib import Path
+
+from vggface_gender import command, labels
+
+PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
+
+
+def parse(argv: list[str] | None):
+    parser = command.Parser(
+        prog="python -m vggface_gender.transfer", description=__doc__.splitlines()[0]
+    )
+    command.add_dataset_arguments(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument("--task", choices=labels.TASKS, default="gender", help="what to learn")
+    group.add_argument(
+        "--backbone", default="dlib", metavar="NAME", help="dlib, vggface, or a .keras file"
+    )
+    group.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="at most")
+    group.add_argument(
+        "--patience",
+        type=command.positive,
+        default=3,
+        metavar="N",
+        help="epochs without a lower validation loss after which to stop",
+    )
+    group.add_argument(
+        "--batch", type=command.positive, default=32, metavar="N", help="examples a step"
+    )
+    group.add_argument(
+        "--rate", type=float, metavar="R", help="Adam's learning rate (default: the head's own)"
+    )
+    group.add_argument(
+        "--padding",
+        type=float,
+        default=PADDING,
+        metavar="P",
+        help="the crops' frame, as dlib.get_face_chip's padding",
+    )
+    command.add_run_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+
+    from vggface_gender import device
+
+    device.start(arguments.seed)
+    import keras
+    import numpy as np
+
+    from vggface_gender import (
+        backbones,
+        classifier,
+        datasets,
+        features,
+        heads,
+        input_pipeline,
+        training,
+    )
+    from vggface_gender.evaluation import predictions, results
+
+    precision = device.precision(arguments.precision)
+    dataset = datasets.prepare(**command.dataset_arguments(arguments))
+    task = arguments.task
+    tasks = {task: dataset.classes(task)}
+    backbone = backbones.load(arguments.backbone, precision)
+    rate = arguments.rate or heads.rate(backbone.name)
+    folder = classifier.MODEL_FILES / (
+        arguments.run
+        or f"{dataset.label}-{task}-{Path(arguments.backbone).stem}-seed{arguments.seed}"
+    )
+    settings = {
+        "command": "transfer",
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "split_seed": arguments.split_seed,
+        "task": task,
+        "backbone": arguments.backbone,
+        "padding": arguments.padding,
+        "epochs": arguments.epochs,
+        "patience": arguments.patience,
+        "batch": arguments.batch,
+        "rate": rate,
+        "seed": arguments.seed,
+        "precision": precision,
+    }
+    training.open_run(folder, settings, arguments.overwrite)
+
+    cache = Path(arguments.data_dir) / "features"
+    x, truth, rows, y = {}, {}, {}, {}
+    for split in ("train", "validation", "test"):
+        truth[split] = input_pipeline.labels(dataset, split)
+        rows[split] = np.flatnonzero(truth[split][task].notna())
+        if not len(rows[split]):
+            raise command.InputError(f"{dataset.name} has no {task} labels in its {split} split")
+        y[split] = {task: input_pipeline.targets(truth[split], task, tasks[task])}
+        x[split] = features.extract(dataset, split, backbone, arguments.padding, cache)
+
+    keras.utils.set_random_seed(arguments.seed)  # whatever was or was not found in the cache
+    head = heads.build(backbone.name, backbone.output_shape[1:], tasks)
+    training.compile(head, tasks, keras.optimizers.Adam(rate))
+    input_pipeline.log_crops(
+        dataset, "train", backbone.input_shape[1], arguments.padding, folder / "tensorboard"
+    )
+    history = training.fit(
+        head,
+        batches=lambda epoch: input_pipeline.feature_batches(
+            x["train"], y["train"], arguments.batch, rows["train"], arguments.seed, epoch
+        ),
+        steps=-(-len(rows["train"]) // arguments.batch),
+        validation=input_pipeline.feature_batches(
+            x["validation"], y["validation"], 256, rows["validation"]
+        ),
+        folder=folder,
+        epochs=arguments.epochs,
+        patience=arguments.patience,
+        seed=arguments.seed,
+    )
+    best = history[history.is_best].iloc[0]
+    print(f"best of {len(history)} epochs: {best.epoch}, validation loss {best.val_loss:.4f}\n")
+
+    about = {"backbone": arguments.backbone, "dataset": dataset.name}
+    trained = classifier.build(backbone, head, tasks, arguments.padding, precision, about)
+    classifier.save(trained, folder / classifier.FILE_NAME)
+    outputs = head.predict(x["test"], batch_size=256, verbose=0)
+    table = predictions.table(truth["test"].name, truth["test"][list(labels.TASKS)], outputs, tasks)
+    results.publish(table, dataset.label, "test", folder, folder / "metrics.json")
+    training.forget_checkpoint(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

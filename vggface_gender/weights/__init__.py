@@ -1,0 +1,1 @@
+"""Other frameworks' weight files, read into NumPy arrays. No Keras here."""

@@ -1,0 +1,316 @@
+"""dlib's face-recognition ResNet, from dlib's own serialized file to NumPy arrays.
+
+`dlib_face_recognition_resnet_model_v1.dat` (Davis E. King, public domain) maps a 150x150 RGB face
+to 128 numbers that tell people apart, by its author with 99.38% accuracy on Labeled Faces in the
+Wild. The PyPI package `face_recognition_models` carries it.
+
+The format is read off dlib's sources: `dlib/serialize.h` (numbers, strings), `dlib/dnn/core.h`
+(how layers nest), `dlib/dnn/layers.h` (a layer's details), `dlib/cuda/tensor.h`. A network is
+written without the types of its layers, so the reader must know the architecture, which is that of
+dlib's `tools/python/src/face_recognition.cpp`. Every number that the architecture fixes is compared
+with what the file says.
+"""
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vggface_gender.command import InputError
+
+NAME = "dlib_face_recognition_resnet_model_v1.dat"
+
+# The architecture, for the reader here and for whoever builds the network.
+SIZE = 150  # rows and columns of the input
+MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in [0, 255]
+STEM_FILTERS = 32  # of the 7x7 convolution with stride 2 that all begins with
+GROUPS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # filters, residual blocks
+# Name, filters and stride of every block: each group after the first begins by halving the map.
+BLOCKS = tuple(
+    (f"block_{group}_{block}", filters, 2 if group > 1 and block == 1 else 1)
+    for group, (filters, count) in enumerate(GROUPS, start=1)
+    for block in range(1, count + 1)
+)
+EMBEDDING = 128  # outputs
+
+
+def find() -> Path:
+    """The path of dlib's face ResNet in the installed package `face_recognition_models`.
+
+    Raises:
+        InputError: the package isn't installed, or lacks the file.
+    """
+    # Located without importing it: the package needs `pkg_resources`, which setuptools dropped.
+    package = importlib.util.find_spec("face_recognition_models")
+    for folder in (package and package.submodule_search_locations) or ():
+        path = Path(folder) / "models" / NAME
+        if path.is_file():
+            return path
+    raise InputError(
+        f"{NAME} not found: run `pip install --force-reinstall face_recognition_models`"
+    )
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read all weights of dlib's face ResNet, just as the file has them.
+
+    Args:
+        path: the file that `find` gives, or another of the same network.
+
+    Returns:
+        float32 arrays by name. For each of the 29 convolutions C, which are `stem_conv`,
+        `block_1_1_conv1`, `block_1_1_conv2` and so on through `BLOCKS`: `C/kernel` (rows, columns,
+        channels in, filters), `C/bias` (filters,), and of the affine layer behind it, which gives
+        gamma x + beta, `C/gamma` and `C/beta` (filters,). Last, `embedding/kernel` (256, 128).
+
+    Raises:
+        InputError: the file can't be read, is cut short, goes on after its end, or is another one.
+    """
+    file = _File(path)
+    file.expect(file.integer, "version of the loss layer", 1)
+    file.expect(file.string, "name of the loss", "loss_metric_2")
+    file.floating("margin")
+    file.floating("distance threshold")
+
+    layers = list(_layers())
+    # A layer wraps those before it and writes its version ahead of them: the last one comes first.
+    for version, what, _ in reversed(layers):
+        file.expect(file.integer, f"version of {what}", version)
+    _read_input(file)
+    arrays = {}
+    for _, what, read_details in layers:
+        arrays |= read_details(file, what)
+    file.finish()
+    return arrays
+
+
+# ---------------------------------------------------------------------------- layers
+
+_Arrays = dict[str, np.ndarray]
+
+
+def _layers() -> Iterator[tuple[int, str, Callable[["_File", str], _Arrays]]]:
+    """Every layer, input to output: its wrapper's version, its name, what reads its details."""
+    relu = partial(_read_plain, kind="relu_")
+    add = partial(_read_plain, kind="add_prev_")
+    channels = STEM_FILTERS
+    yield 3, "stem_conv", partial(_read_conv, channels=3, filters=channels, size=7, stride=2)
+    yield 2, "stem_conv", partial(_read_affine, channels=channels)
+    yield 2, "stem_relu", relu
+    yield 2, "stem_pool", partial(_read_pool, kind="max_pool_2", size=3, stride=2)
+
+    for block, filters, stride in BLOCKS:
+        conv1 = partial(_read_conv, channels=channels, filters=filters, size=3, stride=stride)
+        conv2 = partial(_read_conv, channels=filters, filters=filters, size=3, stride=1)
+        affine = partial(_read_affine, channels=filters)
+        yield 1, f"{block}_input", _read_tag
+        yield 2, f"{block}_conv1", conv1
+        yield 2, f"{block}_conv1", affine
+        yield 2, f"{block}_conv1_relu", relu
+        yield 2, f"{block}_conv2", conv2
+        yield 2, f"{block}_conv2", affine
+        if stride == 2:
+            yield 1, f"{block}_branch", _read_tag
+            yield 1, f"{block}_skip", _read_tag
+            yield 2, f"{block}_pool", partial(_read_pool, kind="avg_pool_2", size=2, stride=2)
+        yield 2, f"{block}_add", add
+        yield 2, f"{block}_relu", relu
+        channels = filters
+
+    # A size of 0 stands for the whole map.
+    yield 2, "pooled", partial(_read_pool, kind="avg_pool_2", size=0, stride=1)
+    yield 2, "embedding", partial(_read_dense, inputs=channels, outputs=EMBEDDING)
+
+
+def _read_input(file: "_File") -> None:
+    file.expect(file.string, "type of the input", "input_rgb_image_sized")
+    for colour, mean in zip(("red", "green", "blue"), MEAN, strict=True):
+        # dlib holds it in float32, so it equals the decimal number only once that is rounded alike.
+        file.expect(file.floating, f"mean of {colour}", float(np.float32(mean)))
+    file.integers("the input", rows=SIZE, columns=SIZE)
+
+
+def _read_conv(
+    file: "_File", name: str, channels: int, filters: int, size: int, stride: int
+) -> _Arrays:
+    shape = (filters, channels, size, size)
+    padding = size // 2 if stride == 1 else 0
+    file.expect(file.string, f"type of {name}", "con_4")
+    parameters = file.tensor(f"weights of {name}", (math.prod(shape) + filters, 1, 1, 1))
+    file.integers(name, filters=filters, rows=size, columns=size)
+    file.integers(name, row_stride=stride, column_stride=stride)
+    file.integers(name, row_padding=padding, column_padding=padding)
+    file.alias(f"kernel of {name}", shape)
+    file.alias(f"bias of {name}", (1, filters, 1, 1))
+    file.multipliers(name)
+    file.state(name, holds_input=name == "stem_conv")
+    kernel, bias = np.split(parameters, [math.prod(shape)])
+    return {
+        # dlib: filters, channels in, rows, columns. Keras: rows, columns, channels in, filters.
+        # Neither flips the kernel (both compute the cross-correlation).
+        f"{name}/kernel": np.ascontiguousarray(kernel.reshape(shape).transpose(2, 3, 1, 0)),
+        f"{name}/bias": bias,
+    }
+
+
+def _read_affine(file: "_File", name: str, channels: int) -> _Arrays:
+    what = f"affine layer of {name}"
+    file.expect(file.string, f"type of {what}", "affine_")
+    parameters = file.tensor(f"weights of {what}", (2 * channels, 1, 1, 1))
+    file.alias(f"gamma of {name}", (1, channels, 1, 1))
+    file.alias(f"beta of {name}", (1, channels, 1, 1))
+    file.integers(what, mode=0)  # one gamma and beta a channel, not a pixel
+    file.state(what)
+    gamma, beta = np.split(parameters, 2)
+    return {f"{name}/gamma": gamma, f"{name}/beta": beta}
+
+
+def _read_dense(file: "_File", name: str, inputs: int, outputs: int) -> _Arrays:
+    file.expect(file.string, f"type of {name}", "fc_2")
+    file.integers(name, outputs=outputs, inputs=inputs)
+    kernel = file.tensor(f"weights of {name}", (inputs, outputs, 1, 1))
+    file.alias(f"kernel of {name}", (inputs, outputs, 1, 1))
+    file.alias(f"bias of {name}", (0, 0, 0, 0))
+    file.integers(name, bias_mode=1)  # no bias
+    file.multipliers(name)
+    file.state(name)
+    return {f"{name}/kernel": kernel.reshape(inputs, outputs)}  # (in, out), as Keras has it
+
+
+def _read_pool(file: "_File", name: str, kind: str, size: int, stride: int) -> _Arrays:
+    file.expect(file.string, f"type of {name}", kind)
+    file.integers(name, rows=size, columns=size)
+    file.integers(name, row_stride=stride, column_stride=stride)
+    file.integers(name, row_padding=0, column_padding=0)
+    file.state(name)
+    return {}
+
+
+def _read_plain(file: "_File", name: str, kind: str) -> _Arrays:
+    file.expect(file.string, f"type of {name}", kind)
+    file.state(name)
+    return {}
+
+
+def _read_tag(file: "_File", name: str) -> _Arrays:
+    return {}  # tags, and the skips that go back to them, write nothing but their version
+
+
+# ---------------------------------------------------------------------------- encodings
+
+# Exponents that mark what no mantissa gives.
+_SPECIAL_FLOATS = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
+
+
+class _File:
+    """A dlib file read from its start; `what` names the thing being read, for errors."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+        self.offset = 0
+        try:
+            self.data = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; give the path of {NAME}") from error
+
+    def take(self, count: int, what: str) -> bytes:
+        start, self.offset = self.offset, self.offset + count
+        if self.offset > len(self.data):
+            left = f"the end of the file after {len(self.data) - start}"
+            raise self.error(start, what, f"{count} byte(s)", left)
+        return self.data[start : self.offset]
+
+    def integer(self, what: str) -> int:
+        """A control byte (bit 7: the sign, bits 0-3: how many bytes follow), then the magnitude."""
+        start = self.offset
+        (control,) = self.take(1, what)
+        count = control & 0x0F
+        if control & 0x70 or not 1 <= count <= 8:
+            raise self.error(start, what, "an integer of 1 to 8 bytes", f"byte {control:#04x}")
+        magnitude = int.from_bytes(self.take(count, what), "little")
+        return -magnitude if control & 0x80 else magnitude
+
+    def boolean(self, what: str) -> bool:
+        """One character, 0 or 1."""
+        start = self.offset
+        character = self.take(1, what)
+        if character not in (b"0", b"1"):
+            raise self.error(start, what, "the character 0 or 1", f"byte {character[0]:#04x}")
+        return character == b"1"
+
+    def string(self, what: str) -> str:
+        """The count of bytes, then the bytes."""
+        start = self.offset
+        count = self.integer(what)
+        if count < 0:
+            raise self.error(start, what, "a string", f"a string of {count} bytes")
+        return self.take(count, what).decode("latin-1")  # which can show any byte in an error
+
+    def floating(self, what: str) -> float:
+        """Two integers, mantissa and exponent: mantissa * 2^exponent, or a special value."""
+        start = self.offset
+        mantissa, exponent = self.integer(what), self.integer(what)
+        if exponent in _SPECIAL_FLOATS:
+            return _SPECIAL_FLOATS[exponent]
+        try:
+            return math.ldexp(mantissa, exponent)
+        except OverflowError:
+            found = f"{mantissa} * 2^{exponent}"
+            raise self.error(start, what, "a floating-point number", found) from None
+
+    def shape(self, what: str) -> tuple[int, ...]:
+        """Four integers: samples, channels, rows, columns."""
+        return tuple(self.integer(what) for _ in range(4))
+
+    def tensor(self, what: str, shape: tuple[int, int, int, int]) -> np.ndarray:
+        """The data of a tensor that must have this shape, flat, float32."""
+        self.expect(self.integer, f"tensor version of {what}", 2)
+        self.expect(self.shape, f"shape of {what}", shape)
+        data = self.take(4 * math.prod(shape), what)
+        return np.frombuffer(data, "<f4").astype(np.float32)
+
+    def alias(self, what: str, shape: tuple[int, int, int, int]) -> None:
+        """The shape under which a layer sees a part of its weights; no data."""
+        self.expect(self.integer, f"alias version of {what}", 1)
+        self.expect(self.shape, f"shape of {what}", shape)
+
+    def integers(self, what: str, **expected: int) -> None:
+        """Integers that must be these, in this order."""
+        for part, value in expected.items():
+            self.expect(self.integer, f"{part.replace('_', ' ')} of {what}", value)
+
+    def multipliers(self, what: str) -> None:
+        """Four rates that only training uses: of learning and of decay, for kernel and for bias."""
+        for _ in range(4):
+            self.floating(f"multipliers of {what}")
+
+    def state(self, what: str, holds_input: bool = False) -> None:
+        """What ends every layer: three flags, then tensors of its last run, saved empty."""
+        for _ in range(3):
+            self.boolean(f"flags of {what}")
+        for _ in range(3):
+            self.tensor(f"gradients and output of {what}", (0, 0, 0, 0))
+        if holds_input:  # the first layer also counts the samples that an image is made into
+            self.integers(what, sample_expansion=1)
+
+    def expect(self, read: Callable[[str], object], what: str, expected: object) -> None:
+        """Read one thing, which must be `expected`."""
+        start = self.offset
+        found = read(what)
+        if found != expected:
+            raise self.error(start, what, repr(expected), f"{found!r:.60}")
+
+    def finish(self) -> None:
+        left = len(self.data) - self.offset
+        if left:
+            raise self.error(self.offset, "after the network", "the end", f"{left} more byte(s)")
+
+    def error(self, offset: int, what: str, expected: str, found: str) -> InputError:
+        return InputError(
+            f"{self.path} isn't a whole {NAME}: byte {offset}, {what}: expected {expected}, "
+            f"found {found}; `pip install --force-reinstall face_recognition_models` brings it"
+        )
