@@ -18,3 +18,19 @@ def faces_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real faces at {folder} (set FACES_DIR)")
     return folder
+
+
+@pytest.fixture
+def write_image():
+    """A function that writes a small image, its content made by a seed: (path, seed=0, size=64)."""
+    import cv2
+    import numpy as np
+
+    def write(path: Path, seed: int = 0, size: int = 64) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+        image = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+        assert cv2.imwrite(str(path), image)
+        return path
+
+    return write

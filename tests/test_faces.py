@@ -312,7 +312,7 @@ def test_boxes_agree_with_dlib_on_the_plain_photo(seen):
 @pytest.mark.parametrize("name", ["couple.jpg", "obama.jpg", "two_people.jpg"])
 def test_small_faces_in_small_photos_are_found(seen, name):
     photo, found = seen(name)
-    scale = 35 / max(face.box[2] - face.box[0] for face in found)
+    scale = 28 / max(face.box[2] - face.box[0] for face in found)
     size = [round(side * scale) for side in photo.shape[1::-1]]
     small = faces.detect(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
     for face, expected in zip(small, found, strict=True):

@@ -28,7 +28,7 @@ def tiny(tasks) -> classifier.Classifier:
             keras.layers.AveragePooling2D(8),
         ]
     )
-    return classifier.build(backbone, heads.compact((4, 4, 3), tasks), tasks, 0.4, {})
+    return classifier.build(backbone, heads.compact((4, 4, 3), tasks), tasks, 0.4, "float32", {})
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +246,11 @@ def test_labels_are_whole_and_inside_at_any_size(width, height):
     colour = np.array([0xFF, 0xD4, 0x00])
     photo = np.full((height, width, 3), 200, np.uint8)
 
+    def draw(x, y):
+        return np.asarray(predict.draw(photo, [person([x, y, x + side, y + side])]))
+
     def inked(x, y):
-        drawn = np.asarray(predict.draw(photo, [person([x, y, x + side, y + side])]))
+        drawn = draw(x, y)
         assert max(drawn.shape) >= 640
         assert drawn.shape[0] / drawn.shape[1] == pytest.approx(height / width, rel=0.02)
         scale = drawn.shape[1] / width
@@ -255,6 +258,8 @@ def test_labels_are_whole_and_inside_at_any_size(width, height):
         assert np.array_equal(drawn[box[1] + 1, box[0] + 1], colour)
         return (drawn.sum(-1) < 150).sum()  # the letters, black
 
+    edges = draw(*middle)[:, [0, -1]]
+    assert not (edges == colour).all((1, 2)).any()  # no label from one edge to the other
     expected = inked(*middle)
     assert expected > 100
     for corner in corners:

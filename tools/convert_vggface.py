@@ -8,7 +8,9 @@ them after every layer.
 
 import gc
 import sys
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 from vggface_gender import command
@@ -77,7 +79,7 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
         gc.collect()  # Keras's models refer to themselves; this one may be of 580 MB
 
         # What is compared are the two files: nothing above has a part in it.
-        model = vggface.load(part)
+        model = reload(part)
         network = matconvnet.read(mat)
         differences = compare(model, network)
         print(report(network, differences))
@@ -88,6 +90,18 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
         f"{to}: {model.count_params():,} parameters, gives {model.output.shape[1:]}; largest"
         f" difference {worst:.1e} (allowed {tolerance:.0e}); {time.perf_counter() - start:.1f} s"
     )
+
+
+def reload(path: Path):
+    """The `keras.Model` in a `.keras` file, without holding the whole file in memory.
+
+    Keras would: it opens the archive there. It reads an unpacked one from disk.
+    """
+    import keras
+
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        archive.extractall(folder, ("config.json", "metadata.json", "model.weights.h5"))
+        return keras.models.load_model(folder, compile=False)
 
 
 def compare(model, network) -> dict[str, float]:

@@ -26,7 +26,6 @@ SUFFIXES = (
     *(".bmp", ".gif", ".jp2", ".ppm", ".pgm"),
 )
 
-PADDING = 0.25  # dlib's own default
 MAX_PIXELS = 128_000_000  # a phone's 108 megapixels, 0.4 GB as uint8 RGB
 
 # The detector's window is 80 pixels wide and it searches ten megapixels a second: in a photo
@@ -144,7 +143,7 @@ def whole(photo: np.ndarray) -> Face:
 
 
 def align(
-    photo: np.ndarray, faces: Sequence[Face], size: int = 150, padding: float = PADDING
+    photo: np.ndarray, faces: Sequence[Face], size: int = 150, padding: float = 0.25
 ) -> np.ndarray:
     """Crops of the faces, turned upright and scaled to one size, as dlib's `get_face_chip` does it.
 

@@ -90,9 +90,8 @@ def classify(sights: Sequence[Sight], classifier: "Classifier", race: bool = Fal
 
     from vggface_gender import faces
 
-    padding = faces.PADDING if classifier.padding is None else classifier.padding
     crops = [
-        faces.align(sight.photo, sight.faces, classifier.size, padding)
+        faces.align(sight.photo, sight.faces, classifier.size, classifier.padding)
         for sight in sights
         if sight.faces
     ]
@@ -317,6 +316,9 @@ def _load(run: str | None, race: bool) -> "Classifier":
     Raises:
         InputError: there is none, or it can't tell race and should.
     """
+    from vggface_gender import device
+
+    device.start()
     from vggface_gender import classifier
 
     path = classifier.find(run)

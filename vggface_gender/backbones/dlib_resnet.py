@@ -16,7 +16,7 @@ import numpy as np
 from vggface_gender.command import InputError
 from vggface_gender.weights import dlib_dat
 
-MIN_SIZE = 103  # a smaller crop leaves less than 3x3 pixels to the last 3x3 convolutions
+MIN_SIZE = 103  # a smaller crop leaves the last block's 3x3 convolution less than 3x3 pixels
 
 
 def load(size: int = dlib_dat.SIZE) -> keras.Model:

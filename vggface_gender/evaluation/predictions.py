@@ -109,8 +109,8 @@ def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """The predictions table in a CSV file, as `table` gives it.
 
-    Only an empty cell is a missing label: "NA" and "None" are text (which is why this is not
-    `pandas.read_csv`, whose C parser also splits differently at a lone carriage return).
+    Only an empty cell is a missing label: "NA" and "None" are text. Cells are parsed here, not by
+    `pandas.read_csv`, so that a fault can be named by its row and column.
 
     Raises:
         command.InputError: there is no such file or it is no predictions table; the message names

@@ -1,8 +1,8 @@
 """dlib's face-recognition ResNet, from dlib's own serialized file to NumPy arrays.
 
 `dlib_face_recognition_resnet_model_v1.dat` (Davis E. King, public domain) maps a 150x150 RGB face
-to 128 numbers that tell people apart, by its author with 99.38% accuracy on Labeled Faces in the
-Wild. The PyPI package `face_recognition_models` carries it.
+to 128 numbers that tell people apart: with 99.38% accuracy on Labeled Faces in the Wild, its author
+reports. The PyPI package `face_recognition_models` carries it.
 
 The format is read off dlib's sources: `dlib/serialize.h` (numbers, strings), `dlib/dnn/core.h`
 (how layers nest), `dlib/dnn/layers.h` (a layer's details), `dlib/cuda/tensor.h`. A network is

@@ -11,6 +11,7 @@ Lengths are in units of the distance between the pupils, with the origin midway 
 the right and y down; depth z points to the camera. Colours are float RGB in [0, 255].
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -34,15 +35,16 @@ _CANVAS_SIDE = 3.6
 _SKIN_TONES = np.array(
     [(243, 208, 186), (226, 178, 147), (196, 142, 106), (146, 96, 66), (88, 56, 42)], float
 )
-_HAIR_TONES = np.array([(212, 178, 122), (150, 102, 62), (84, 56, 38), (30, 24, 22)], float)
+_HAIR_TONES = np.array([(212, 178, 122), (140, 102, 70), (84, 58, 42), (30, 24, 22)], float)
 _IRIS_TONES = np.array([(112, 146, 168), (104, 118, 82), (92, 60, 34), (46, 30, 22)], float)
 
+_SUBPIXEL_BITS = 4  # of the polygons' corners
 _OLDEST = 90  # years
 
 
 @dataclass(frozen=True)
 class _Tendency:
-    """Where a race label moves the means of a few traits; the spread within it is as large."""
+    """The means of a few traits under a race label; individuals spread around them and overlap."""
 
     skin: float  # 0 light to 1 dark
     hair: float  # 0 light to 1 dark
@@ -91,6 +93,7 @@ class Face:
     lips: float  # height of the lower one
     smile: float  # rise of the mouth's corners, negative for a fall
     mouth_open: float  # height of the gap between the lips
+    bald: bool
     hairline: float  # y above the nose; hair ends there
     parting: float  # slope of the hairline
     hair_length: float  # y where the hair at the sides ends
@@ -183,7 +186,7 @@ def sample_face(rng: np.random.Generator, gender: str, race: str, age: float) ->
     def chance(probability: float) -> bool:
         return bool(rng.random() < probability)
 
-    skin = _tone(_SKIN_TONES, around(tendency.skin, 0.12)) + rng.normal(0, 5, 3)
+    skin = _tone(_SKIN_TONES, around(tendency.skin, 0.12)) + rng.normal(0, 4, 3)
     grey = np.clip(around((age - 54) / 22, 0.3), 0, 1)
     hair = _tone(_HAIR_TONES, around(tendency.hair, 0.13)) * rng.normal((1.04, 1, 0.96), 0.04)
     hair = (1 - grey) * hair + grey * around(178, 22)
@@ -194,7 +197,7 @@ def sample_face(rng: np.random.Generator, gender: str, race: str, age: float) ->
     long_hair = chance(0.7 if gender == "female" else 0.12) and age > 3
     bald = adult_man and chance(0.08 + 0.25 * ageing)
     fringe = chance(0.3 if gender == "female" else 0.12)
-    hairline = -2.5 if bald else around(-0.55 if fringe else -0.84 - 0.12 * ageing, 0.08)
+    hairline = around(-0.55 if fringe else -0.84 - 0.12 * ageing, 0.08)
     bearded = adult_man and chance(0.42)
     mouth_open = max(0.0, around(0.0, 0.08))
     chin = around(1.78 + 0.04 * masculine - 0.28 * childhood, 0.05)
@@ -226,10 +229,11 @@ def sample_face(rng: np.random.Generator, gender: str, race: str, age: float) ->
         ),
         smile=around(0.03, 0.05),
         mouth_open=mouth_open,
+        bald=bald,
         hairline=hairline,
         parting=around(0, 0.12),
         hair_length=around(2.2, 0.4) if long_hair else around(-0.25, 0.25),
-        hair_volume=abs(around(0.06 + 0.1 * tendency.curl + 0.08 * long_hair, 0.06)),
+        hair_volume=max(0.0, around(0.08 + 0.1 * tendency.curl + 0.08 * long_hair, 0.06)),
         curl=float(np.clip(around(tendency.curl, 0.15), 0, 1)),
         beard=float(rng.uniform(0.15, 0.95)) if bearded else 0.0,
         moustache=float(rng.uniform(0.2, 0.95)) if adult_man and chance(0.4) else 0.0,
@@ -260,10 +264,10 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         shine=float(rng.uniform(0, 0.22)),
         background=np.clip(background, 0, 255).astype(np.float32),
         clothes=rng.uniform(15, 235, 3),
-        gains=(rng.lognormal(-0.02, 0.13) * rng.normal((1.02, 1, 0.97), 0.04)).astype(np.float32),
+        gains=(rng.lognormal(-0.02, 0.13) * rng.normal((1.02, 1, 0.97), 0.03)).astype(np.float32),
         saturation=0.0 if rng.random() < 0.05 else float(rng.uniform(0.75, 1.15)),
         blur=float(rng.uniform(0.001, 0.006)),
-        noise=float(rng.uniform(1, 7)),
+        noise=float(rng.uniform(1, 6)),
     )
 
 
@@ -290,48 +294,48 @@ class _Canvas:
         steps = np.arange(self.side, dtype=np.float32) / unit
         self.x, self.y = (np.float32(corner) + steps for corner in _CANVAS_CORNER)  # (side,) each
 
-    def mask(self, outline: np.ndarray, blur: float = 0.0) -> np.ndarray:
-        """Coverage of a closed outline (n, 2), float32 (side, side) in [0, 1], edges blurred."""
-        return self._coverage(outline, blur, np.zeros(2, int), np.full(2, self.side))
+    def mask(self, outline: np.ndarray, *more: np.ndarray, blur: float = 0.0) -> np.ndarray:
+        """Coverage of closed outlines (n, 2), float32 (side, side) in [0, 1], edges blurred."""
+        return self._coverage((outline, *more), blur, np.zeros(2, int), np.full(2, self.side))
 
     def paint(
         self,
-        outline: np.ndarray,
         colour: np.ndarray | tuple[float, float, float],
+        outline: np.ndarray,
+        *more: np.ndarray,
         opacity: float = 1.0,
         blur: float = 0.0,
         within: np.ndarray | None = None,
     ) -> None:
-        """Blend a colour, (3,) or (3, side, side), into a closed outline (n, 2).
+        """Blend a colour, (3,) or (3, side, side), into closed outlines (n, 2) that do not overlap.
 
         `blur` is the edge's standard deviation in pupil distances; `within` a mask that clips.
         """
+        corners = np.concatenate((outline, *more))
         margin = 3 * blur + 2 / self.unit  # beyond it the blurred edge is nothing
-        low, high = self._window(outline.min(0) - margin, outline.max(0) + margin)
+        low, high = self._window(corners.min(0) - margin, corners.max(0) + margin)
         if opacity <= 0 or (low >= high).any():
             return
-        coverage = np.float32(opacity) * self._coverage(outline, blur, low, high)
+        coverage = np.float32(opacity) * self._coverage((outline, *more), blur, low, high)
         if within is not None:
             coverage *= within[low[1] : high[1], low[0] : high[0]]
-        self._blend(low, high, colour, coverage)
+        self._blend(colour, coverage, low, high)
 
     def tint(
         self,
+        colour: np.ndarray,
         centre: tuple[float, float],
         width: float,
         height: float,
-        colour: np.ndarray,
         opacity: float,
     ) -> None:
         """Blend a colour (3,) around a point; `width` and `height` are a Gaussian's deviations."""
         reach = 3 * np.array([width, height])
         low, high = self._window(centre - reach, centre + reach)
         x, y = self.x[low[0] : high[0]], self.y[low[1] : high[1]]
-        along_x, along_y = (
-            np.exp(-(((at - middle) / deviation) ** 2) / 2)
-            for at, middle, deviation in zip((x, y), centre, (width, height), strict=True)
-        )
-        self._blend(low, high, colour, np.outer(np.float32(opacity) * along_y, along_x))
+        along_x = np.exp(-(((x - centre[0]) / width) ** 2) / 2)
+        along_y = np.exp(-(((y - centre[1]) / height) ** 2) / 2)
+        self._blend(colour, np.float32(opacity) * np.outer(along_y, along_x), low, high)
 
     def _window(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The first pixel (x, y) and the one past the last of a box of the canvas, cut to it."""
@@ -339,25 +343,33 @@ class _Canvas:
         first, last = np.clip(box, 0, self.side)
         return np.floor(first).astype(int), np.ceil(last).astype(int)
 
-    def _blend(self, low, high, colour, coverage: np.ndarray) -> None:
+    def _coverage(
+        self, outlines: tuple[np.ndarray, ...], blur: float, low: np.ndarray, high: np.ndarray
+    ) -> np.ndarray:
+        """The mask's window from pixel (x, y) `low` to before `high`."""
+        scale = 2**_SUBPIXEL_BITS
+        polygons = [
+            np.round(((outline - _CANVAS_CORNER) * self.unit - low) * scale).astype(np.int32)
+            for outline in outlines
+        ]
+        coverage = np.zeros((high - low)[::-1], np.uint8)
+        cv2.fillPoly(coverage, polygons, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        coverage = coverage / np.float32(255)
+        return cv2.GaussianBlur(coverage, (0, 0), blur * self.unit) if blur else coverage
+
+    def _blend(
+        self,
+        colour: np.ndarray | tuple[float, float, float],
+        coverage: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+    ) -> None:
         window = ..., slice(low[1], high[1]), slice(low[0], high[0])
         colour = np.asarray(colour, np.float32)
         colour = colour[window] if colour.ndim == 3 else colour[:, None, None]
         rgb, alpha = self.rgba[:3][window], self.rgba[3][window]
         rgb += coverage * (colour - rgb)
         alpha += coverage * (1 - alpha)
-
-    def _coverage(
-        self, outline: np.ndarray, blur: float, low: np.ndarray, high: np.ndarray
-    ) -> np.ndarray:
-        """The mask's window from pixel `low` to before `high`, both (x, y)."""
-        points = (outline - _CANVAS_CORNER) * self.unit - low
-        coverage = np.zeros((high - low)[::-1], np.uint8)
-        subpixels = 4  # bits
-        points = np.round(points * 2**subpixels).astype(np.int32)
-        cv2.fillPoly(coverage, [points], 255, cv2.LINE_AA, subpixels)
-        coverage = coverage / np.float32(255)
-        return cv2.GaussianBlur(coverage, (0, 0), blur * self.unit) if blur else coverage
 
 
 def _paint_person(
@@ -366,131 +378,117 @@ def _paint_person(
     """Paint the parts from back to front, lighting the skin once the features are on it."""
     hair = _hair_texture(canvas, face, rng)
     head = canvas.mask(1.02 * _head_outline(face), blur=0.01)
-    _paint_hair_behind(canvas, face, hair)
+    if not face.bald:
+        _paint_hair_behind(canvas, face, hair)
     _paint_neck(canvas, face, scene)
     _paint_head(canvas, face, rng)
-    for side in (-1, 1):
-        mirror = np.array([side, 1])
-        _paint_eye(canvas, face, mirror)
-        _paint_brow(canvas, face, mirror, hair)
-        _paint_nose(canvas, face, mirror)
+    _paint_eyes(canvas, face)
+    _paint_brows(canvas, face)
+    _paint_nose(canvas, face)
     _paint_mouth(canvas, face)
     _paint_beard(canvas, face, hair, head)
     _paint_wrinkles(canvas, face)
     _light(canvas, scene, depth, head)
-    _paint_hair_before(canvas, face, hair)
+    if not face.bald:
+        _paint_hair_before(canvas, face, hair)
     if face.glasses:
         _paint_glasses(canvas, face)
 
 
 def _paint_hair_behind(canvas: _Canvas, face: Face, hair: np.ndarray) -> None:
-    if face.hairline < _CANVAS_CORNER[1]:  # bald
-        return
     width = face.cheek_width + 0.05 + face.hair_volume
     end = face.hair_length
-    side = [(0, -2.2), (width, -1.7), (width + 0.05, -0.6), (width, 0.4 * end - 0.2), (width, end)]
-    canvas.paint(_both_sides([*side, (0.5, end), (0, end)]), 0.8 * hair, blur=0.02)
+    half = [(0, -2.2), (width, -1.7), (width + 0.05, -0.6), (width, 0.4 * end - 0.2), (width, end)]
+    canvas.paint(0.8 * hair, _symmetric([*half, (0.5, end), (0, end)]), blur=0.02)
 
 
 def _paint_neck(canvas: _Canvas, face: Face, scene: Scene) -> None:
     """The neck, in the chin's shadow, the clothes and the ears."""
     width = 0.82 * face.jaw_width
-    neck = _both_sides([(0, 0.9), (width, 0.9), (width, 1.7), (width + 0.4, 2.5), (0, 2.5)])
-    canvas.paint(neck, 0.52 * face.skin, blur=0.015)
+    neck = _symmetric([(0, 0.9), (width, 0.9), (width, 1.7), (width + 0.4, 2.5), (0, 2.5)])
+    canvas.paint(0.52 * face.skin, neck, blur=0.015)
     collar = face.chin + 0.3
     clothes = [(0, collar + 0.12), (width, collar), (1.5, collar + 0.1), (2.2, 2.6), (0, 2.6)]
-    canvas.paint(_both_sides(clothes), scene.clothes, blur=0.02)
-    for side in (-1, 1):
-        ear = _ellipse((side * (face.cheek_width + 0.01), 0.2), 0.12, 0.3)
-        canvas.paint(ear, 0.78 * face.skin, blur=0.02)
+    canvas.paint(scene.clothes, _symmetric(clothes), blur=0.02)
+    ear = _ellipse((face.cheek_width + 0.01, 0.2), 0.12, 0.3)
+    canvas.paint(0.78 * face.skin, *_pair(ear), blur=0.02)
 
 
 def _paint_head(canvas: _Canvas, face: Face, rng: np.random.Generator) -> None:
     """The skin: mottled, redder at the cheeks and the nose, darker in the eye sockets."""
-    outline = _head_outline(face)
     mottling = _cloud(rng, 24, canvas.side) * (1.5 + 5 * face.wrinkles)
-    skin = face.skin[:, None, None] + mottling
-    canvas.paint(outline, skin, blur=0.01)
+    canvas.paint(face.skin[:, None, None] + mottling, _head_outline(face), blur=0.01)
     flush = face.skin * (1.02, 0.86, 0.86)
-    canvas.tint((0, face.nose - 0.1), 0.14, 0.11, flush, 0.4)
+    canvas.tint(flush, (0, face.nose - 0.1), 0.14, 0.11, 0.4)
     for side in (-1, 1):
-        canvas.tint((side * 0.62, 0.62), 0.19, 0.17, flush, 0.5 + 0.4 * face.makeup)
-        canvas.tint((side * 0.5, -0.02), 0.19, 0.12, face.skin * (0.7, 0.62, 0.62), 0.6)
+        canvas.tint(flush, (side * 0.62, 0.62), 0.19, 0.17, 0.5 + 0.4 * face.makeup)
+        canvas.tint(face.skin * (0.7, 0.62, 0.62), (side * 0.5, -0.02), 0.19, 0.12, 0.6)
 
 
-def _paint_eye(canvas: _Canvas, face: Face, mirror: np.ndarray) -> None:
-    """White, iris and pupil under the lid, then lid line, crease and the shade below."""
-    middle, width, height, tilt = 0.5, face.eye_width, face.eye_height, face.eye_tilt
-    inner, outer = (middle - width, 0.2 * tilt), (middle + width, -tilt)
+def _paint_eyes(canvas: _Canvas, face: Face) -> None:
+    """White, iris and pupil between the lids, then the lids' lines and crease."""
+    width, height, tilt = face.eye_width, face.eye_height, face.eye_tilt
+    inner, outer = (0.5 - width, 0.2 * tilt), (0.5 + width, -tilt)
     above, below = -1.6 * height, 1.15 * height
-    upper = _curve(
-        [inner, (middle - 0.5 * width, above), (middle + 0.6 * width, above - tilt), outer]
-    )
-    lower = _curve([inner, (middle - 0.5 * width, below), (middle + 0.5 * width, below), outer])
-    upper, lower = upper * mirror, lower * mirror
-    opening = np.concatenate([upper, lower[::-1]])
-    canvas.paint(opening, (226, 220, 214), blur=0.008)
-    clip = canvas.mask(opening)
-    iris = 0.105
-    centre = np.array([middle, -0.15 * height]) * mirror
-    canvas.paint(_ellipse(centre, iris, iris), 0.55 * face.iris, blur=0.006, within=clip)
-    canvas.paint(_ellipse(centre, 0.8 * iris, 0.8 * iris), face.iris, blur=0.015, within=clip)
-    canvas.paint(_ellipse(centre, 0.045, 0.045), (12, 10, 10), blur=0.006, within=clip)
-    glint = centre + np.array([-0.035, -0.04])
-    canvas.paint(_ellipse(glint, 0.02, 0.02), (250, 250, 250), 0.85, blur=0.005)
-    lash = (34, 24, 22)
-    canvas.paint(_ribbon(upper, 0.045 + 0.03 * face.makeup), lash, 0.85, blur=0.01)
-    crease = upper - (0, 0.04 + 0.3 * height)
-    canvas.paint(_ribbon(crease, 0.04), 0.5 * face.skin, 0.55, blur=0.015)
-    canvas.paint(_ribbon(lower, 0.03), 0.5 * face.skin, 0.55, blur=0.012)
+    upper = _curve([inner, (0.5 - 0.5 * width, above), (0.5 + 0.6 * width, above - tilt), outer])
+    lower = _curve([inner, (0.5 - 0.5 * width, below), (0.5 + 0.5 * width, below), outer])
+    opening = _pair(np.concatenate([upper, lower[::-1]]))
+    canvas.paint((226, 220, 214), *opening, blur=0.008)
+    between_lids = canvas.mask(*opening)
+    y = -0.15 * height
+    rim, iris, pupil = (_pair(_ellipse((0.5, y), r, r)) for r in (0.105, 0.084, 0.045))
+    canvas.paint(0.55 * face.iris, *rim, blur=0.006, within=between_lids)
+    canvas.paint(face.iris, *iris, blur=0.015, within=between_lids)
+    canvas.paint((12, 10, 10), *pupil, blur=0.006, within=between_lids)
+    glints = [_ellipse((x - 0.035, y - 0.04), 0.02, 0.02) for x in (-0.5, 0.5)]  # of one light
+    canvas.paint((250, 250, 250), *glints, opacity=0.85, blur=0.005)
+    lashes = _pair(_ribbon(upper, 0.045 + 0.03 * face.makeup))
+    canvas.paint((34, 24, 22), *lashes, opacity=0.85, blur=0.01)
+    crease = _pair(_ribbon(upper - (0, 0.04 + 0.3 * height), 0.04))
+    canvas.paint(0.5 * face.skin, *crease, opacity=0.55, blur=0.015)
+    canvas.paint(0.5 * face.skin, *_pair(_ribbon(lower, 0.03)), opacity=0.55, blur=0.012)
 
 
-def _paint_brow(canvas: _Canvas, face: Face, mirror: np.ndarray, hair: np.ndarray) -> None:
+def _paint_brows(canvas: _Canvas, face: Face) -> None:
     y, tilt = face.brow, face.eye_tilt
     line = [(0.17, y + 0.05), (0.4, y - 0.02), (0.65, y - 0.05 - tilt), (0.9, y + 0.07 - tilt)]
-    brow = _ribbon(_curve(line) * mirror, 1.7 * face.brow_thickness)
-    canvas.paint(brow, 0.7 * hair, 0.8, blur=0.018)
+    brow = _ribbon(_curve(line), 1.7 * face.brow_thickness)
+    canvas.paint(0.7 * face.hair, *_pair(brow), opacity=0.8, blur=0.018)
 
 
-def _paint_nose(canvas: _Canvas, face: Face, mirror: np.ndarray) -> None:
-    """One nostril, the wing's edge and the shade beside the bridge."""
+def _paint_nose(canvas: _Canvas, face: Face) -> None:
+    """The shades beside the bridge, the wings' edges and the nostrils; light does the rest."""
     width, base = face.nose_width, face.nose
-    bridge = _curve([(0.17, -0.1), (0.13, 0.2), (0.16, base - 0.25)])
-    canvas.paint(_ribbon(bridge * mirror, 0.1), 0.7 * face.skin, 0.2, blur=0.05)
-    wing = [(0.72 * width, base - 0.2), (width, base - 0.1), (0.9 * width, base + 0.02)]
-    canvas.paint(_ribbon(_curve(wing) * mirror, 0.045), 0.5 * face.skin, 0.6, blur=0.018)
-    nostril = _ellipse(np.array([0.45 * width, base]) * mirror, 0.36 * width, 0.035)
-    canvas.paint(nostril, 0.22 * face.skin, 0.85, blur=0.015)
+    bridge = _ribbon(_curve([(0.17, -0.1), (0.13, 0.2), (0.16, base - 0.25)]), 0.1)
+    canvas.paint(0.7 * face.skin, *_pair(bridge), opacity=0.2, blur=0.05)
+    edge = [(0.72 * width, base - 0.2), (width, base - 0.1), (0.9 * width, base + 0.02)]
+    wing = _ribbon(_curve(edge), 0.045)
+    canvas.paint(0.5 * face.skin, *_pair(wing), opacity=0.6, blur=0.018)
+    nostril = _ellipse((0.45 * width, base), 0.36 * width, 0.035)
+    canvas.paint(0.22 * face.skin, *_pair(nostril), opacity=0.85, blur=0.015)
 
 
 def _paint_mouth(canvas: _Canvas, face: Face) -> None:
-    """The lips around a gap that shows the teeth, and the shades under nose and lower lip."""
+    """The lips, around a gap that shows the teeth, and the shades under nose and lower lip."""
     width, gap, lips = face.mouth_width, face.mouth_open, face.lips
     corner = (width, face.mouth - face.smile)
     line = face.mouth + 0.02 * np.sign(face.smile)
-    shade = 0.6 * face.skin
-    canvas.tint((0, face.nose + 0.09), 0.14, 0.06, shade, 0.4)
-    canvas.tint((0, face.mouth + gap + lips + 0.07), 0.14, 0.045, shade, 0.5)
-    top = [(0, line - 0.62 * lips), (0.2 * width, line - 0.8 * lips), corner, corner]
-    canvas.paint(_both_sides([*top, (0, line)]), 0.82 * face.lip, 0.85, blur=0.014)
     bottom = line + gap + lips
+    canvas.tint(0.6 * face.skin, (0, face.nose + 0.09), 0.14, 0.06, 0.4)
+    canvas.tint(0.6 * face.skin, (0, bottom + 0.07), 0.14, 0.045, 0.5)
+    upper = [(0, line - 0.62 * lips), (0.2 * width, line - 0.8 * lips), corner, corner, (0, line)]
+    canvas.paint(0.82 * face.lip, _symmetric(upper), opacity=0.85, blur=0.014)
     lower = [(0, line), corner, corner, (0.55 * width, bottom - 0.1 * lips), (0, bottom)]
-    canvas.paint(_both_sides(lower), face.lip, 0.85, blur=0.014)
+    canvas.paint(face.lip, _symmetric(lower), opacity=0.85, blur=0.014)
     if gap > 0.03:
-        inside = _both_sides(
-            [
-                (0, line - 0.02),
-                (0.85 * width, corner[1]),
-                (0.5 * width, line + gap),
-                (0, line + gap),
-            ]
-        )
-        canvas.paint(inside, (62, 26, 26), blur=0.008)
+        end, floor = (0.85 * width, corner[1]), line + gap
+        inside = _symmetric([(0, line - 0.02), end, (0.5 * width, floor), (0, floor)])
+        canvas.paint((62, 26, 26), inside, blur=0.008)
         teeth = inside * (0.92, 1) - (0, 0.3 * gap)
-        canvas.paint(teeth, (222, 214, 200), blur=0.01, within=canvas.mask(inside))
+        canvas.paint((222, 214, 200), teeth, blur=0.01, within=canvas.mask(inside))
     else:
-        between = [(-corner[0], corner[1]), (0, line), corner]
-        canvas.paint(_ribbon(_curve(between), 0.035), 0.32 * face.lip, 0.85, blur=0.012)
+        closed = _ribbon(_curve([(-corner[0], corner[1]), (0, line), corner]), 0.035)
+        canvas.paint(0.32 * face.lip, closed, opacity=0.85, blur=0.012)
 
 
 def _paint_beard(canvas: _Canvas, face: Face, hair: np.ndarray, head: np.ndarray) -> None:
@@ -499,78 +497,74 @@ def _paint_beard(canvas: _Canvas, face: Face, hair: np.ndarray, head: np.ndarray
         return
     mouth = _ellipse((0, face.mouth + 0.03), 0.8 * face.mouth_width, face.lips + 0.05)
     free = head * (1 - canvas.mask(mouth, blur=0.03))
-    if face.beard:
-        top, wide = face.mouth - 0.02, face.cheek_width + 0.1
-        side = [(0, top + 0.05), (0.5, top - 0.1), (0.8, 0.6), (wide, 0.1), (wide, 2.2), (0, 2.2)]
-        canvas.paint(_both_sides(side), 0.75 * hair, face.beard, blur=0.06, within=free)
-    if face.moustache:
-        top = face.nose + 0.1
-        end = (1.05 * face.mouth_width, face.mouth + 0.08)
-        side = [(0, top), (0.25, top), end, end, (0.1, face.mouth - 0.02), (0, face.mouth - 0.04)]
-        canvas.paint(_both_sides(side), 0.75 * hair, face.moustache, blur=0.025, within=free)
+    dark = 0.75 * hair
+    top, wide = face.mouth - 0.02, face.cheek_width + 0.1
+    half = [(0, top + 0.05), (0.5, top - 0.1), (0.8, 0.6), (wide, 0.1), (wide, 2.2), (0, 2.2)]
+    canvas.paint(dark, _symmetric(half), opacity=face.beard, blur=0.05, within=free)
+    top, end = face.nose + 0.1, (1.05 * face.mouth_width, face.mouth + 0.08)
+    half = [(0, top), (0.25, top), end, end, (0.1, face.mouth - 0.02), (0, face.mouth - 0.04)]
+    canvas.paint(dark, _symmetric(half), opacity=face.moustache, blur=0.025, within=free)
 
 
 def _paint_wrinkles(canvas: _Canvas, face: Face) -> None:
-    """Lines of the forehead, beside the eyes, under them, and from nose to mouth."""
-    dark = 0.58 * face.skin
-
-    def line(points, width, strength):
-        opacity = min(strength, 1)
-        canvas.paint(_ribbon(_curve(points), width), dark, opacity, blur=0.014)
-
-    for row in range(3):
-        y = face.brow - 0.14 - 0.11 * row
-        line([(-0.6, y + 0.03), (0, y - 0.03), (0.6, y + 0.03)], 0.03, 0.6 * face.wrinkles)
-    fold = 0.15 + 0.6 * face.wrinkles + 2 * max(face.smile, 0)
-    for side in (-1, 1):
-        for rise in (-0.1, 0, 0.1):
-            x, y = side * (0.5 + face.eye_width), 0.02 + rise
-            line([(x + side * 0.08, y), (x + side * 0.2, y + rise)], 0.02, 0.6 * face.wrinkles)
-        bag = [(side * 0.3, 0.17), (side * 0.5, 0.24), (side * 0.72, 0.17)]
-        line(bag, 0.05, 0.1 + 0.7 * face.wrinkles)
-        end = side * (face.mouth_width + 0.12)
-        start = side * (face.nose_width + 0.04)
-        line(
-            [(start, face.nose - 0.1), (0.85 * end, face.nose + 0.1), (end, face.mouth)], 0.05, fold
+    """Lines of the forehead and beside the eyes, bags under them, folds from nose to mouth."""
+    dark, deep = 0.58 * face.skin, face.wrinkles
+    rows = face.brow - 0.14 - 0.11 * np.arange(3)
+    forehead = [_curve([(-0.6, y + 0.03), (0, y - 0.03), (0.6, y + 0.03)]) for y in rows]
+    brow_lines = [_ribbon(line, 0.03) for line in forehead]
+    canvas.paint(dark, *brow_lines, opacity=0.6 * deep, blur=0.014)
+    x = 0.5 + face.eye_width
+    crows_feet = [
+        outline
+        for rise in (-0.1, 0, 0.1)
+        for outline in _pair(
+            _ribbon(_curve([(x + 0.08, 0.02 + rise), (x + 0.2, 0.02 + 2 * rise)]), 0.02)
         )
+    ]
+    canvas.paint(dark, *crows_feet, opacity=0.6 * deep, blur=0.014)
+    bag = _ribbon(_curve([(0.3, 0.17), (0.5, 0.24), (0.72, 0.17)]), 0.05)
+    canvas.paint(dark, *_pair(bag), opacity=0.1 + 0.7 * deep, blur=0.014)
+    start, end = face.nose_width + 0.04, face.mouth_width + 0.12
+    line = [(start, face.nose - 0.1), (0.85 * end, face.nose + 0.1), (end, face.mouth)]
+    fold = _ribbon(_curve(line), 0.05)
+    opacity = min(0.15 + 0.6 * deep + 2 * max(face.smile, 0), 1)
+    canvas.paint(dark, *_pair(fold), opacity=opacity, blur=0.014)
 
 
 def _paint_hair_before(canvas: _Canvas, face: Face, hair: np.ndarray) -> None:
-    """The hair above the hairline and, where long, down the sides of the face."""
-    width, top = face.cheek_width, face.hairline
-    if top < _CANVAS_CORNER[1]:
-        return
+    """The hair above the hairline and, where long, down the sides of the face, with its shadow."""
+    width, top, end = face.cheek_width, face.hairline, face.hair_length
     outside = width + 0.05 + face.hair_volume
     temple = min(max(-0.45, top + 0.25), 0)
     inner = [(0, top), (0.6 * width, top + 0.04), (0.88 * width, temple), (0.98 * width, 0)]
-    if face.hair_length > 0.5:
-        end = face.hair_length
+    if end > 0.5:
         edge = [(0.99 * width, 0.6), (0.97 * width, end), (outside, end), (outside, 0.5)]
     else:
-        edge = [(1.0 * width, max(face.hair_length + 0.25, 0.02)), (outside - 0.05, -0.1)]
-    outline = _both_sides([*inner, *edge, (outside, -0.7), (outside, -2.2), (0, -2.2)])
+        edge = [(width, max(end + 0.25, 0.02)), (outside - 0.05, -0.1)]
+    outline = _symmetric([*inner, *edge, (outside, -0.7), (outside, -2.2), (0, -2.2)])
     outline[:, 1] += face.parting * outline[:, 0]
+    person = canvas.rgba[3].copy()  # nothing to throw a shadow on beside it
     shadow = outline + np.array([0, 0.05])
-    canvas.paint(shadow, 0.45 * face.skin, 0.35, blur=0.04, within=canvas.rgba[3].copy())
-    canvas.paint(outline, hair, blur=0.015 + 0.03 * face.curl)
+    canvas.paint(0.45 * face.skin, shadow, opacity=0.35, blur=0.04, within=person)
+    canvas.paint(hair, outline, blur=0.015 + 0.03 * face.curl)
 
 
 def _paint_glasses(canvas: _Canvas, face: Face) -> None:
-    frame = np.array([30, 26, 26])
-    for side in (-1, 1):
-        turn = np.linspace(0, 2 * math.pi, 40)
-        rim = np.stack([side * 0.5 + 0.36 * np.cos(turn), 0.04 + 0.27 * np.sin(turn)], 1)
-        canvas.paint(rim, (235, 240, 245), 0.1)
-        arm = np.array([(side * 0.85, -0.03), (side * (face.cheek_width + 0.05), -0.06)])
-        for part in (rim, arm):
-            canvas.paint(_ribbon(part, 0.05, pointed=False), frame, 0.9, blur=0.006)
-    canvas.paint(_ribbon(_curve([(-0.17, 0), (0, -0.05), (0.17, 0)]), 0.06), frame, 0.9)
+    frame = (30, 26, 26)
+    lens = _ellipse((0.5, 0.04), 0.36, 0.27)
+    canvas.paint((235, 240, 245), *_pair(lens), opacity=0.1)
+    rim = _ribbon(np.concatenate([lens, lens[:1]]), 0.05, pointed=False)
+    canvas.paint(frame, *_pair(rim), opacity=0.9, blur=0.006)
+    arm = _ribbon(np.array([(0.85, -0.03), (face.cheek_width + 0.05, -0.06)]), 0.06, pointed=False)
+    canvas.paint(frame, *_pair(arm), opacity=0.9, blur=0.006)
+    bridge = _ribbon(_curve([(-0.17, 0), (0, -0.05), (0.17, 0)]), 0.06)
+    canvas.paint(frame, bridge, opacity=0.9)
 
 
 def _hair_texture(canvas: _Canvas, face: Face, rng: np.random.Generator) -> np.ndarray:
     """The hair's colour, (3, side, side): strands from the crown, or tufts where curly."""
-    angle = np.arctan2(canvas.x, canvas.y[:, None] + 2.2)  # from straight down, within pi / 2
-    strands = rng.standard_normal(256, np.float32)[(angle * (127 / math.pi) + 128).astype(int)]
+    slope = canvas.x / (canvas.y[:, None] + 2.2)  # of the line to the crown
+    strands = rng.standard_normal(256, np.float32)[(128 + 55 * slope).astype(int)]
     tufts = _cloud(rng, 60, canvas.side)
     gloss = 0.3 * (1 - face.curl) * np.exp(-(((canvas.y[:, None] + 0.75) / 0.3) ** 2))
     light = 1 + 0.16 * ((1 - face.curl) * strands + face.curl * tufts) + gloss
@@ -649,7 +643,8 @@ def _pose_map(
     """For each pixel of the photo the canvas's x and y, in pixels, that is seen there.
 
     Before roll, scale and shift, a surface point (x, y, z) is seen at x cos(yaw) + z sin(yaw) and
-    y cos(pitch) + z sin(pitch). Since z depends on x and y, they are found by iteration.
+    y cos(pitch) + z sin(pitch). Since z depends on x and y, they are found by
+    iteration, which settles except at the far rim of a head that is turned the most.
     """
     unit = size * _PUPIL_DISTANCE * scene.scale
     steps = np.arange(size, dtype=np.float32)
@@ -672,7 +667,7 @@ def _pose_map(
 
 def _head_outline(face: Face) -> np.ndarray:
     wide, jaw, chin = face.cheek_width, face.jaw_width, face.chin
-    side = [
+    half = [
         (0, -1.75),
         (0.75 * wide, -1.6),
         (wide, -0.9),
@@ -683,37 +678,46 @@ def _head_outline(face: Face) -> np.ndarray:
         (0.3 * jaw, 1.02 * chin),
         (0, 1.02 * chin),
     ]
-    return _both_sides(side)
+    return _symmetric(half)
 
 
-def _both_sides(half: list[tuple[float, float]]) -> np.ndarray:
-    """A smooth closed outline from its right half, from the middle's one end to the other."""
+def _symmetric(half: list[tuple[float, float]]) -> np.ndarray:
+    """A smooth closed outline from its right half, which starts and ends in the middle."""
     right = np.array(half, float)
     return _smooth(np.concatenate([right, right[::-1] * (-1, 1)]))
 
 
-def _smooth(corners, rounds: int = 3) -> np.ndarray:
-    """A closed outline with its corners cut `rounds` times (Chaikin 1974)."""
-    points = np.array(corners, float)
-    for _ in range(rounds):
-        after = np.roll(points, -1, axis=0)
-        points = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], 1)
-        points = points.reshape(-1, 2)
-    return points
+def _pair(outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The outline and its mirror image."""
+    return outline, outline * (-1, 1)
+
+
+def _smooth(outline: np.ndarray) -> np.ndarray:
+    """A closed outline with its corners cut three times (Chaikin 1974)."""
+    for _ in range(3):
+        after = np.roll(outline, -1, axis=0)
+        cuts = np.stack([0.75 * outline + 0.25 * after, 0.25 * outline + 0.75 * after], 1)
+        outline = cuts.reshape(-1, 2)
+    return outline
 
 
 def _curve(controls: list[tuple[float, float]]) -> np.ndarray:
-    """Points along the Bézier curve of some control points."""
-    degree = len(controls) - 1
+    """Sixteen points along the Bézier curve of some control points."""
+    return _bernstein(len(controls) - 1) @ np.array(controls, float)
+
+
+@functools.cache
+def _bernstein(degree: int) -> np.ndarray:
+    """Bernstein's polynomials at sixteen places from 0 to 1, (16, degree + 1)."""
     t = np.linspace(0, 1, 16)[:, None]
     k = np.arange(degree + 1)
     binomial = np.array([math.comb(degree, i) for i in k])
-    return (binomial * t**k * (1 - t) ** (degree - k)) @ np.array(controls, float)
+    return binomial * t**k * (1 - t) ** (degree - k)
 
 
-def _ellipse(centre, width: float, height: float) -> np.ndarray:
+def _ellipse(centre: tuple[float, float], width: float, height: float) -> np.ndarray:
     """An ellipse with the given half axes."""
-    turn = np.linspace(0, 2 * math.pi, 24, endpoint=False)
+    turn = np.linspace(0, 2 * math.pi, 32, endpoint=False)
     return np.stack([centre[0] + width * np.cos(turn), centre[1] + height * np.sin(turn)], 1)
 
 
