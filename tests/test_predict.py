@@ -133,7 +133,8 @@ def test_boxes_are_those_of_the_upright_photo(run, photos_dir, tmp_path, capsys)
 def test_race_is_told_only_where_asked_for(run, photos_dir, tmp_path, capsys):
     photo = str(photos_dir / "rose_leslie.jpg")
     predict.main([photo, "--run", run, "--race"])
-    assert any(race in capsys.readouterr().out for race in UTKFACE_RACES)
+    text = capsys.readouterr().out
+    assert any(race in text for race in UTKFACE_RACES)
     predict.main([photo, "--run", run, "--race", "--json"])
     check_answer(json.loads(capsys.readouterr().out), tasks=("gender", "race", "age"))
 

@@ -60,18 +60,15 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
     """
     start = time.perf_counter()
 
-    from vggface_gender.weights import matconvnet  # before Keras: it is at its largest in memory
+    from vggface_gender.backbones import vggface
+    from vggface_gender.weights import matconvnet
 
     if not mat.is_file():
         raise command.InputError(
-            f"{mat}: no such file. Download and unpack"
-            " https://www.robots.ox.ac.uk/~vgg/software/vgg_face/src/vgg_face_matconvnet.tar.gz"
-            " (its data/vgg_face.mat; read the licence there) and give it as --mat"
+            f"{mat}: no such file. Read the licence at {vggface.PAGE}, download and unpack"
+            f" {vggface.SOURCE} and give its data/vgg_face.mat as --mat"
         )
     network = matconvnet.read(mat)
-
-    from vggface_gender.backbones import vggface
-
     with command.whole(to) as part:
         model = vggface.from_matconvnet(network, output, **architecture)
         vggface.save(model, part, network.identities if output == "identities" else ())

@@ -113,14 +113,13 @@ def classify(sights: Sequence[Sight], classifier: "Classifier", race: bool = Fal
 
 def answer(sight: Sight, people: list[dict]) -> dict:
     """The JSON object for a photo and what `classify` said of its faces."""
-    height, width = (None, None) if sight.photo is None else sight.photo.shape[:2]
-    status = "unreadable" if sight.error else "ok" if people else "no face"
-    error = {"error": sight.error} if sight.error else {}
-    return {
-        **{"photo": sight.name, "status": status, "width": width, "height": height},
-        **error,
-        "faces": people,
-    }
+    answered = {"photo": sight.name}
+    if sight.photo is None:
+        answered |= {"status": "unreadable", "error": sight.error, "width": None, "height": None}
+    else:
+        height, width = sight.photo.shape[:2]
+        answered |= {"status": "ok" if people else "no face", "width": width, "height": height}
+    return answered | {"faces": people}
 
 
 def predict(

@@ -28,7 +28,7 @@ MEAN = (129.1863, 104.7624, 93.5940)  # RGB
 
 OUTPUTS = ("pool5", "fc6", "fc7", "identities")
 
-# A caffe network rounds a pool's size up, which MatConvNet writes as this padding. It does nothing
+# A Caffe network rounds a pool's size up, which MatConvNet writes as this padding. It does nothing
 # here, where every pool halves an even size.
 _CEILING = (0, 1, 0, 1)
 _IDENTITIES_FILE = "identities.txt"  # within the .keras file, which is a zip archive
@@ -122,7 +122,7 @@ def from_matconvnet(
             f" expected fc8's {identities}"
         )
 
-    # Zeros: to draw 145 million random numbers would take seconds and 0.8 GB, now and on every load.
+    # Zeros: to draw 145 million random numbers takes seconds and 0.8 GB, now and on every load.
     model = _model(layers, output, size, _mean(network, size), initializer="zeros")
     for layer in model.layers:
         if layer.weights:
@@ -155,7 +155,7 @@ def load(path: Path = PATH) -> keras.Model:
     return keras.models.load_model(_converted(path), compile=False)
 
 
-def identities(path: Path = PATH) -> tuple[str, ...]:
+def identity_names(path: Path = PATH) -> tuple[str, ...]:
     """The names of a converted network's outputs; () where its outputs are features.
 
     Raises:

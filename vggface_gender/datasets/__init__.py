@@ -217,11 +217,7 @@ def _build(
             data_dir=aside,
         )
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS tells of downloads
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(
-                    manual_dir=source or aside, num_shards=SHARDS
-                )
-            )
+            builder.build(source, SHARDS)
         built = aside / directory.relative_to(data_dir)
         directory.parent.mkdir(parents=True, exist_ok=True)
         if directory.exists():

@@ -52,11 +52,19 @@ class Checked(NamedTuple):
     sizes: collections.Counter  # "200x200" to count
 
 
+class Plan(NamedTuple):
+    """Which record goes where, and the summary of how that came about."""
+
+    divided: dict[str, list[Labelled]]
+    reencoded: set[str]
+    summary: dict
+
+
 class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder of the common record; a dataset's own builder states the rest.
 
-    `download_and_prepare` reads the dataset from `manual_dir`. What the build did is kept in the
-    dataset's metadata (see `summarize`).
+    `build` writes the records; TFDS's own `download_and_prepare`, given a `manual_dir`, does too.
+    What the build did is kept in the dataset's metadata (see `summarize`).
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -64,7 +72,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     TITLE: str
     TERMS: str
     HOMEPAGE: str
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "nothing"  # what lies in the source folder
+    MANUAL_DOWNLOAD_INSTRUCTIONS: str | None = None  # what lies in the source folder
     FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
     PADDING: float | None = None  # the crops' frame, as dlib.get_face_chip's padding
     NOTES: tuple[str, ...] = ()  # what was done to the data, for the summary
@@ -73,6 +81,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Args: seed: of the split. keep_going: build even if much of it is unreadable."""
         self.seed = seed
         self.keep_going = keep_going
+        self._planned: Plan | None = None
         super().__init__(**kwargs)
 
     @classmethod
@@ -97,8 +106,12 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _split_generators(self, dl_manager):
-        source = Path(dl_manager.manual_dir)
+    def plan(self, source: Path | None) -> "Plan":
+        """Look at every image under `source` and decide which record goes where.
+
+        Raises:
+            InputError: there are no images, or too many that can't be read.
+        """
         listed = list(self.labelled(source))
         if not listed:
             raise InputError(
@@ -109,22 +122,40 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not checked.good or (share > UNREADABLE_LIMIT and not self.keep_going):
             name, reason = next(iter(checked.skipped.items()))
             raise InputError(
-                f"{source}: {len(checked.skipped)} of {len(listed)} images can't be read "
+                f"{source}: {len(checked.skipped)} of {len(listed)} images can't be used "
                 f"(the first: {name}: {reason}); mend them"
                 + (", or build with --keep-going" if checked.good else "")
             )
         divided, left_out = divide(checked, self.FRACTIONS, self.seed)
         checked.skipped.update(left_out)
-        self.info.metadata.update(
-            summarize(divided, checked),
-            padding=self.PADDING,
-            notes=list(self.NOTES),
-            seed=self.seed,
-            listing=listing_hash(listed),
+        summary = summarize(divided, checked) | {
+            "padding": self.PADDING,
+            "notes": list(self.NOTES),
+            "seed": self.seed,
+            "listing": listing_hash(listed),
+        }
+        return Plan(divided, checked.reencoded, summary)
+
+    def build(self, source: Path | None, shards: int) -> None:
+        """Write the records, at most `shards` files a split; what was done goes into the metadata.
+
+        Raises:
+            InputError: see `plan`.
+        """
+        # TFDS wants the number of files before it asks for the splits, and none without a record.
+        self._planned = self.plan(source)
+        shards = min(shards, *map(len, self._planned.divided.values()))
+        folder = source.parent if source and source.is_file() else source
+        self.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(num_shards=shards, manual_dir=folder)
         )
+
+    def _split_generators(self, dl_manager):
+        plan = self._planned or self.plan(Path(dl_manager.manual_dir))
+        self.info.metadata.update(plan.summary)
         return {
-            split: self._generate_examples(part, checked.reencoded)
-            for split, part in divided.items()
+            split: self._generate_examples(part, plan.reencoded)
+            for split, part in plan.divided.items()
         }
 
     def _generate_examples(
