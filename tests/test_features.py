@@ -1,10 +1,10 @@
 """Cached features: what they equal, when they are found again, and what a kill costs."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import keras
@@ -94,8 +94,10 @@ features.extract(dataset, "train", backbone, None, pathlib.Path(sys.argv[3]), ba
 
 def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOWLY, dataset.name, dataset.directory.parents[2], tmp_path]
-        + [os.path.dirname(__file__)],
+        [
+            *(sys.executable, "-c", SLOWLY),
+            *(dataset.name, dataset.directory.parents[2], tmp_path, Path(__file__).parent),
+        ],
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120

@@ -7,6 +7,7 @@ them after every layer.
 """
 
 import gc
+import itertools
 import sys
 import tempfile
 import time
@@ -60,6 +61,8 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
     """
     start = time.perf_counter()
 
+    import numpy as np
+
     from vggface_gender.backbones import vggface
     from vggface_gender.weights import matconvnet
 
@@ -80,7 +83,7 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
         network = matconvnet.read(mat)
         differences = compare(model, network)
         print(report(network, differences))
-        worst = max(differences.values())
+        worst = np.max(list(differences.values()))
         if not worst <= tolerance:  # a NaN is no success
             sys.exit(f"error: {mat}: the model differs by {worst:.1e}; allowed are {tolerance:.0e}")
     print(
@@ -107,9 +110,6 @@ def compare(model, network) -> dict[str, float]:
     Args:
         model: as `vggface.load` gives it.
         network: the `matconvnet.MatConvNet` that it was made from.
-
-    Raises:
-        ValueError: the model has layers that the network has not.
     """
     import keras
     import numpy as np
@@ -124,10 +124,9 @@ def compare(model, network) -> dict[str, float]:
         outputs.pop(ours, None)
 
     differences = {}
-    steps = matconvnet.forward(network, image)
-    for _ in tqdm(range(len(outputs)), desc="checking", unit="layer", disable=None):
-        layer, expected = next(steps)
-        found = np.asarray(outputs.pop(layer.name)).reshape(expected.shape)
+    steps = itertools.islice(matconvnet.forward(network, image), len(outputs))
+    for layer, expected in tqdm(steps, "checking", len(outputs), unit="layer", disable=None):
+        found = np.asarray(outputs[layer.name]).reshape(expected.shape)
         scale = np.abs(expected).max() or 1.0
         differences[layer.name] = float(np.abs(found - expected).max() / scale)
     return differences

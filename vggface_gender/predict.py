@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 BATCH_FACES = 32
 BATCH_PIXELS = 64_000_000
 
+# dlib's own threshold is 0; what scores little more is more often a badge than a face.
+THRESHOLD = 0.2
+
 DRAWN_SIDE = 640  # the longer side, in pixels, that a drawn copy has at least
 COLOUR = "#ffd400"  # one for all: boxes are not coloured by what is said of people
 
@@ -48,7 +51,7 @@ def see(
     photo: "np.ndarray",
     name: str,
     upsample: int = 1,
-    threshold: float = 0.0,
+    threshold: float = THRESHOLD,
     crops: bool = False,
 ) -> Sight:
     """Find a photo's faces. Needs no TensorFlow.
@@ -65,7 +68,7 @@ def see(
     return Sight(name, photo, found)
 
 
-def look(path: Path, upsample: int = 1, threshold: float = 0.0, crops: bool = False) -> Sight:
+def look(path: Path, upsample: int = 1, threshold: float = THRESHOLD, crops: bool = False) -> Sight:
     """Read a photo and `see` it; the sight of one that can't be read has an error and no faces."""
     from vggface_gender import faces
 
@@ -144,7 +147,7 @@ def read(
     classifier: "Classifier",
     race: bool = False,
     upsample: int = 1,
-    threshold: float = 0.0,
+    threshold: float = THRESHOLD,
     crops: bool = False,
 ) -> dict:
     """The JSON object for one photo in memory; the arguments are those of `see` and `classify`."""
@@ -303,7 +306,7 @@ def _parser() -> command.Parser:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.0,
+        default=THRESHOLD,
         help="least detection score of a face: above 0 fewer and surer ones",
     )
     return parser

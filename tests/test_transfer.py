@@ -1,0 +1,171 @@
+"""The commands from end to end: a made-up dataset, dlib's real network, a run, an evaluation."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from vggface_gender import classifier, evaluate, transfer
+from vggface_gender.command import InputError
+from vggface_gender.evaluation import metrics, predictions
+
+COUNT = 240
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Drawn faces in a table; half of the races and every seventh gender are missing."""
+    import cv2
+
+    from vggface_gender.datasets.synthetic_faces import drawing
+
+    folder = tmp_path_factory.mktemp("faces")
+    lines = ["file,gender,race,age"]
+    for i in range(COUNT):
+        rng = np.random.default_rng(i)
+        gender, race, age = drawing.sample_labels(rng)
+        crop = drawing.draw(rng, gender, race, age, size=96)
+        cv2.imwrite(str(folder / f"{i}.jpg"), crop[..., ::-1])
+        lines.append(f"{i}.jpg,{gender if i % 7 else ''},{race if i % 2 else ''},{age}")
+    (folder / "faces.csv").write_text("\n".join(lines) + "\n")
+    return folder / "faces.csv"
+
+
+@pytest.fixture(scope="module")
+def tfrecords(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfrecords")
+
+
+@pytest.fixture
+def command_line(faces, tfrecords, tmp_path, monkeypatch):
+    """The arguments that every command here shares, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return ["--dataset", str(faces), "--data-dir", str(tfrecords)]
+
+
+RUN = Path("model_files/mine")
+
+
+@pytest.mark.parametrize("task", ["gender", "race", "age"])
+def test_transfer_writes_a_run_whose_figures_follow_from_its_files(command_line, task):
+    transfer.main([*command_line, "--task", task, "--run", "mine", "--epochs", "4"])
+
+    kept = {path.name for path in RUN.iterdir()}
+    assert kept == {
+        *("classifier.keras", "config.json", "history.csv", "metrics.json", "tensorboard"),
+        "predictions-faces-test.csv",
+    }
+    figures = json.loads((RUN / "metrics.json").read_text())
+    table = predictions.read(RUN / "predictions-faces-test.csv")
+    assert (figures["dataset"], figures["split"]) == ("faces", "test")
+    assert figures["count"] == len(table) > 10
+    assert json.loads(json.dumps(metrics.evaluate(table))) == figures["tasks"]
+    labelled = table[task].notna().sum()
+    assert figures["tasks"][task]["count"] == labelled
+    assert (labelled == len(table)) == (task == "age")
+    settings = json.loads((RUN / "config.json").read_text())["settings"]
+    assert settings["task"] == task and settings["seed"] == 0
+    assert len(pd.read_csv(RUN / "history.csv")) <= 4
+
+
+def test_the_classifier_of_a_run_gives_the_runs_predictions(command_line):
+    transfer.main([*command_line, "--run", "mine", "--epochs", "2"])
+    written = (RUN / "predictions-faces-test.csv").read_bytes()
+    assert classifier.load(RUN / "classifier.keras").tasks == {"gender": ("female", "male")}
+    evaluate.main(["--run", "mine", *command_line, "--split", "test"])
+    again = predictions.read(RUN / "predictions-faces-test.csv")
+    (RUN / "before.csv").write_bytes(written)
+    before = predictions.read(RUN / "before.csv")
+    assert again.name.tolist() == before.name.tolist()
+    np.testing.assert_allclose(again.gender_male, before.gender_male, atol=1e-3)
+    # An evaluation's figures stand beside the training's, not in their place.
+    assert json.loads((RUN / "metrics-faces-test.json").read_text())["split"] == "test"
+
+
+def test_one_seed_gives_one_result_to_the_last_digit(command_line):
+    for name in ("one", "other"):
+        transfer.main([*command_line, "--run", name, "--epochs", "3", "--seed", "5"])
+    files = [Path("model_files", n, "predictions-faces-test.csv") for n in ("one", "other")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    transfer.main([*command_line, "--run", "third", "--epochs", "3", "--seed", "6"])
+    third = Path("model_files/third/predictions-faces-test.csv")
+    assert third.read_bytes() != files[0].read_bytes()
+
+
+def test_tensorboard_holds_what_is_promised(command_line):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    transfer.main([*command_line, "--run", "mine", "--epochs", "2"])
+    tags = {}
+    for part in ("", "train", "validation"):
+        events = EventAccumulator(str(RUN / "tensorboard" / part)).Reload()
+        for kind, found in events.Tags().items():
+            for tag in found if isinstance(found, list) else []:
+                tags.setdefault(tag, set()).add((part, kind))
+    assert {"epoch_loss", "epoch_accuracy", "epoch_learning_rate"} <= tags.keys()
+    assert {part for part, _ in tags["epoch_loss"]} == {"train", "validation"}
+    assert any("crops" in tag for tag in tags)
+    assert any("dense_256" in tag and "kernel" in tag for tag in tags)
+
+
+TRANSFER = [sys.executable, "-m", "vggface_gender.transfer", "--run", "mine", "--epochs", "60"]
+TRANSFER += ["--patience", "60"]
+
+
+def test_killed_in_training_it_goes_on_and_gives_what_an_undisturbed_run_gives(command_line):
+    process = subprocess.Popen(
+        [*TRANSFER, *command_line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 180
+    while not list(RUN.glob("checkpoint/epoch-000[3-9]")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (RUN / "metrics.json").exists()
+
+    done = subprocess.run([*TRANSFER, *command_line], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch 1/60" not in done.stdout  # it went on
+    resumed = {p: (RUN / p).read_bytes() for p in ("history.csv", "predictions-faces-test.csv")}
+    assert not (RUN / "checkpoint").exists()
+
+    transfer.main([*command_line, *TRANSFER[3:]])  # finished: the same again, from the start
+    undisturbed = {p: (RUN / p).read_bytes() for p in resumed}
+    assert undisturbed == resumed
+
+
+def test_any_keras_file_can_be_the_backbone(command_line):
+    keras.utils.set_random_seed(0)
+    crop = keras.Input((48, 48, 3))
+    x = keras.layers.Rescaling(1 / 255)(crop)
+    x = keras.layers.Conv2D(8, 5, strides=4, activation="relu")(x)
+    keras.Model(crop, x, name="mine").save("backbone.keras")
+    transfer.main([*command_line, "--backbone", "backbone.keras", "--epochs", "1", "--run", "mine"])
+    assert classifier.load(RUN / "classifier.keras").size == 48
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--backbone", "nothing.keras"], "no backbone nothing.keras"),
+        (["--dataset", "nothing"], "no dataset nothing"),
+    ],
+)
+def test_what_is_not_there_is_named(command_line, arguments, complaint):
+    with pytest.raises(InputError, match=complaint):
+        transfer.main([*command_line, *arguments])
+    assert not Path("model_files").exists()
+
+
+def test_evaluate_says_which_splits_there_are(command_line):
+    transfer.main([*command_line, "--run", "mine", "--epochs", "1"])
+    with pytest.raises(InputError, match="--split train or validation or test"):
+        evaluate.main(["--run", "mine", *command_line, "--split", "holdout"])

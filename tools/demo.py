@@ -1,0 +1,36 @@
+"""The whole way once, with nothing but this package: draw faces, train, test, read a real photo.
+
+    python tools/demo.py
+
+Trains a gender head on dlib's network with SyntheticFaces, then asks the classifier about a real
+photograph: the public-domain portrait of the astronaut Eileen Collins that scikit-image ships.
+"""
+
+import sys
+
+from vggface_gender import command
+
+RUN = "demo"
+
+
+def main() -> None:
+    command.Parser(description=__doc__.splitlines()[0]).parse_args()
+
+    from vggface_gender import classifier, predict, transfer
+
+    transfer.main(["--dataset", "SyntheticFaces", "--run", RUN, "--overwrite"])
+
+    from PIL import Image
+    from skimage import data
+
+    folder = classifier.MODEL_FILES / RUN
+    photo = folder / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(photo)
+    print("\na real photograph, read by a classifier that has only seen drawings:")
+    predict.main([str(photo), "--run", RUN, "--out", str(folder)])
+    print(f"\nthe run: {folder}\nthe picture: {folder / 'astronaut-faces.jpg'}")
+    print("watch the training: tensorboard --logdir model_files")
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
