@@ -26,7 +26,7 @@ def tiny_backbone(size=32):
 def trained():
     keras.utils.set_random_seed(1)
     backbone = tiny_backbone()
-    head = heads.build("tiny", backbone.output_shape[1:], TASKS)
+    head = heads.compact(backbone.output_shape[1:], TASKS)
     return classifier.build(backbone, head, TASKS, 0.25, "float32", {"backbone": "tiny"})
 
 
@@ -86,7 +86,7 @@ def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_di
     keras.utils.set_random_seed(1)
     backbone = backbones.load("dlib")
     tasks = {"gender": ("female", "male")}
-    head = heads.build("dlib_resnet", backbone.output_shape[1:], tasks)
+    head = heads.compact(backbone.output_shape[1:], tasks)
     paths = sorted((faces_dir / "UTKFace").iterdir())[:16]
     images = np.stack([crops.fit(crops.decode(p.read_bytes()), 150) for p in paths])
     # As after training: normalized features, so that the head tells faces apart.

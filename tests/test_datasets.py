@@ -115,10 +115,10 @@ def test_fairface_keeps_its_published_half_as_the_test_split(prepare, tmp_path, 
     assert dataset.counts["validation"] == pytest.approx(4, abs=4)
 
 
-@pytest.fixture
-def gender_tree(tmp_path, write_image):
+@pytest.fixture(params=["", "combined"])
+def gender_tree(tmp_path, write_image, request):
     for i in range(100):
-        part = "aligned" if i % 4 else "valid"
+        part = Path(request.param, "aligned" if i % 4 else "valid")
         folder = f"{i // 2:03d}_{20 + i % 40}_{'FM'[i % 2]}"
         write_image(tmp_path / "agegender_cleaned" / part / folder / f"{i}.jpg", i)
     return tmp_path / "agegender_cleaned"
@@ -199,6 +199,20 @@ def test_a_table_keeps_people_on_one_side_and_leaves_gaps_missing(prepare, tmp_p
     for row in rows.values():
         sides[row["subject"]].add(row["split"])
     assert len(sides) == 10 and all(len(s) == 1 for s in sides.values())
+
+
+def test_people_whom_a_tables_own_splits_tear_apart_are_told(
+    prepare, tmp_path, write_image, capsys
+):
+    path = table(
+        tmp_path,
+        write_image,
+        "file,gender,subject,split",
+        lambda i: f"images/{i}.jpg,f,p{i // 4},{['train', 'validation', 'test'][i // 13 % 3]}",
+    )
+    dataset = prepare(path)
+    assert dataset.summary["subjects on two sides"] == ["p3", "p6", "p9"]
+    assert "3 people on two sides" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,9 @@ def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path
     computed = []
     backbone = tiny_backbone()
     at_once = backbone.predict_on_batch
-    backbone.predict_on_batch = lambda x: (computed.append(len(x)), at_once(x))[1]
+    backbone.predict_on_batch = lambda x: (computed.append(1), at_once(x))[1]
     resumed = features.extract(dataset, "train", backbone, None, tmp_path, batch=8)
-    assert sum(computed) == dataset.counts["train"] - done
+    assert len(computed) == -(-(dataset.counts["train"] - done) // 8)
     undisturbed = features.extract(dataset, "train", tiny_backbone(), None, tmp_path / "b", batch=8)
     np.testing.assert_array_equal(resumed, undisturbed)
 

@@ -10,20 +10,20 @@ TASKS = {"gender": ("female", "male"), "age": ()}
 
 
 def test_the_published_head_is_as_published():
-    head = heads.build("vggface", (7, 7, 512), {"gender": ("female", "male")})
+    head = heads.recipe("vggface").build((7, 7, 512), {"gender": ("female", "male")})
     kinds = [type(layer).__name__ for layer in head.layers[1:]]
     assert kinds == ["LayerNormalization", "Flatten"] + ["Dense", "Dropout"] * 2 + ["Dense"]
     dense = [layer for layer in head.layers if isinstance(layer, keras.layers.Dense)]
     assert [layer.units for layer in dense] == [1024, 256, 2]
     assert [layer.activation.__name__ for layer in dense] == ["relu", "relu", "softmax"]
     assert [la.rate for la in head.layers if isinstance(la, keras.layers.Dropout)] == [0.5, 0.5]
-    assert heads.rate("vggface") == 1e-4
+    assert heads.recipe("vggface")[1:] == (32, 1e-4, False)
 
 
 @pytest.mark.parametrize("backbone", ["vggface", "dlib_resnet"])
 def test_probabilities_and_years(backbone):
     keras.utils.set_random_seed(0)
-    head = heads.build(backbone, (2, 2, 8), TASKS)
+    head = heads.recipe(backbone).build((2, 2, 8), TASKS)
     features = np.random.default_rng(0).normal(size=(64, 2, 2, 8)).astype(np.float32)
     got = head.predict(features, verbose=0)
     assert got["gender"].shape == (64, 2) and got["age"].shape == (64,)

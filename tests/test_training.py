@@ -38,7 +38,7 @@ class KillAt(keras.callbacks.Callback):
 
 def fit(folder, epochs=8, patience=3, seed=0, rate=0.02, callbacks=()):
     keras.utils.set_random_seed(seed)
-    head = heads.build("compact", X.shape[1:], TASKS)
+    head = heads.compact(X.shape[1:], TASKS)
     training.compile(head, TASKS, keras.optimizers.Adam(rate))
     targets = {"gender": Y}
     history = training.fit(
@@ -97,7 +97,7 @@ def test_one_seed_gives_one_result_and_another_another(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_says_what_to_do(tmp_path):
     keras.utils.set_random_seed(0)
-    head = heads.build("compact", X.shape[1:], {"age": ()})
+    head = heads.compact(X.shape[1:], {"age": ()})
     training.compile(head, {"age": ()}, keras.optimizers.Adam(1e-3))
     targets = {"age": np.full(400, np.nan, np.float32)}
     data = input_pipeline.feature_batches(X, targets, 32, np.arange(300), 0)

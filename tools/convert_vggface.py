@@ -61,6 +61,9 @@ def convert(mat: Path, to: Path, output: str, tolerance: float, **architecture) 
     """
     start = time.perf_counter()
 
+    from vggface_gender import device
+
+    device.start()
     import numpy as np
 
     from vggface_gender.backbones import vggface

@@ -47,7 +47,7 @@ class Classifier:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
         """
         parts = [
-            self.model.predict_on_batch(crops[start : start + batch])
+            self._predict_some(crops[start : start + batch])
             for start in range(0, len(crops), batch)
         ]
         if not parts:
@@ -56,6 +56,15 @@ class Classifier:
             }
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
         return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+
+    def _predict_some(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        # Every new number of crops has the graph traced again, which takes a second: so only
+        # powers of two are met.
+        count = len(crops)
+        filled = np.zeros((1 << (count - 1).bit_length(), *crops.shape[1:]), crops.dtype)
+        filled[:count] = crops
+        outputs = self.model.predict_on_batch(filled)
+        return {task: np.asarray(output)[:count] for task, output in outputs.items()}
 
 
 def build(
@@ -122,7 +131,8 @@ def find(run: str | None) -> Path:
         InputError: there is none.
     """
     if run is None:
-        runs = sorted(str(p.parent.relative_to(MODEL_FILES)) for p in MODEL_FILES.rglob(FILE_NAME))
+        found = sorted(MODEL_FILES.glob(f"[!.]*/{FILE_NAME}"))
+        runs = [path.parent.name for path in found]
         there = f"(there is {', '.join(runs)})" if runs else "(train one first)"
         raise InputError(f"say which classifier to use with --run {there}")
     for path in (Path(run), Path(run) / FILE_NAME, MODEL_FILES / run / FILE_NAME):

@@ -3,13 +3,31 @@
 import argparse
 import contextlib
 import errno
+import io
+import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+# What the machine may refuse a sound program, and what its user can do about it.
+_REMEDIES = {
+    errno.ENOSPC: "make room, then give the same command again",
+    errno.EDQUOT: "make room in your quota, then give the same command again",
+    errno.EFBIG: "files may not be that large here; name another place",
+    errno.EACCES: "allow it, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name another place",
+    errno.EEXIST: "name another place",
+}
+
+
+PART_PREFIX = ".part-"  # of what is not whole yet
 
 
 class InputError(ValueError):
@@ -43,29 +61,56 @@ def silenced() -> Iterator[None]:
 def run(main: Callable[[], int | None]) -> int:
     """Run a command's `main` and return its exit status.
 
-    0 means that the job was done, 2 that the input was bad or the disk full (one line on standard
-    error says what), 130 that Ctrl-C stopped it. SIGTERM is made to unwind like Ctrl-C, so that
-    half-written files are removed. Programming errors keep their traceback.
+    0 means that the job was done, 2 that the input was bad or that the disk refused (one line on
+    standard error says what), 130 that Ctrl-C stopped it, 141 that the reader of its output went
+    away. SIGTERM is made to unwind like Ctrl-C, so that half-written files are removed. Programming
+    errors keep their traceback.
     """
     quiet()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us (`2>&-`)
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for names that it can't encode
     with contextlib.suppress(ValueError):  # not in the main thread: leave the signals alone
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return main() or 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        status = main() or 0
+        sys.stdout.flush()  # what goes wrong here can still be told; at exit it can't
+        return status
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        _drop_output()
+        return 141
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else _refusal(error)
+        if reason is None:
             raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
+        _drop_output()
         return 2
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the machine refused and what to do about it; None for any other error."""
+    code = getattr(error, "errno", None)
+    if code is None and os.strerror(errno.ENOSPC) in str(error):
+        code = errno.ENOSPC  # HDF5 and TensorFlow have errors of their own that quote the system's
+    if code not in _REMEDIES:
+        return None
+    # Of a file that was to be renamed, the name that it should have got.
+    place = getattr(error, "filename2", None) or getattr(error, "filename", None) or "writing"
+    return f"{place}: {os.strerror(code)}; {_REMEDIES[code]}"
+
+
+def _drop_output() -> None:
+    """If standard output can't be written, forget what it holds: Python would try again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Parser(argparse.ArgumentParser):
@@ -152,15 +197,23 @@ def dataset_arguments(arguments: argparse.Namespace) -> dict:
 def whole(path: str | os.PathLike) -> Iterator[Path]:
     """Give a path to write to that becomes `path` only if the block succeeds.
 
-    The temporary file (or folder, where the block makes one) lies beside `path` and keeps its
-    ending, since writers choose a format by it. Whatever goes wrong, `path` is as it was before.
+    The temporary file (or folder, where the block makes one) has the name of `path`, since writers
+    choose a format by it, in a hidden folder beside it. Whatever goes wrong, `path` is as it was
+    before. A file replaces a file; a folder replaces only an empty one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    # A name of its own, since that of `path` may be as long as names can be.
+    folder = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=path.parent))
     part = folder / path.name
     try:
         yield part
         os.replace(part, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_json(content: Mapping, path: str | os.PathLike) -> None:
+    """Write JSON, whole or not at all."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")

@@ -5,12 +5,14 @@
 Writes the predictions table and the metrics computed from it into the run's folder.
 """
 
+import argparse
 import sys
 
 from vggface_gender import command, labels
 
 
-def parse(argv: list[str] | None):
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
     parser = command.Parser(
         prog="python -m vggface_gender.evaluate", description=__doc__.splitlines()[0]
     )

@@ -61,7 +61,7 @@ def extract(
         tqdm(total=count, initial=start, desc=f"features, {split}", unit=" images") as bar,
     ):
         for crop in crops.as_numpy_iterator():
-            rows = np.asarray(backbone.predict_on_batch(crop["image"]), np.float32)
+            rows = predict(backbone, crop["image"], batch)
             end = start + len(rows)
             file["features"][start:end] = rows
             # Data first, then the count of it: a kill between the two costs one batch.
@@ -71,6 +71,17 @@ def extract(
             bar.update(len(rows))
     part.rename(done)
     return _map(done)
+
+
+def predict(backbone: keras.Model, crops: np.ndarray, batch: int) -> np.ndarray:
+    """`float32` features of at most `batch` crops, in one forward pass of exactly `batch`.
+
+    A second batch size would have the whole graph traced and its kernels prepared again, which
+    takes seconds.
+    """
+    filled = np.zeros((batch, *crops.shape[1:]), crops.dtype)
+    filled[: len(crops)] = crops
+    return np.asarray(backbone.predict_on_batch(filled), np.float32)[: len(crops)]
 
 
 def _key(dataset: Dataset, split: str, backbone: keras.Model, padding: float | None) -> str:

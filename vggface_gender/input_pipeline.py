@@ -30,12 +30,7 @@ def records(dataset: Dataset, split: str) -> tf.data.Dataset:
         Dictionaries of "image", JPEG bytes; "name", "gender", "race" and "subject", strings, empty
         where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
     """
-    return tfds.builder_from_directory(dataset.directory).as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(interleave_cycle_length=SHARDS_AT_ONCE, try_autocache=False),
-    )
+    return _read(dataset, split, {"image": tfds.decode.SkipDecoding()})
 
 
 def labels(dataset: Dataset, split: str) -> pd.DataFrame:
@@ -45,7 +40,7 @@ def labels(dataset: Dataset, split: str) -> pd.DataFrame:
         Columns name, gender, race, subject (text) and age (years); what is missing is None or NaN.
     """
     columns = ("name", "gender", "race", "subject", "age")
-    wanted = records(dataset, split).map(lambda record: {c: record[c] for c in columns})
+    wanted = _read(dataset, split, tfds.decode.PartialDecoding(dict.fromkeys(columns, True)))
     parts = list(wanted.batch(1024).as_numpy_iterator())
     table = {c: np.concatenate([part[c] for part in parts]) for c in columns}
     for column in columns[:-1]:
@@ -150,3 +145,12 @@ def log_crops(dataset: Dataset, split: str, size: int, padding: float | None, fo
     images = next(iter(batches(dataset, split, 32, size, padding)))["image"]
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
         tf.summary.image(f"crops, {split}", images, max_outputs=32)
+
+
+def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:
+    return tfds.builder_from_directory(dataset.directory).as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=decoders,
+        read_config=tfds.ReadConfig(interleave_cycle_length=SHARDS_AT_ONCE, try_autocache=False),
+    )

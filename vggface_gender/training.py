@@ -48,14 +48,10 @@ def open_run(folder: Path, settings: Mapping, overwrite: bool = False) -> None:
             )
         if changed or (folder / "metrics.json").exists():
             shutil.rmtree(folder)
+    for leftover in folder.glob(f"{command.PART_PREFIX}*"):  # of a write that was killed
+        shutil.rmtree(leftover)
     versions = {package: _version(package) for package in PACKAGES}
-    write_json({"settings": settings, "versions": versions}, config)
-
-
-def write_json(content: Mapping, path: Path) -> None:
-    """Write JSON, whole or not at all."""
-    with command.whole(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n")
+    command.write_json({"settings": settings, "versions": versions}, config)
 
 
 def compile(

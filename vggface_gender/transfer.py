@@ -8,6 +8,7 @@ Records and features are made once and found again. Validation chooses the epoch
 read once, at the end.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from vggface_gender import command, labels
 PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
 
 
-def parse(argv: list[str] | None):
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
     parser = command.Parser(
         prog="python -m vggface_gender.transfer", description=__doc__.splitlines()[0]
     )
@@ -35,11 +37,12 @@ def parse(argv: list[str] | None):
         help="epochs without a lower validation loss after which to stop",
     )
     group.add_argument(
-        "--batch", type=command.positive, default=32, metavar="N", help="examples a step"
+        "--batch",
+        type=command.positive,
+        metavar="N",
+        help="examples a step (default: the head's own: 32 on vggface, else 128)",
     )
-    group.add_argument(
-        "--rate", type=float, metavar="R", help="Adam's learning rate (default: the head's own)"
-    )
+    group.add_argument("--rate", type=float, metavar="R", help="Adam's (default: the head's own)")
     group.add_argument(
         "--padding",
         type=float,
@@ -76,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
     task = arguments.task
     tasks = {task: dataset.classes(task)}
     backbone = backbones.load(arguments.backbone, precision)
-    rate = arguments.rate or heads.rate(backbone.name)
+    recipe = heads.recipe(backbone.name)
+    batch, rate = arguments.batch or recipe.batch, arguments.rate or recipe.rate
     folder = classifier.MODEL_FILES / (
         arguments.run
         or f"{dataset.label}-{task}-{Path(arguments.backbone).stem}-seed{arguments.seed}"
@@ -91,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
         "padding": arguments.padding,
         "epochs": arguments.epochs,
         "patience": arguments.patience,
-        "batch": arguments.batch,
+        "batch": batch,
         "rate": rate,
         "seed": arguments.seed,
         "precision": precision,
@@ -109,17 +113,18 @@ def main(argv: list[str] | None = None) -> None:
         x[split] = features.extract(dataset, split, backbone, arguments.padding, cache)
 
     keras.utils.set_random_seed(arguments.seed)  # whatever was or was not found in the cache
-    head = heads.build(backbone.name, backbone.output_shape[1:], tasks)
-    training.compile(head, tasks, keras.optimizers.Adam(rate))
+    head = recipe.build(backbone.output_shape[1:], tasks)
+    steps = -(-len(rows["train"]) // batch)
+    training.compile(head, tasks, recipe.optimizer(rate, steps * arguments.epochs))
     input_pipeline.log_crops(
         dataset, "train", backbone.input_shape[1], arguments.padding, folder / "tensorboard"
     )
     history = training.fit(
         head,
         batches=lambda epoch: input_pipeline.feature_batches(
-            x["train"], y["train"], arguments.batch, rows["train"], arguments.seed, epoch
+            x["train"], y["train"], batch, rows["train"], arguments.seed, epoch
         ),
-        steps=-(-len(rows["train"]) // arguments.batch),
+        steps=steps,
         validation=input_pipeline.feature_batches(
             x["validation"], y["validation"], 256, rows["validation"]
         ),

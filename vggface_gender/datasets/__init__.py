@@ -147,6 +147,11 @@ def describe(dataset: Dataset) -> str:
             f"on one side of the split ({copies['with different labels']} contents with different "
             "labels)"
         )
+    if torn := summary["subjects on two sides"]:
+        lines.append(
+            f"  WARNING: the dataset's own splits put {len(torn)} people on two sides, the first: "
+            f"{torn[0]}"
+        )
     if summary["reencoded"]:
         lines.append(f"  encoded anew as upright JPEG: {summary['reencoded']:,}")
     if skipped := summary["skipped"]:

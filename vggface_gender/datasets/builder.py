@@ -275,6 +275,11 @@ def summarize(divided: dict[str, list[Labelled]], checked: Checked) -> dict:
     for item in checked.good:
         copies[digest_of[item.name]].append(item)
     duplicates = [items for items in copies.values() if len(items) > 1]
+    sides = collections.defaultdict(set)
+    for split, part in divided.items():
+        for item in part:
+            sides[item.subject].add(split)
+    torn = [subject for subject, of in sides.items() if subject is not None and len(of) > 1]
     return {
         "counts": {split: len(part) for split, part in divided.items()},
         "labels": {
@@ -295,6 +300,7 @@ def summarize(divided: dict[str, list[Labelled]], checked: Checked) -> dict:
                 len({(i.gender, i.race, i.age) for i in items}) > 1 for items in duplicates
             ),
         },
+        "subjects on two sides": sorted(torn),
         "reencoded": len(checked.reencoded),
         "skipped": checked.skipped,
         "fingerprint": hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest(),

@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: predictions table, metrics computed from it, text."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -31,8 +30,7 @@ def publish(
         # From the file, so that the figures are those that anyone can compute from it.
         "tasks": metrics.evaluate(predictions.read(path)),
     }
-    with command.whole(metrics_path) as part:
-        part.write_text(json.dumps(figures, indent=1) + "\n")
+    command.write_json(figures, metrics_path)
     print(metrics.report(figures))
     print(f"predictions: {path}\nmetrics: {metrics_path}")
     return figures

@@ -15,7 +15,7 @@ class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the unpacked archive, `agegender_cleaned`."""
 
     TITLE = 'GenderDataset, Matroid\'s "agegender_cleaned" archive of faces by age and gender'
-    TERMS = "research; see the publisher's page"
+    TERMS = "none published with it"
     HOMEPAGE = "https://www.matroid.com"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "aligned/ and valid/, with leaf folders whose names end like 25_F"
@@ -30,8 +30,9 @@ class Builder(FacesBuilder):
 
 def leaves(source: Path) -> Iterator[Labelled]:
     """Every image in the archive's leaf folders, labelled by the folder's name."""
+    inner = source / "combined"
     for part in PARTS:
-        for path in images_under(source / part):
+        for path in images_under((inner if inner.is_dir() else source) / part):
             match = LEAF.search(path.parent.name)
             item = Labelled(path.relative_to(source).as_posix(), path)
             if not match:

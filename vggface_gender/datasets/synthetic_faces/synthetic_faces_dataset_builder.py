@@ -18,7 +18,7 @@ class Builder(FacesBuilder):
 
     TITLE = f"SyntheticFaces, {COUNT} parametric faces drawn by this package"
     TERMS = "Apache-2.0"
-    HOMEPAGE = "https://pypi.org/project/vggface-gender/"
+    HOMEPAGE = ""
     FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
     PADDING = 0.25
     NOTES = ("drawings, not people: a figure on them says nothing about real faces",)
