@@ -23,6 +23,7 @@ ORDER = (
     "vggface_gender/command.py",
     "vggface_gender/device.py",
     "vggface_gender/labels.py",
+    "vggface_gender/runs.py",
     # Other frameworks' weights, and the backbones made from them.
     "vggface_gender/weights/__init__.py",
     "vggface_gender/weights/matconvnet.py",

@@ -164,15 +164,3 @@ def test_a_failed_save_leaves_the_file_before_it(trained, tmp_path, monkeypatch)
     with pytest.raises(ZeroDivisionError):
         classifier.save(trained, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_a_run_is_found_by_name_folder_or_file(trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = classifier.MODEL_FILES / "mine" / "classifier.keras"
-    classifier.save(trained, path)
-    for run in ("mine", "model_files/mine", str(path)):
-        assert classifier.find(run).samefile(path)
-    with pytest.raises(InputError, match="no run yours"):
-        classifier.find("yours")
-    with pytest.raises(InputError, match=r"--run \(there is mine\)"):
-        classifier.find(None)

@@ -189,17 +189,17 @@ def test_faults(run, photos_dir, tmp_path, capsys):
     with pytest.raises(InputError, match=r"file: not a folder"):
         predict.main([str(photos_dir / "obama.jpg"), "--out", str(blocked)])
     capsys.readouterr()
-    assert predict.main(["missing.jpg", str(blocked), "--json"]) == 2
+    assert predict.main(["missing.jpg", str(blocked), "--json", "--run", run]) == 2
     output = capsys.readouterr()
     for line in output.out.splitlines():
         check_answer(json.loads(line))
     assert len(output.out.splitlines()) == len(output.err.splitlines()) == 2
 
 
-def test_the_script_fails_in_one_line_and_without_tensorflow(tmp_path):
+def test_the_script_fails_in_one_line_and_without_tensorflow(run, tmp_path):
     script = Path(__file__).parents[1] / "tools" / "predict.py"
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", script, "missing.jpg"],
+        [sys.executable, "-X", "importtime", script, "missing.jpg", "--run", run],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,7 +1,5 @@
 """Training: early stopping, the best weights, resumption to the last digit, and the run folder."""
 
-import json
-
 import keras
 import numpy as np
 import pandas as pd
@@ -103,39 +101,3 @@ def test_a_loss_that_is_not_finite_stops_and_says_what_to_do(tmp_path):
     data = input_pipeline.feature_batches(X, targets, 32, np.arange(300), 0)
     with pytest.raises(InputError, match="loss is nan in epoch 1"):
         training.fit(head, lambda _: data, 10, data.take(2), tmp_path, 2, 3, 0)
-
-
-def test_the_run_folder_keeps_settings_and_versions(tmp_path):
-    training.open_run(tmp_path / "run", {"rate": 0.1, "epochs": 3})
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["settings"] == {"rate": 0.1, "epochs": 3}
-    assert config["versions"]["keras"] == keras.__version__
-
-
-def test_other_settings_do_not_replace_a_run_unless_told_to(tmp_path):
-    folder = tmp_path / "run"
-    training.open_run(folder, {"rate": 0.1})
-    (folder / "metrics.json").write_text("{}")
-    with pytest.raises(InputError, match=r"rate: 0\.1 there, 0\.2 now.*--overwrite"):
-        training.open_run(folder, {"rate": 0.2})
-    assert (folder / "metrics.json").exists()
-    training.open_run(folder, {"rate": 0.2}, overwrite=True)
-    assert not (folder / "metrics.json").exists()
-
-
-def test_an_unfinished_run_is_gone_on_with_and_a_finished_one_begun_anew(tmp_path):
-    folder = tmp_path / "run"
-    training.open_run(folder, {"rate": 0.1})
-    (folder / "history.csv").write_text("so far")
-    training.open_run(folder, {"rate": 0.1})
-    assert (folder / "history.csv").exists()
-    (folder / "metrics.json").write_text("{}")
-    training.open_run(folder, {"rate": 0.1})
-    assert not (folder / "history.csv").exists()
-
-
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="not a run"):
-        training.open_run(tmp_path, {"rate": 0.1}, overwrite=True)
-    assert (tmp_path / "thesis.tex").exists()

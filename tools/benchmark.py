@@ -30,7 +30,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import command
+from vggface_gender import command, runs
 
 if TYPE_CHECKING:
     import keras
@@ -131,11 +131,8 @@ def forward(model: "keras.Model", crops: "np.ndarray", batch: int = BATCH) -> Ca
     import numpy as np
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *crops.shape[1:]), tf.uint8)])
-    def graph(part: tf.Tensor) -> dict[str, tf.Tensor] | tf.Tensor:
-        return model(part, training=False)
-
-    traced = graph.get_concrete_function()
+    graph = tf.function(lambda part: model(part, training=False), autograph=False)
+    traced = graph.get_concrete_function(tf.TensorSpec((None, *crops.shape[1:]), tf.uint8))
     parts = [tf.constant(crops[start : start + batch]) for start in range(0, len(crops), batch)]
 
     def run() -> None:
@@ -415,19 +412,18 @@ def bare_loop(paths: Sequence[Path], to: Path) -> list[str]:
     return hashes
 
 
-def measure_predict(run: str | None, work: Path, repeats: int) -> list[Row]:
+def measure_predict(model: Path | None, work: Path, repeats: int) -> list[Row]:
     """The command `predict` on one photo in a new process, against importing Keras in one.
 
     Args:
-        run: the classifier to use, as `classifier.find` takes it; None makes an untrained one.
+        model: the classifier's file; None has an untrained one written.
         work: a folder to write to.
 
     Raises:
-        InputError: there is no such run, or scikit-image, which has the photo, isn't installed.
+        InputError: scikit-image, which has the photo, isn't installed.
     """
-    from vggface_gender import classifier
-
-    model = write_untrained(work / classifier.FILE_NAME) if run is None else classifier.find(run)
+    if untrained := model is None:
+        model = write_untrained(work / "classifier.keras")
     photo = write_photo(work / "photo.png")
     splits = []
     turns = in_turns(
@@ -445,7 +441,7 @@ def measure_predict(run: str | None, work: Path, repeats: int) -> list[Row]:
         Row(
             name="predict",
             ours="predict on one photo of 512x512, from starting the process to its end, by "
-            + ("an untrained head on dlib's network" if run is None else str(model)),
+            + ("an untrained head on dlib's network" if untrained else str(model)),
             reference="a process that imports Keras and TensorFlow",
             unit="s",
             goal="near 1",
@@ -647,7 +643,9 @@ def parse(argv: list[str] | None):
         help="UTKFace's images (default: $FACES_DIR/UTKFace; without either, drawn faces)",
     )
     parser.add_argument(
-        "--run", help="the classifier for the row predict (default: an untrained one)"
+        "--run",
+        help="for the row predict: a run's name, its folder or a .keras file (default: an "
+        "untrained head on dlib's network)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--repeats", type=command.positive, metavar="N", help="turns a row")
@@ -663,6 +661,7 @@ def parse(argv: list[str] | None):
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     source = find_faces(arguments.source)
+    model = runs.find(arguments.run) if arguments.run else None
 
     from vggface_gender import device
 
@@ -700,7 +699,7 @@ def main(argv: list[str] | None = None) -> None:
             "records": lambda: measure_records(
                 work / "sample" if arguments.quick else source, work, repeats
             ),
-            "predict": lambda: measure_predict(arguments.run, work, repeats),
+            "predict": lambda: measure_predict(model, work, repeats),
             "crops": lambda: measure_crops(paths, repeats),
         }
         for name in dict.fromkeys(arguments.rows):

@@ -16,14 +16,14 @@ RUN = "demo"
 def main() -> None:
     command.Parser(description=__doc__.splitlines()[0]).parse_args()
 
-    from vggface_gender import classifier, predict, transfer
+    from vggface_gender import predict, runs, transfer
 
     transfer.main(["--dataset", "SyntheticFaces", "--run", RUN, "--overwrite"])
 
     from PIL import Image
     from skimage import data
 
-    folder = classifier.MODEL_FILES / RUN
+    folder = runs.MODEL_FILES / RUN
     photo = folder / "astronaut.png"
     Image.fromarray(data.astronaut()).save(photo)
     print("\na real photograph, read by a classifier that has only seen drawings:")

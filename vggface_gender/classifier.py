@@ -17,8 +17,6 @@ from vggface_gender import command, device
 from vggface_gender.backbones import with_precision
 from vggface_gender.command import InputError
 
-MODEL_FILES = Path("model_files")
-FILE_NAME = "classifier.keras"
 CONTRACT = "classifier.json"
 
 
@@ -122,23 +120,3 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
         model = with_precision(model, wanted)
     tasks = {task: tuple(names) for task, names in contract["tasks"].items()}
     return Classifier(**contract | {"model": model, "tasks": tasks})
-
-
-def find(run: str | None) -> Path:
-    """The classifier's file of a run: its name under `model_files`, its folder, or the file itself.
-
-    Raises:
-        InputError: there is none.
-    """
-    if run is None:
-        found = sorted(MODEL_FILES.glob(f"[!.]*/{FILE_NAME}"))
-        runs = [path.parent.name for path in found]
-        there = f"(there is {', '.join(runs)})" if runs else "(train one first)"
-        raise InputError(f"say which classifier to use with --run {there}")
-    for path in (Path(run), Path(run) / FILE_NAME, MODEL_FILES / run / FILE_NAME):
-        if path.is_file():
-            return path
-    raise InputError(
-        f"no run {run}: neither a .keras file, nor a folder with {FILE_NAME}, here or "
-        f"in {MODEL_FILES}"
-    )

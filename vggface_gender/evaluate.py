@@ -8,7 +8,7 @@ Writes the predictions table and the metrics computed from it into the run's fol
 import argparse
 import sys
 
-from vggface_gender import command, labels
+from vggface_gender import command, labels, runs
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -30,6 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
+    path = runs.find(arguments.run)
 
     from vggface_gender import device
 
@@ -40,7 +41,6 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import classifier, datasets, input_pipeline
     from vggface_gender.evaluation import predictions, results
 
-    path = classifier.find(arguments.run)
     trained = classifier.load(path, arguments.precision)
     dataset = datasets.prepare(**command.dataset_arguments(arguments))
     split = arguments.split

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vggface_gender import command
+from vggface_gender import command, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -252,12 +252,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from tqdm import tqdm
 
+    path = runs.find(args.run)
     photos = find_photos(args.photos)
     drawings = drawing_paths(photos, args.out)
     look_at = functools.partial(
         look, upsample=args.upsample, threshold=args.threshold, crops=args.crops
     )
-    load = functools.cache(functools.partial(_load, args.run, args.race))
+    load = functools.cache(functools.partial(_load, path, args.race))
     sights = _ahead(look_at, photos, threads=min(len(photos), os.cpu_count() or 1, 8))
     answers = predict(sights, load, args.race)
     # A bar only for people (None: not where standard error is a file), and only where they wait.
@@ -312,8 +313,8 @@ def _parser() -> command.Parser:
     return parser
 
 
-def _load(run: str | None, race: bool) -> "Classifier":
-    """The classifier of a run.
+def _load(path: Path, race: bool) -> "Classifier":
+    """The classifier in a file.
 
     Raises:
         InputError: there is none, or it can't tell race and should.
@@ -323,7 +324,6 @@ def _load(run: str | None, race: bool) -> "Classifier":
     device.start()
     from vggface_gender import classifier
 
-    path = classifier.find(run)
     # In float32 a photo's answer is the same on every machine, and one photo is answered soonest.
     loaded = classifier.load(path, precision="float32")
     if race and "race" not in loaded.tasks:

@@ -1,57 +1,16 @@
-"""What the training commands share: the epochs, their resumption, the run folder.
+"""What the training commands share: losses, the epochs, and their resumption."""
 
-A run is a folder: `config.json` first, then, an epoch at a time, `history.csv`, `tensorboard/` and
-a checkpoint; at the end `classifier.keras`, the predictions table and `metrics.json`, whose being
-there says that the run is finished.
-"""
-
-import json
 import math
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import keras
 import pandas as pd
 
-from vggface_gender import command
+from vggface_gender import command, runs
 from vggface_gender.command import InputError
-
-PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "opencv-python-headless")
-
-
-def open_run(folder: Path, settings: Mapping, overwrite: bool = False) -> None:
-    """Begin the run in `folder`, or go on with it.
-
-    An unfinished run of the same settings is gone on with; a finished one is trained again, which
-    gives the same; one of other settings is only replaced where `overwrite` says so.
-
-    Raises:
-        InputError: the folder holds a run of other settings, or something else.
-    """
-    settings = json.loads(json.dumps(settings))
-    config = folder / "config.json"
-    if folder.exists() and any(folder.iterdir()):
-        if not config.exists():
-            raise InputError(f"{folder} is not a run, and not empty: choose another --run")
-        before = json.loads(config.read_text())["settings"]
-        changed = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
-        if changed and not overwrite:
-            differences = "; ".join(
-                f"{k}: {before.get(k)} there, {settings.get(k)} now" for k in changed
-            )
-            raise InputError(
-                f"{folder} holds a run of other settings ({differences}): choose another --run, or "
-                "--overwrite it"
-            )
-        if changed or (folder / "metrics.json").exists():
-            shutil.rmtree(folder)
-    for leftover in folder.glob(f"{command.PART_PREFIX}*"):  # of a write that was killed
-        shutil.rmtree(leftover)
-    versions = {package: _version(package) for package in PACKAGES}
-    command.write_json({"settings": settings, "versions": versions}, config)
 
 
 def compile(
@@ -106,16 +65,11 @@ def fit(
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 *callbacks,
-                keras.callbacks.TensorBoard(folder / "tensorboard", histogram_freq=1),
+                keras.callbacks.TensorBoard(folder / runs.TENSORBOARD, histogram_freq=1),
                 checkpoint,
             ],
         )
     return checkpoint.finish(model)
-
-
-def forget_checkpoint(folder: Path) -> None:
-    """Remove what `fit` keeps for its resumption: the run is finished."""
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
 class _Checkpoint(keras.callbacks.Callback):
@@ -143,7 +97,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> int:
         """Put `model` where the last whole epoch left it; returns how many epochs are done."""
-        states = sorted((self.folder / "checkpoint").glob("epoch-*"))
+        states = sorted(runs.checkpoint(self.folder).glob("epoch-*"))
         if not states:
             return 0
         self.rows = pd.read_csv(states[-1] / "history.csv").to_dict("records")
@@ -153,7 +107,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def finish(self, model: keras.Model) -> pd.DataFrame:
         """Put the best epoch's weights into `model`; returns the history."""
-        state = self.folder / "checkpoint" / f"epoch-{len(self.rows):04d}"
+        state = runs.checkpoint(self.folder) / f"epoch-{len(self.rows):04d}"
         model.load_weights(state / "best.weights.h5")
         return self._history()
 
@@ -168,8 +122,8 @@ class _Checkpoint(keras.callbacks.Callback):
                 f"the loss is {logs['loss']} in epoch {epoch + 1}: lower --rate, and train again"
             )
         self.rows.append({"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()})
-        state = self.folder / "checkpoint" / f"epoch-{epoch + 1:04d}"
-        before = self.folder / "checkpoint" / f"epoch-{epoch:04d}"
+        state = runs.checkpoint(self.folder) / f"epoch-{epoch + 1:04d}"
+        before = runs.checkpoint(self.folder) / f"epoch-{epoch:04d}"
         with command.whole(state) as part:
             part.mkdir()
             self.model.save_weights(part / "last.weights.h5")
@@ -192,10 +146,3 @@ class _Checkpoint(keras.callbacks.Callback):
 def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
     layers = model._flatten_layers(include_self=False)
     return [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         features,
         heads,
         input_pipeline,
+        runs,
         training,
     )
     from vggface_gender.evaluation import predictions, results
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     backbone = backbones.load(arguments.backbone, precision)
     recipe = heads.recipe(backbone.name)
     batch, rate = arguments.batch or recipe.batch, arguments.rate or recipe.rate
-    folder = classifier.MODEL_FILES / (
+    folder = runs.MODEL_FILES / (
         arguments.run
         or f"{dataset.label}-{task}-{Path(arguments.backbone).stem}-seed{arguments.seed}"
     )
@@ -100,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
         "seed": arguments.seed,
         "precision": precision,
     }
-    training.open_run(folder, settings, arguments.overwrite)
+    runs.begin(folder, settings, arguments.overwrite)
 
     cache = Path(arguments.data_dir) / "features"
     x, truth, rows, y = {}, {}, {}, {}
@@ -117,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     steps = -(-len(rows["train"]) // batch)
     training.compile(head, tasks, recipe.optimizer(rate, steps * arguments.epochs))
     input_pipeline.log_crops(
-        dataset, "train", backbone.input_shape[1], arguments.padding, folder / "tensorboard"
+        dataset, "train", backbone.input_shape[1], arguments.padding, folder / runs.TENSORBOARD
     )
     history = training.fit(
         head,
@@ -138,11 +139,11 @@ def main(argv: list[str] | None = None) -> None:
 
     about = {"backbone": arguments.backbone, "dataset": dataset.name}
     trained = classifier.build(backbone, head, tasks, arguments.padding, precision, about)
-    classifier.save(trained, folder / classifier.FILE_NAME)
+    classifier.save(trained, folder / runs.CLASSIFIER)
     outputs = head.predict(x["test"], batch_size=256, verbose=0)
     table = predictions.table(truth["test"].name, truth["test"][list(labels.TASKS)], outputs, tasks)
-    results.publish(table, dataset.label, "test", folder, folder / "metrics.json")
-    training.forget_checkpoint(folder)
+    results.publish(table, dataset.label, "test", folder, folder / runs.METRICS)
+    runs.end(folder)
 
 
 if __name__ == "__main__":

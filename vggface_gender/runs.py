@@ -1,0 +1,93 @@
+"""Runs: where they lie, what their folders hold, how one is begun and ended.
+
+A run is a folder: `config.json` first, then, an epoch at a time, `history.csv`, `tensorboard/` and
+a checkpoint; at the end `classifier.keras`, the predictions table and `metrics.json`, whose being
+there says that the run is finished. Nothing here needs Keras.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from vggface_gender import command
+from vggface_gender.command import InputError
+
+MODEL_FILES = Path("model_files")
+CLASSIFIER = "classifier.keras"
+METRICS = "metrics.json"
+TENSORBOARD = "tensorboard"
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "opencv-python-headless")
+
+
+def find(run: str | None) -> Path:
+    """The classifier's file of a run: its name under `model_files`, its folder, or the file itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    if run is None:
+        found = sorted(MODEL_FILES.glob(f"[!.]*/{CLASSIFIER}"))
+        runs = [path.parent.name for path in found]
+        there = f"(there is {', '.join(runs)})" if runs else "(train one first)"
+        raise InputError(f"say which classifier to use with --run {there}")
+    for path in (Path(run), Path(run) / CLASSIFIER, MODEL_FILES / run / CLASSIFIER):
+        if path.is_file():
+            return path
+    raise InputError(
+        f"no run {run}: neither a .keras file, nor a folder with {CLASSIFIER}, here or "
+        f"in {MODEL_FILES}"
+    )
+
+
+def begin(folder: Path, settings: Mapping, overwrite: bool = False) -> None:
+    """Begin the run in `folder`, or go on with it.
+
+    An unfinished run of the same settings is gone on with; a finished one is trained again, which
+    gives the same; one of other settings is only replaced where `overwrite` says so.
+
+    Raises:
+        InputError: the folder holds a run of other settings, or something else.
+    """
+    settings = json.loads(json.dumps(settings))
+    config = folder / "config.json"
+    if folder.exists() and any(folder.iterdir()):
+        if not config.exists():
+            raise InputError(f"{folder} is not a run, and not empty: choose another --run")
+        before = json.loads(config.read_text())["settings"]
+        changed = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
+        if changed and not overwrite:
+            differences = "; ".join(
+                f"{k}: {before.get(k)} there, {settings.get(k)} now" for k in changed
+            )
+            raise InputError(
+                f"{folder} holds a run of other settings ({differences}): choose another --run, or "
+                "--overwrite it"
+            )
+        if changed:
+            shutil.rmtree(folder)
+        elif not checkpoint(folder).exists():
+            # Finished: it is trained again beside what there is, until that is replaced.
+            shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    for leftover in folder.glob(f"{command.PART_PREFIX}*"):  # of a write that was killed
+        shutil.rmtree(leftover)
+    versions = {package: _version(package) for package in PACKAGES}
+    command.write_json({"settings": settings, "versions": versions}, config)
+
+
+def checkpoint(folder: Path) -> Path:
+    """Where a training keeps what its resumption needs."""
+    return folder / "checkpoint"
+
+
+def end(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(checkpoint(folder), ignore_errors=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
