@@ -679,7 +679,7 @@ def main(argv: list[str] | None = None) -> None:
             "machine": machine(),
             "faces": f"{len(paths):,} drawn faces (for photographs: --source or $FACES_DIR)"
             if drawn
-            else f"{len(paths):,} images of {source}",
+            else f"{len(paths):,} images of {source}, from all over it",
             "quick": arguments.quick,
             "repeats": repeats,
             "rows": [],
