@@ -165,6 +165,20 @@ def test_what_is_not_there_is_named(command_line, arguments, complaint):
     assert not Path("model_files").exists()
 
 
+def test_too_few_images_are_told(command_line, write_image):
+    for gender in ("female", "male"):
+        write_image(Path("two") / gender / "1.jpg", len(gender))
+    with pytest.raises(InputError, match=r"two has too few images for a (validation|train) split"):
+        transfer.main(["--dataset", "two"])
+
+
+def test_a_task_without_labels_is_told(command_line, write_image):
+    for i in range(20):
+        write_image(Path("many") / ("female", "male")[i % 2] / f"{i}.jpg", i)
+    with pytest.raises(InputError, match="many has no age labels"):
+        transfer.main(["--dataset", "many", "--task", "age"])
+
+
 def test_evaluate_says_which_splits_there_are(command_line):
     transfer.main([*command_line, "--run", "mine", "--epochs", "1"])
     with pytest.raises(InputError, match="--split train or validation or test"):

@@ -164,6 +164,7 @@ def decode_with_tensorflow(jpegs: Sequence[bytes], size: int) -> "Iterator[np.nd
 
 
 def exhaust(batches: Iterator) -> None:
+    """Have every batch computed and let it go."""
     for _ in batches:
         pass
 
@@ -460,6 +461,7 @@ def in_new_process(function: Callable, *arguments):
 
 
 def import_keras() -> None:
+    """What every command waits for before it can use a network."""
     command.quiet()
     with command.silenced():
         import keras  # noqa: F401
@@ -630,25 +632,33 @@ HEADING = f"{'row':20}{'ours':>10}{'reference':>12} {'':14}{'ratio':>6}  {'sprea
 
 
 def parse(argv: list[str] | None):
+    """The command line's arguments."""
     parser = command.Parser(
         prog="python tools/benchmark.py",
         description=__doc__.splitlines()[0],
         epilog="Its files go to a temporary folder, which $TMPDIR moves, and are removed.",
     )
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="what to measure")
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help="what to measure"
+    )
     parser.add_argument(
         "--source",
         type=Path,
         metavar="DIR",
-        help="UTKFace's images (default: $FACES_DIR/UTKFace; without either, drawn faces)",
+        help="UTKFace's images (else those of $FACES_DIR/UTKFace, else drawn faces)",
     )
     parser.add_argument(
         "--run",
-        help="for the row predict: a run's name, its folder or a .keras file (default: an "
+        help="for the row predict: a run's name, its folder or a .keras file (else an "
         "untrained head on dlib's network)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--repeats", type=command.positive, metavar="N", help="turns a row")
+    parser.add_argument(
+        "--repeats",
+        type=command.positive,
+        metavar="N",
+        help=f"turns a row ({REPEATS}; with --quick 1)",
+    )
     parser.add_argument(
         "--quick",
         action="store_true",

@@ -11,8 +11,16 @@ read once, at the end.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from vggface_gender import command, labels
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from vggface_gender.datasets import Dataset
 
 PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
 
@@ -61,13 +69,11 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start(arguments.seed)
     import keras
-    import numpy as np
 
     from vggface_gender import (
         backbones,
         classifier,
         datasets,
-        features,
         heads,
         input_pipeline,
         runs,
@@ -104,18 +110,14 @@ def main(argv: list[str] | None = None) -> None:
     runs.begin(folder, settings, arguments.overwrite)
 
     cache = Path(arguments.data_dir) / "features"
-    x, truth, rows, y = {}, {}, {}, {}
-    for split in ("train", "validation", "test"):
-        truth[split] = input_pipeline.labels(dataset, split)
-        rows[split] = np.flatnonzero(truth[split][task].notna())
-        if not len(rows[split]):
-            raise command.InputError(f"{dataset.name} has no {task} labels in its {split} split")
-        y[split] = {task: input_pipeline.targets(truth[split], task, tasks[task])}
-        x[split] = features.extract(dataset, split, backbone, arguments.padding, cache)
+    train, validation, test = (
+        _examples(dataset, split, tasks, backbone, arguments.padding, cache)
+        for split in ("train", "validation", "test")
+    )
 
     keras.utils.set_random_seed(arguments.seed)  # whatever was or was not found in the cache
     head = recipe.build(backbone.output_shape[1:], tasks)
-    steps = -(-len(rows["train"]) // batch)
+    steps = -(-len(train.rows) // batch)
     training.compile(head, tasks, recipe.optimizer(rate, steps * arguments.epochs))
     input_pipeline.log_crops(
         dataset, "train", backbone.input_shape[1], arguments.padding, folder / runs.TENSORBOARD
@@ -123,11 +125,11 @@ def main(argv: list[str] | None = None) -> None:
     history = training.fit(
         head,
         batches=lambda epoch: input_pipeline.feature_batches(
-            x["train"], y["train"], batch, rows["train"], arguments.seed, epoch
+            train.features, train.targets, batch, train.rows, arguments.seed, epoch
         ),
         steps=steps,
         validation=input_pipeline.feature_batches(
-            x["validation"], y["validation"], 256, rows["validation"]
+            validation.features, validation.targets, 256, validation.rows
         ),
         folder=folder,
         epochs=arguments.epochs,
@@ -140,10 +142,50 @@ def main(argv: list[str] | None = None) -> None:
     about = {"backbone": arguments.backbone, "dataset": dataset.name}
     trained = classifier.build(backbone, head, tasks, arguments.padding, precision, about)
     classifier.save(trained, folder / runs.CLASSIFIER)
-    outputs = head.predict(x["test"], batch_size=256, verbose=0)
-    table = predictions.table(truth["test"].name, truth["test"][list(labels.TASKS)], outputs, tasks)
+    outputs = head.predict(test.features, batch_size=256, verbose=0)
+    table = predictions.table(test.truth.name, test.truth[list(labels.TASKS)], outputs, tasks)
     results.publish(table, dataset.label, "test", folder, folder / runs.METRICS)
     runs.end(folder)
+
+
+class Examples(NamedTuple):
+    """A split's features and labels, row by row."""
+
+    features: "np.ndarray"  # (n, ...) float32, mapped from the cache
+    targets: "dict[str, np.ndarray]"  # task to (n,): see `input_pipeline.targets`
+    rows: "np.ndarray"  # those that have a label of every task
+    truth: "pd.DataFrame"  # see `input_pipeline.labels`
+
+
+def _examples(
+    dataset: "Dataset",
+    split: str,
+    tasks: dict[str, tuple[str, ...]],
+    backbone: "keras.Model",
+    padding: float,
+    cache: Path,
+) -> Examples:
+    """A split's examples; its features are extracted if they are not cached.
+
+    Raises:
+        InputError: the split is empty, or has no labels of the tasks.
+    """
+    import numpy as np
+
+    from vggface_gender import features, input_pipeline
+
+    if split not in dataset.counts:
+        raise command.InputError(f"{dataset.name} has too few images for a {split} split")
+    truth = input_pipeline.labels(dataset, split)
+    rows = np.flatnonzero(truth[list(tasks)].notna().all(axis=1))
+    if not len(rows):
+        raise command.InputError(
+            f"{dataset.name} has no {' and '.join(tasks)} labels in its {split} split"
+        )
+    targets = {task: input_pipeline.targets(truth, task, names) for task, names in tasks.items()}
+    return Examples(
+        features.extract(dataset, split, backbone, padding, cache), targets, rows, truth
+    )
 
 
 if __name__ == "__main__":
