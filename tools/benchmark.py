@@ -207,7 +207,7 @@ def sample(source: Path, count: int, folder: Path) -> list[Path]:
     """
     from vggface_gender.datasets.builder import images_under
 
-    paths = images_under(source)
+    paths = [item.image for item in images_under(source, within=source)]
     if not paths:
         raise command.InputError(f"{source}: no images found; give --source the folder of UTKFace")
     links = []
@@ -374,7 +374,7 @@ def measure_records(faces: Path, work: Path, repeats: int) -> list[Row]:
     from vggface_gender import datasets
     from vggface_gender.datasets.builder import images_under
 
-    paths = images_under(faces)
+    paths = [item.image for item in images_under(faces, within=faces)]
 
     def build() -> None:
         with tempfile.TemporaryDirectory(dir=work) as data_dir, hushed():

@@ -39,9 +39,8 @@ class Builder(FacesBuilder):
         for parent in splits or [source]:
             for folder in sorted(path for path in parent.iterdir() if path.is_dir()):
                 label = class_label(folder)
-                for path in images_under(folder):
-                    name = path.relative_to(source).as_posix()
-                    yield Labelled(name, path, split=splits.get(parent), **label)
+                for image in images_under(folder, within=source):
+                    yield image._replace(split=splits.get(parent), **label)
 
 
 def class_label(folder: Path) -> dict:

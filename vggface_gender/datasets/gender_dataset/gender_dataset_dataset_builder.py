@@ -32,10 +32,9 @@ def leaves(source: Path) -> Iterator[Labelled]:
     """Every image in the archive's leaf folders, labelled by the folder's name."""
     inner = source / "combined"
     for part in PARTS:
-        for path in images_under((inner if inner.is_dir() else source) / part):
-            match = LEAF.search(path.parent.name)
-            item = Labelled(path.relative_to(source).as_posix(), path)
+        for image in images_under((inner if inner.is_dir() else source) / part, within=source):
+            match = LEAF.search(image.image.parent.name)
             if not match:
-                yield item._replace(problem="its folder's name doesn't end in age and F or M")
+                yield image._replace(problem="its folder's name doesn't end in age and F or M")
                 continue
-            yield item._replace(age=float(match["age"]), gender=labels.gender(match["gender"]))
+            yield image._replace(age=float(match["age"]), gender=labels.gender(match["gender"]))

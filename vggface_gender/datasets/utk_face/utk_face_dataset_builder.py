@@ -35,8 +35,8 @@ class Builder(FacesBuilder):
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        for path in images_under(source):
-            yield Labelled(path.relative_to(source).as_posix(), path)._replace(**parse(path.name))
+        for image in images_under(source, within=source):
+            yield image._replace(**parse(image.image.name))
 
 
 def parse(name: str) -> dict:
