@@ -150,7 +150,7 @@ def test_plain_text(run, photos_dir, tmp_path, capsys):
     assert predict.main([str(photo), str(nobody), "--run", run]) == 0
     *people, last = capsys.readouterr().out.splitlines()
     assert len(people) == 2 and last == f"{nobody}: no face found"
-    form = r"(fe)?male [01]\.\d\d, -?\d+ years at \(\d+, \d+, \d+, \d+\)"
+    form = r"(fe)?male \d\d%, -?\d+ years at \(\d+, \d+, \d+, \d+\)"
     for line in people:
         assert re.fullmatch(re.escape(f"{photo}: ") + form, line)
 

@@ -18,8 +18,8 @@ from vggface_gender.datasets import Dataset
 from vggface_gender.labels import MISSING
 
 SHARDS_AT_ONCE = 4
-# More decoding at once than this takes cores from the network while it computes, and then both lose:
-# on two cores, one batch at a time is a tenth faster from records to features than two or four.
+# More decoding at once takes cores from the network while it computes, and then both lose: on two
+# cores, one batch at a time is a tenth faster from records to features than two or four.
 BATCHES_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
 
 

@@ -156,14 +156,19 @@ def read(
 
 
 def words(person: dict) -> list[str]:
-    """What `classify` said of a face, a phrase a task: `["male 0.98", "31 years"]`."""
+    """What `classify` said of a face, a phrase a task: `["male 98%", "31 years"]`."""
     return [
         f"{said['years']:.0f} years"
         if "years" in said
-        else f"{said['label']} {said['probability']:.2f}"
+        else f"{said['label']} {_percent(said['probability'])}"
         for said in person.values()
         if isinstance(said, dict)
     ]
+
+
+def _percent(probability: float) -> str:
+    """Never a certainty: no more than 99%."""
+    return f"{min(round(100 * probability), 99)}%"
 
 
 def draw(photo: "np.ndarray", people: list[dict]) -> "Image.Image":

@@ -331,7 +331,11 @@ def _labels(item: Labelled) -> list:
 
 def _counts(values: Iterable[str | None]) -> dict[str, int]:
     counts = collections.Counter("missing" if value is None else value for value in values)
-    return dict(sorted(counts.items()))
+    bands = labels.AGE_BAND_NAMES
+    return {
+        label: counts[label]
+        for label in sorted(counts, key=lambda x: (bands.index(x) if x in bands else -1, x))
+    }
 
 
 def _content(image: Path | bytes) -> bytes:
