@@ -36,6 +36,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     group.add_argument(
         "--backbone", default="dlib", metavar="NAME", help="dlib, vggface, or a .keras file"
     )
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="the backbone's layer whose output the features are, such as dlib's embedding "
+        "(default: dlib's map, else the last)",
+    )
     group.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="at most")
     group.add_argument(
         "--patience",
@@ -85,12 +91,12 @@ def main(argv: list[str] | None = None) -> None:
     dataset = datasets.prepare(**command.dataset_arguments(arguments))
     task = arguments.task
     tasks = {task: dataset.classes(task)}
-    backbone = backbones.load(arguments.backbone, precision)
+    backbone = backbones.load(arguments.backbone, precision, arguments.layer)
     recipe = heads.recipe(backbone.name)
     batch, rate = arguments.batch or recipe.batch, arguments.rate or recipe.rate
+    features_of = "-".join(filter(None, [Path(arguments.backbone).stem, arguments.layer]))
     folder = runs.MODEL_FILES / (
-        arguments.run
-        or f"{dataset.label}-{task}-{Path(arguments.backbone).stem}-seed{arguments.seed}"
+        arguments.run or f"{dataset.label}-{task}-{features_of}-seed{arguments.seed}"
     )
     settings = {
         "command": "transfer",
@@ -99,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
         "split_seed": arguments.split_seed,
         "task": task,
         "backbone": arguments.backbone,
+        "layer": arguments.layer,
         "padding": arguments.padding,
         "epochs": arguments.epochs,
         "patience": arguments.patience,
@@ -139,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     best = history[history.is_best].iloc[0]
     print(f"best of {len(history)} epochs: {best.epoch}, validation loss {best.val_loss:.4f}\n")
 
-    about = {"backbone": arguments.backbone, "dataset": dataset.name}
+    about = {"backbone": arguments.backbone, "layer": arguments.layer, "dataset": dataset.name}
     trained = classifier.build(backbone, head, tasks, arguments.padding, precision, about)
     classifier.save(trained, folder / runs.CLASSIFIER)
     outputs = head.predict(test.features, batch_size=256, verbose=0)

@@ -3,6 +3,8 @@
 A backbone takes raw RGB crops (b, size, size, 3) in `[0, 255]` and returns features.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -14,26 +16,43 @@ from vggface_gender.command import InputError
 _KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}
 
 
-def load(name: str, precision: str = "float32") -> keras.Model:
-    """A backbone by name: "dlib" (its last map), "vggface" (pool5), or a `.keras` file.
+def load(name: str, precision: str = "float32", layer: str | None = None) -> keras.Model:
+    """A backbone by name: "dlib", "vggface", or a `.keras` file.
 
     Args:
         precision: the Keras dtype policy to compute in; variables stay `float32`.
+        layer: whose output the features are; by default dlib's "map" (which also has "pooled",
+            "embedding" and every block: see `dlib_resnet.build`), else the model's own output.
 
     Returns:
         A functional model from crops to one tensor of features.
 
     Raises:
-        InputError: no such backbone, or its weights are not there.
+        InputError: no such backbone or layer, or the weights are not there.
     """
     if name == "dlib":
-        model = dlib_resnet.load()
-        model = keras.Model(model.input, model.get_layer("map").output, name=model.name)
-    elif name == "vggface":
-        model = vggface.load()
+        layer = layer or "map"
+        with _policy(precision):
+            model = dlib_resnet.load()
     else:
-        model = _load_file(Path(name))
-    return with_precision(model, precision)
+        model = vggface.load() if name == "vggface" else _load_file(Path(name))
+        model = with_precision(model, precision)
+    if layer is None:
+        return model
+    known = [known.name for known in model.layers]
+    if layer not in known:
+        raise InputError(f"{name} has no layer {layer}; the last of its layers: {known[-5:]}")
+    return keras.Model(model.input, model.get_layer(layer).output, name=model.name)
+
+
+@contextlib.contextmanager
+def _policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def with_precision(model: keras.Model, precision: str) -> keras.Model:
@@ -66,7 +85,7 @@ def _load_file(path: Path) -> keras.Model:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise InputError(f"{path}: not a model that Keras can load: {_first_line(error)}") from None
-    if len(model.outputs) != 1 or len(model.inputs) != 1:
+    if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
         raise InputError(f"{path}: a backbone has one input and one output")
     shape = model.input_shape
     if len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[1] != shape[2]:
