@@ -99,6 +99,20 @@ def test_utkface_shows_what_dlib_would_show(faces_dir):
     assert np.median(ratios) == pytest.approx(1, abs=0.03)
 
 
+def test_the_sheet_shows_the_first_crops_row_by_row(dataset, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    input_pipeline.log_sheet(dataset, "train", 16, None, tmp_path)
+    events = EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
+    _, _, png = events.Tensors("crops, train")[0].tensor_proto.string_val
+    sheet = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB).astype(int)
+    assert sheet.shape == (64, 128, 3)
+    for i, name in enumerate(input_pipeline.labels(dataset, "train").name[:32]):
+        row, column = divmod(i, 8)
+        tile = sheet[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        assert np.abs(tile - 6 * number(name)).max() <= 2
+
+
 def feature_rows(seed, first_epoch=0, count=3, rows=None):
     """The row numbers in `count` epochs of batches, read back from the features themselves."""
     features = np.arange(23, dtype=np.float32)[:, None]

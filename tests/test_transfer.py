@@ -99,6 +99,23 @@ def test_one_seed_gives_one_result_to_the_last_digit(command_line):
     assert third.read_bytes() != files[0].read_bytes()
 
 
+def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_line):
+    transfer.main([*command_line, "--run", "mine", "--epochs", "2", "--repeats", "2"])
+    summary = json.loads((RUN / "summary.json").read_text())
+    each = [json.loads((RUN / f"seed-{seed}/metrics.json").read_text()) for seed in (0, 1)]
+    accuracies = [figures["tasks"]["gender"]["accuracy"] for figures in each]
+    spread = summary["tasks"]["gender"]["accuracy"]
+    assert spread["values"] == accuracies and spread["n"] == 2
+    assert spread["mean"] == pytest.approx(np.mean(accuracies))
+    assert spread["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert (summary["dataset"], summary["split"]) == ("faces", "test")
+    transfer.main([*command_line, "--run", "alone", "--epochs", "2", "--seed", "1"])
+    tables = [
+        Path("model_files", run, "predictions-faces-test.csv") for run in ("alone", "mine/seed-1")
+    ]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
 def test_tensorboard_holds_what_is_promised(command_line):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -161,6 +161,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of weights, order and dropout"
     )
+    group.add_argument(
+        "--repeats",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="train with N seeds from --seed up, each in a folder of its own in the run's",
+    )
     add_precision_argument(group)
 
 

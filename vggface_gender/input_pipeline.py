@@ -143,11 +143,16 @@ def feature_batches(
     return order.map(examples, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def log_crops(dataset: Dataset, split: str, size: int, padding: float | None, folder: Path) -> None:
-    """Write a sheet of a split's first crops for TensorBoard to show."""
-    images = next(iter(batches(dataset, split, 32, size, padding)))["image"]
+def log_sheet(dataset: Dataset, split: str, size: int, padding: float | None, folder: Path) -> None:
+    """Write a sheet of a split's first crops, 4 rows of 8, for TensorBoard to show."""
+    rows, columns = 4, 8
+    first = next(iter(batches(dataset, split, rows * columns, size, padding)))["image"].numpy()
+    tiles = np.zeros((rows * columns, size, size, 3), np.uint8)
+    tiles[: len(first)] = first
+    tiles = tiles.reshape(rows, columns, size, size, 3)
+    sheet = tiles.swapaxes(1, 2).reshape(1, rows * size, columns * size, 3)
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
-        tf.summary.image(f"crops, {split}", images, max_outputs=32)
+        tf.summary.image(f"crops, {split}", sheet)
 
 
 def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:

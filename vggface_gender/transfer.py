@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vggface_gender import command, labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
     import numpy as np
     import pandas as pd
@@ -74,85 +76,108 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import device
 
     device.start(arguments.seed)
-    import keras
-
-    from vggface_gender import (
-        backbones,
-        classifier,
-        datasets,
-        heads,
-        input_pipeline,
-        runs,
-        training,
-    )
-    from vggface_gender.evaluation import predictions, results
+    from vggface_gender import backbones, datasets, heads, runs
+    from vggface_gender.evaluation import results
 
     precision = device.precision(arguments.precision)
     dataset = datasets.prepare(**command.dataset_arguments(arguments))
-    task = arguments.task
-    tasks = {task: dataset.classes(task)}
+    tasks = {arguments.task: dataset.classes(arguments.task)}
     backbone = backbones.load(arguments.backbone, precision, arguments.layer)
     recipe = heads.recipe(backbone.name)
-    batch, rate = arguments.batch or recipe.batch, arguments.rate or recipe.rate
-    features_of = "-".join(filter(None, [Path(arguments.backbone).stem, arguments.layer]))
-    folder = runs.MODEL_FILES / (
-        arguments.run or f"{dataset.label}-{task}-{features_of}-seed{arguments.seed}"
-    )
     settings = {
         "command": "transfer",
         "dataset": dataset.name,
         "fingerprint": dataset.fingerprint,
         "split_seed": arguments.split_seed,
-        "task": task,
+        "task": arguments.task,
         "backbone": arguments.backbone,
         "layer": arguments.layer,
         "padding": arguments.padding,
         "epochs": arguments.epochs,
         "patience": arguments.patience,
-        "batch": batch,
-        "rate": rate,
-        "seed": arguments.seed,
+        "batch": arguments.batch or recipe.batch,
+        "rate": arguments.rate or recipe.rate,
         "precision": precision,
     }
-    runs.begin(folder, settings, arguments.overwrite)
+    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
+    folder = runs.MODEL_FILES / (arguments.run or _name(arguments, dataset.label, seeds))
+    each = {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
+    for seed, its_folder in each.items():
+        runs.begin(its_folder, settings | {"seed": seed}, arguments.overwrite)
 
     cache = Path(arguments.data_dir) / "features"
-    train, validation, test = (
+    splits = [
         _examples(dataset, split, tasks, backbone, arguments.padding, cache)
         for split in ("train", "validation", "test")
-    )
+    ]
+    for seed, its_folder in each.items():
+        train(its_folder, settings | {"seed": seed}, dataset, splits, tasks, backbone)
+    if len(seeds) > 1:
+        results.publish_summary(folder, list(each.values()))
 
-    keras.utils.set_random_seed(arguments.seed)  # whatever was or was not found in the cache
+
+def train(
+    folder: Path,
+    settings: dict,
+    dataset: "Dataset",
+    splits: "Sequence[Examples]",
+    tasks: dict[str, tuple[str, ...]],
+    backbone: "keras.Model",
+) -> None:
+    """Train a head, test it, and write the run.
+
+    Args:
+        folder: the run's, begun.
+        settings: those of `main`, and the seed.
+        splits: train, validation and test.
+    """
+    import keras
+
+    from vggface_gender import classifier, heads, input_pipeline, runs, training
+    from vggface_gender.evaluation import predictions, results
+
+    known, validation, test = splits
+    batch, epochs, seed = settings["batch"], settings["epochs"], settings["seed"]
+    recipe = heads.recipe(backbone.name)
+    steps = -(-len(known.rows) // batch)
+    keras.utils.set_random_seed(seed)  # whatever was or was not found in the cache
     head = recipe.build(backbone.output_shape[1:], tasks)
-    steps = -(-len(train.rows) // batch)
-    training.compile(head, tasks, recipe.optimizer(rate, steps * arguments.epochs))
-    input_pipeline.log_crops(
-        dataset, "train", backbone.input_shape[1], arguments.padding, folder / runs.TENSORBOARD
+    training.compile(head, tasks, recipe.optimizer(settings["rate"], steps * epochs))
+    padding = settings["padding"]
+    input_pipeline.log_sheet(
+        dataset, "train", backbone.input_shape[1], padding, folder / runs.TENSORBOARD
     )
     history = training.fit(
         head,
         batches=lambda epoch: input_pipeline.feature_batches(
-            train.features, train.targets, batch, train.rows, arguments.seed, epoch
+            known.features, known.targets, batch, known.rows, seed, epoch
         ),
         steps=steps,
         validation=input_pipeline.feature_batches(
             validation.features, validation.targets, 256, validation.rows
         ),
         folder=folder,
-        epochs=arguments.epochs,
-        patience=arguments.patience,
-        seed=arguments.seed,
+        epochs=epochs,
+        patience=settings["patience"],
+        seed=seed,
     )
     best = history[history.is_best].iloc[0]
     print(f"best of {len(history)} epochs: {best.epoch}, validation loss {best.val_loss:.4f}\n")
 
-    about = {"backbone": arguments.backbone, "layer": arguments.layer, "dataset": dataset.name}
-    trained = classifier.build(backbone, head, tasks, arguments.padding, precision, about)
+    about = {key: settings[key] for key in ("backbone", "layer", "dataset")}
+    trained = classifier.build(backbone, head, tasks, padding, settings["precision"], about)
     classifier.save(trained, folder / runs.CLASSIFIER)
     outputs = head.predict(test.features, batch_size=256, verbose=0)
     table = predictions.table(test.truth.name, test.truth[list(labels.TASKS)], outputs, tasks)
     results.publish(table, dataset.label, "test", folder, folder / runs.METRICS)
     runs.end(folder)
+
+
+def _name(arguments: argparse.Namespace, dataset: str, seeds: range) -> str:
+    """A run's name where the user gives none."""
+    parts = [dataset, arguments.task, Path(arguments.backbone).stem, arguments.layer]
+    seed = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
+    return "-".join(filter(None, [*parts, seed]))
 
 
 class Examples(NamedTuple):
