@@ -201,6 +201,25 @@ def test_a_table_keeps_people_on_one_side_and_leaves_gaps_missing(prepare, tmp_p
     assert len(sides) == 10 and all(len(s) == 1 for s in sides.values())
 
 
+def test_a_table_from_a_spreadsheet_has_a_mark_before_its_first_column(
+    prepare, tmp_path, write_image
+):
+    path = table(tmp_path, write_image, "file,gender", lambda i: f"images/{i}.jpg,f\r")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert sum(prepare(path).counts.values()) == 40
+
+
+def test_races_of_two_taxonomies_are_told(prepare, tmp_path, write_image):
+    path = table(
+        tmp_path,
+        write_image,
+        "file,race",
+        lambda i: f"images/{i}.jpg,{('Asian', 'East Asian')[i % 2]}",
+    )
+    with pytest.raises(InputError, match="no one race taxonomy holds Asian, East Asian"):
+        prepare(path).classes("race")
+
+
 def test_people_whom_a_tables_own_splits_tear_apart_are_told(
     prepare, tmp_path, write_image, capsys
 ):

@@ -196,6 +196,18 @@ def test_a_task_without_labels_is_told(command_line, write_image):
         transfer.main(["--dataset", "many", "--task", "age"])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--epochs", "0"], ["--rate", "0"], ["--rate", "nan"], ["--padding", "-1"], ["--batch", "x"]],
+)
+def test_settings_that_make_no_sense_are_one_line_and_status_2(command_line, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        transfer.main([*command_line, *arguments])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: argument {arguments[0]}") and told.count("\n") == 1
+
+
 def test_evaluate_says_which_splits_there_are(command_line):
     transfer.main([*command_line, "--run", "mine", "--epochs", "1"])
     with pytest.raises(InputError, match="--split train or validation or test"):

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import io
 import json
+import math
 import os
 import shutil
 import signal
@@ -185,7 +186,23 @@ def positive(text: str) -> int:
     """An argument's type: a whole number from 1 up."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return number
+
+
+def positive_real(text: str) -> float:
+    """An argument's type: a finite number above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """An argument's type: a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return number
 
 

@@ -58,10 +58,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="examples a step (default: the head's own: 32 on vggface, else 128)",
     )
-    group.add_argument("--rate", type=float, metavar="R", help="Adam's (default: the head's own)")
+    group.add_argument(
+        "--rate", type=command.positive_real, metavar="R", help="Adam's (default: the head's own)"
+    )
     group.add_argument(
         "--padding",
-        type=float,
+        type=command.share,
         default=PADDING,
         metavar="P",
         help="the crops' frame, as dlib.get_face_chip's padding",

@@ -69,14 +69,17 @@ class Dataset:
         """The label names of `task` that a classifier of this dataset has; () for age.
 
         Raises:
-            InputError: the dataset has no labels for the task.
+            InputError: the dataset has no labels for the task, or races of several taxonomies.
         """
         seen = {label for split in self.summary["labels"].values() for label in split[task]}
         seen -= {"missing"}
         if not seen:
             raise InputError(f"{self.name} has no {task} labels")
         if task == "race":
-            return labels.races_of(seen)
+            try:
+                return labels.races_of(seen)
+            except ValueError as error:
+                raise InputError(f"{self.name}: {error}; rename them to those of one") from None
         return labels.GENDERS if task == "gender" else ()
 
 

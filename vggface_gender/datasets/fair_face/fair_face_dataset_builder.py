@@ -46,7 +46,7 @@ class Builder(FacesBuilder):
                 continue
             if not table.exists():
                 raise InputError(f"{table}: not found; expected {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-            rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+            rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
             if missing := {"file", "age", "gender", "race"} - set(rows):
                 raise InputError(f"{table}: no column {', '.join(sorted(missing))}")
             for row in rows.itertuples():

@@ -28,7 +28,7 @@ class Builder(FacesBuilder):
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         try:
-            rows = pd.read_csv(source, dtype=str, keep_default_na=False)
+            rows = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except (OSError, ValueError) as error:  # ValueError: pandas's parser errors, bad UTF-8
             raise InputError(f"{source}: not a readable CSV file: {error}") from None
         if "file" not in rows:
