@@ -168,7 +168,11 @@ def test_a_stopped_command_leaves_the_file_as_it_was(tmp_path, sent, status, is_
     target.write_text("old")
     code = f"import sys\nfrom vggface_gender import command\n{WRITE_AND_WAIT}\nsys.exit(status)"
     with subprocess.Popen(
-        [sys.executable, "-c", code, target], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code, target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell's background job ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout.readline() == b"writing\n"
         process.send_signal(sent)
