@@ -93,7 +93,7 @@ def fairface(tmp_path, write_image, halves):
 
 
 def test_fairface_mends_its_ages_and_cuts_test_from_train_where_val_is_absent(
-    prepare, tmp_path, write_image
+    prepare, tmp_path, write_image, capsys
 ):
     dataset = prepare("FairFace", fairface(tmp_path, write_image, {"train": 40}))
     rows = labels_by_name(dataset)
@@ -103,16 +103,20 @@ def test_fairface_mends_its_ages_and_cuts_test_from_train_where_val_is_absent(
     assert rows["train/1.jpg"]["gender"] == "female"
     assert set(dataset.counts) == {"train", "validation", "test"}
     assert dataset.counts["train"] == pytest.approx(32, abs=4)
+    assert "split: validation and test drawn with seed 0" in capsys.readouterr().out
     assert len(dataset.classes("race")) == 7
 
 
-def test_fairface_keeps_its_published_half_as_the_test_split(prepare, tmp_path, write_image):
+def test_fairface_keeps_its_published_half_as_the_test_split(
+    prepare, tmp_path, write_image, capsys
+):
     dataset = prepare("FairFace", fairface(tmp_path, write_image, {"train": 40, "val": 8}))
     rows = labels_by_name(dataset)
     assert {n for n, row in rows.items() if row["split"] == "test"} == {
         f"val/{i}.jpg" for i in range(1, 9)
     }
     assert dataset.counts["validation"] == pytest.approx(4, abs=4)
+    assert "split: validation drawn with seed 0" in capsys.readouterr().out
 
 
 @pytest.fixture(params=["", "combined"])

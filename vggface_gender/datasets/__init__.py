@@ -137,6 +137,12 @@ def describe(dataset: Dataset) -> str:
         for task, counts in summary["labels"][split].items():
             listed = ", ".join(f"{label} {n:,}" for label, n in counts.items())
             lines.append(f"    {task}: {listed}")
+    drawn = " and ".join(summary["drawn"])
+    lines.append(
+        f"  split: {drawn} drawn with seed {summary['seed']}"
+        if drawn
+        else "  split: as the dataset has it"
+    )
     sizes = list(summary["sizes"].items())
     lines.append(
         "  sizes: "

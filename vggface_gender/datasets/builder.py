@@ -230,9 +230,7 @@ def divide(
     images are kept on one side; a copy, outside test, of what the dataset itself puts into test
     (or, outside validation, of what it puts there) is left out.
     """
-    cut = {split: fractions[split] for split in ("validation", "test")}
-    if named := {item.split for item in checked.good} - {None}:
-        cut = {split: share for split, share in cut.items() if split not in named}
+    cut = {split: fractions[split] for split in drawn_splits(checked.good)}
     fractions = {"train": 1 - sum(cut.values()), **cut}
 
     pairs = list(zip(checked.good, checked.digests, strict=True))
@@ -263,6 +261,12 @@ def divide(
     return {split: part for split, part in divided.items() if part}, left_out
 
 
+def drawn_splits(items: Iterable[Labelled]) -> list[str]:
+    """Which of validation and test the dataset doesn't name, so that they are drawn from train."""
+    named = {item.split for item in items}
+    return [split for split in ("validation", "test") if split not in named]
+
+
 def summarize(divided: dict[str, list[Labelled]], checked: Checked) -> dict:
     """What a build did, as JSON: counts per split and label, duplicates, files skipped and why.
 
@@ -288,6 +292,7 @@ def summarize(divided: dict[str, list[Labelled]], checked: Checked) -> dict:
     torn = [subject for subject, of in sides.items() if subject is not None and len(of) > 1]
     return {
         "counts": {split: len(part) for split, part in divided.items()},
+        "drawn": drawn_splits(checked.good),
         "labels": {
             split: {
                 "gender": _counts(item.gender for item in part),
