@@ -11,7 +11,7 @@ import dlib
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.transform import SimilarityTransform, warp
+from skimage.transform import estimate_transform, warp
 
 from vggface_gender import faces
 from vggface_gender.command import InputError
@@ -381,7 +381,7 @@ def test_align_puts_landmarks_where_dlibs_mean_face_has_them(seen):
     photo, [face] = seen("obama.jpg")
     size, padding = 500, 0.25  # larger than in the photo, so that nothing is averaged
     places = (mean_face + padding) / (1 + 2 * padding) * size
-    turn = SimilarityTransform.from_estimate(places, face.landmarks)
+    turn = estimate_transform("similarity", places, face.landmarks)
     expected = warp(photo, turn, output_shape=(size, size), order=1, preserve_range=True)
     [crop] = faces.align(photo, [face], size, padding)
     assert np.abs(crop - expected).mean() < 4

@@ -110,8 +110,12 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
         with zipfile.ZipFile(path) as archive:
             contract = json.loads(archive.read(CONTRACT))
         model = keras.saving.load_model(path, compile=False)
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a classifier of this package: {error}") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise InputError(
+            f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
+            f"({reason}); train it again, or install the Keras that saved it"
+        ) from None
     trained_in = contract["precision"]
     wanted = precision
     if precision == "auto":

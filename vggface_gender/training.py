@@ -1,5 +1,6 @@
 """What the training commands share: losses, the epochs, and their resumption."""
 
+import json
 import math
 import shutil
 import sys
@@ -100,7 +101,7 @@ class _Checkpoint(keras.callbacks.Callback):
         states = sorted(runs.checkpoint(self.folder).glob("epoch-*"))
         if not states:
             return 0
-        self.rows = pd.read_csv(states[-1] / "history.csv").to_dict("records")
+        self.rows = json.loads((states[-1] / "history.json").read_text())
         model.optimizer.build(model.trainable_variables)
         model.load_weights(states[-1] / "last.weights.h5")
         return len(self.rows)
@@ -131,7 +132,8 @@ class _Checkpoint(keras.callbacks.Callback):
                 shutil.copy(part / "last.weights.h5", part / "best.weights.h5")
             else:
                 shutil.copy(before / "best.weights.h5", part / "best.weights.h5")
-            pd.DataFrame(self.rows).to_csv(part / "history.csv", index=False)
+            # Not CSV: pandas 2 reads some numbers back a last digit off.
+            (part / "history.json").write_text(json.dumps(self.rows))
         shutil.rmtree(before, ignore_errors=True)
         with command.whole(self.folder / "history.csv") as part:
             self._history().to_csv(part, index=False)
