@@ -15,7 +15,7 @@ import numpy as np
 
 from vggface_gender import command, device
 from vggface_gender.backbones import with_precision
-from vggface_gender.command import InputError
+from vggface_gender.command import InputError, first_line
 
 CONTRACT = "classifier.json"
 
@@ -111,10 +111,9 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             contract = json.loads(archive.read(CONTRACT))
         model = keras.saving.load_model(path, compile=False)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(
             f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
-            f"({reason}); train it again, or install the Keras that saved it"
+            f"({first_line(error)}); train it again, or install the Keras that saved it"
         ) from None
     trained_in = contract["precision"]
     wanted = precision

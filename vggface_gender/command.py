@@ -35,6 +35,11 @@ class InputError(ValueError):
     """Bad input. Its text is one line: what is wrong, where, and what to do about it."""
 
 
+def first_line(error: Exception) -> str:
+    """What an exception of another library says, for an `InputError` to quote."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
 def quiet() -> None:
     """Pick Keras's backend and silence TensorFlow's log; call before either is imported."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from vggface_gender.backbones import dlib_resnet, vggface
-from vggface_gender.command import InputError
+from vggface_gender.command import InputError, first_line
 
 # Rounding these to 16 bits would lose what a float32 head can use, and saves no time.
 _KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}
@@ -84,14 +84,10 @@ def _load_file(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
-        raise InputError(f"{path}: not a model that Keras can load: {_first_line(error)}") from None
+        raise InputError(f"{path}: not a model that Keras can load: {first_line(error)}") from None
     if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
         raise InputError(f"{path}: a backbone has one input and one output")
     shape = model.input_shape
     if len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[1] != shape[2]:
         raise InputError(f"{path}: takes {shape}; expected crops of (batch, size, size, 3)")
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
