@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender import classifier, faces, heads, predict
+from vggface_gender import classifier, faces, heads, predict, runs
 from vggface_gender.command import InputError
 from vggface_gender.labels import GENDERS, UTKFACE_RACES
 
@@ -143,6 +143,24 @@ def test_race_is_told_only_where_asked_for(run, photos_dir, tmp_path, capsys):
     check_answer(json.loads(capsys.readouterr().out), tasks=("gender",))
     with pytest.raises(InputError, match=r"gender\.keras: not trained to tell race"):
         predict.main([photo, "--run", "gender.keras", "--race"])
+
+
+def test_without_a_run_the_default_classifier_answers(
+    model, photos_dir, tmp_path, monkeypatch, capsys
+):
+    package = tmp_path / "site-packages" / "vggface_gender"
+    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    monkeypatch.chdir(tmp_path)
+    photo = str(photos_dir / "rose_leslie.jpg")
+    with pytest.raises(InputError, match="say which classifier to use with --run"):
+        predict.main([photo])
+
+    classifier.save(model, package / "default" / runs.CLASSIFIER, half=True)
+    assert predict.main([photo, "--json"]) == 0
+    check_answer(json.loads(capsys.readouterr().out))
+    predict.main([photo, "--json", "--race"])
+    check_answer(json.loads(capsys.readouterr().out), tasks=("gender", "race", "age"))
+    assert {path.name for path in package.rglob("*")} == {"default", runs.CLASSIFIER}
 
 
 def test_plain_text(run, photos_dir, tmp_path, capsys):

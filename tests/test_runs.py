@@ -2,6 +2,7 @@
 
 import json
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,18 @@ from vggface_gender import runs
 from vggface_gender.command import InputError
 
 
-def test_a_run_is_found_by_name_folder_or_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The folder of a package that has no default classifier; the working folder is another."""
+    folder = tmp_path / "checkout" / "vggface_gender"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(runs, "__file__", str(folder / "runs.py"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def test_a_run_is_found_by_name_folder_or_file(package):
     path = runs.MODEL_FILES / "mine" / runs.CLASSIFIER
     path.parent.mkdir(parents=True)
     path.write_text("a classifier")
@@ -20,8 +31,33 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path, monkeypatch):
         assert runs.find(run).samefile(path)
     with pytest.raises(InputError, match="no run yours"):
         runs.find("yours")
+    with pytest.raises(InputError, match="no run default"):
+        runs.find("default")
     with pytest.raises(InputError, match=r"--run \(there is mine\)"):
         runs.find(None)
+    assert runs.default() is None
+    assert runs.results_folder(path) == path.parent
+
+
+def test_the_default_classifier_is_the_installed_one_or_the_checkouts(package):
+    for folder in (package.parent / "model_files" / "default", package / "default"):
+        folder.mkdir(parents=True)
+        path = folder / runs.CLASSIFIER
+        path.write_text("a classifier")
+        for run in (None, "default"):
+            assert runs.find(run).samefile(path)
+        assert runs.results_folder(runs.find(None)) == Path("model_files/default-evaluation")
+    mine = runs.MODEL_FILES / "mine" / runs.CLASSIFIER
+    mine.parent.mkdir(parents=True)
+    mine.write_text("a classifier")
+    assert runs.find("mine") == mine and runs.results_folder(mine) == mine.parent
+
+
+def test_a_digest_stands_for_the_content(tmp_path):
+    for name, content in {"a": "one", "b": "one", "c": "two"}.items():
+        (tmp_path / name).write_text(content)
+    a, b, c = (runs.digest(tmp_path / name) for name in "abc")
+    assert a == b != c
 
 
 def test_the_run_folder_keeps_settings_and_versions(tmp_path):

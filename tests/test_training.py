@@ -100,5 +100,5 @@ def test_a_loss_that_is_not_finite_stops_and_says_what_to_do(tmp_path):
     training.compile(head, {"age": ()}, keras.optimizers.Adam(1e-3))
     targets = {"age": np.full(400, np.nan, np.float32)}
     data = input_pipeline.feature_batches(X, targets, 32, np.arange(300), 0)
-    with pytest.raises(InputError, match="loss is nan in epoch 1"):
+    with pytest.raises(InputError, match="loss is nan in epoch 1, batch 1"):
         training.fit(head, lambda _: data, 10, data.take(2), tmp_path, 2, 3, 0)

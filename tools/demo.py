@@ -2,8 +2,9 @@
 
     python tools/demo.py
 
-Trains a gender head on dlib's network with SyntheticFaces, then asks the classifier about a real
-photograph: the public-domain portrait of the astronaut Eileen Collins that scikit-image ships.
+Trains a gender head on dlib's network with SyntheticFaces, then asks a classifier about a real
+photograph: the public-domain portrait of the astronaut Eileen Collins that scikit-image ships. The
+default classifier answers, or that of the demo where there is none.
 """
 
 import sys
@@ -26,8 +27,13 @@ def main() -> None:
     folder = runs.MODEL_FILES / RUN
     photo = folder / "astronaut.png"
     Image.fromarray(data.astronaut()).save(photo)
-    print("\na real photograph, read by a classifier that has only seen drawings:")
-    predict.main([str(photo), "--run", RUN, "--out", str(folder)])
+    if default := runs.default():
+        run = runs.DEFAULT
+        print(f"\na real photograph, read by the default classifier ({default}):")
+    else:
+        run = RUN
+        print("\na real photograph, read by the demo's classifier, which has only seen drawings:")
+    predict.main([str(photo), "--run", run, "--out", str(folder)])
     print(f"\nthe run: {folder}\nthe picture: {folder / 'astronaut-faces.jpg'}")
     print("watch the training: tensorboard --logdir model_files")
 

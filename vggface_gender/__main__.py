@@ -7,6 +7,8 @@ from vggface_gender import __version__, command
 
 COMMANDS = {
     "transfer": "train a head on a frozen backbone's features",
+    "multitask": "learn several tasks with one network, backbone and all",
+    "finetune": "continue from a classifier on another dataset",
     "evaluate": "test a classifier on a dataset's split",
     "predict": "find, align and classify the faces in photos",
 }
@@ -19,7 +21,7 @@ def main() -> int:
         print(f"vggface_gender {__version__}: perceived gender, race and age from faces\n")
         print("usage: python -m vggface_gender COMMAND ...   (COMMAND --help says more)\n")
         for known, does in COMMANDS.items():
-            print(f"  {known:10}{does}")
+            print(f"  {known:11}{does}")
         return 0
     if name == "--version":
         print(__version__)

@@ -4,20 +4,28 @@ It is one `.keras` file made of stock Keras layers: `keras.saving.load_model` re
 `load` also reads its contract, a JSON member of the same archive that Keras passes over.
 """
 
+import io
 import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
-from vggface_gender import command, device
+from vggface_gender import command, device, input_pipeline
 from vggface_gender.backbones import with_precision
 from vggface_gender.command import InputError, first_line
+from vggface_gender.datasets import Dataset
 
 CONTRACT = "classifier.json"
+# Biases and the first layers' kernels: with dlib's network 7% of all numbers, and 70% of what
+# rounding every one of them would change in the answers.
+SMALL = 100_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,17 @@ class Classifier:
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
         return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
 
+    def parts(self) -> tuple[keras.Model, keras.Model]:
+        """Backbone and head, sharing the model's weights.
+
+        Raises:
+            InputError: it was not made by `build`.
+        """
+        inner = [layer for layer in self.model.layers if isinstance(layer, keras.Model)]
+        if len(inner) != 2 or inner[1].name != "head":
+            raise InputError("the classifier is not made of a backbone and a head of this package")
+        return inner[0], inner[1]
+
     def _predict_some(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         # Every new number of crops has the graph traced again, which takes a second: so only
         # powers of two are met.
@@ -83,14 +102,93 @@ def build(
     return Classifier(model, dict(tasks), size, padding, precision, dict(about))
 
 
-def save(classifier: Classifier, path: str | Path) -> None:
-    """Write the classifier as one `.keras` file, whole or not at all."""
+def classify(
+    classifier: Classifier, dataset: Dataset, split: str, batch: int = 64
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """What a classifier says of a dataset's split, end to end, beside the truth.
+
+    Args:
+        batch: crops a forward pass.
+
+    Returns:
+        The labels (see `input_pipeline.labels`) and, row by row, the outputs (see
+        `Classifier.predict`).
+    """
+    truth = input_pipeline.labels(dataset, split)
+    parts = []
+    with tqdm(total=len(truth), desc=f"{dataset.label}, {split}", unit=" images") as bar:
+        for part in input_pipeline.batches(
+            dataset, split, batch, classifier.size, classifier.padding
+        ).as_numpy_iterator():
+            parts.append(classifier.predict(part["image"], batch))
+            bar.update(len(part["image"]))
+    outputs = {t: np.concatenate([part[t] for part in parts]) for t in classifier.tasks}
+    return truth, outputs
+
+
+def save(classifier: Classifier, path: str | Path, half: bool = False) -> None:
+    """Write the classifier as one `.keras` file, whole or not at all.
+
+    Args:
+        half: keep the large weights as `float16`, all compressed, and nothing of a training (its
+            losses, its optimizer), in less than half the room. Whoever loads the file, Keras alone
+            or `load`, has `float32` variables of the rounded values. Rounding moves a number by at
+            most 2^-11 of the largest in its array; an array that `float16` can't hold so closely
+            stays as it is, and so do those of under `SMALL` numbers. A probability moves by less
+            than 1e-3 (dlib's network: a test).
+    """
     contract = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
     del contract["model"]
     with command.whole(path) as part:
         classifier.model.save(part)
+        if half:
+            _halve(part)
         with zipfile.ZipFile(part, "a") as archive:
             archive.writestr(CONTRACT, json.dumps(contract, indent=1))
+
+
+def _halve(path: Path) -> None:
+    """Rewrite a `.keras` file as `save` says of `half`."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    for layer in config["config"]["layers"]:
+        layer.pop("compile_config", None)
+    members["config.json"] = json.dumps(config).encode()
+    members["model.weights.h5"] = _rounded(members["model.weights.h5"])
+    # The archive's compression is better than HDF5's own, which goes array by array.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def _rounded(weights: bytes) -> bytes:
+    """Keras's HDF5 file of weights with `float16` for `float32`, and without optimizers' states."""
+    rounded = io.BytesIO()
+    with h5py.File(io.BytesIO(weights)) as source, h5py.File(rounded, "w") as target:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if "optimizer" in name.split("/"):
+                return
+            if isinstance(item, h5py.Group):
+                target.create_group(name)
+            else:
+                values = item[()]
+                target[name] = _in_half(values) if values.dtype == np.float32 else values
+            target[name].attrs.update(item.attrs)
+
+        source.visititems(copy)
+    return rounded.getvalue()
+
+
+def _in_half(values: np.ndarray) -> np.ndarray:
+    """The array in `float16`; as it is if small, or if its largest number is not within range."""
+    if values.size < SMALL:
+        return values
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    off = np.abs(half.astype(np.float32) - values).max()
+    return half if off <= np.abs(values).max() * 2**-11 else values  # NaN: as it is
 
 
 def load(path: str | Path, precision: str = "auto") -> Classifier:

@@ -195,6 +195,22 @@ def positive(text: str) -> int:
     return number
 
 
+def count(text: str) -> int:
+    """An argument's type: a whole number from 0 up."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 up")
+    return number
+
+
+def amount(text: str) -> float:
+    """An argument's type: a finite number from 0 up."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return number
+
+
 def positive_real(text: str) -> float:
     """An argument's type: a finite number above 0."""
     number = float(text)

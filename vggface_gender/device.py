@@ -1,6 +1,9 @@
 """What the commands do with the machine before they start: precision, seeds, a quiet TensorFlow."""
 
+import contextlib
+import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from vggface_gender import command
@@ -25,6 +28,30 @@ def start(seed: int | None = None) -> None:
     if seed is not None:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def scope(distribute: str = "none") -> Iterator[None]:
+    """Where models must be made and compiled to be trained on several devices.
+
+    Args:
+        distribute: "none", or "mirrored": every GPU of this machine, or where there is none every
+            logical CPU device, has a copy of the model and its part of each batch.
+    """
+    if distribute == "none":
+        yield
+        return
+    with _mirrored().scope():
+        yield
+
+
+@functools.cache
+def _mirrored():
+    """One strategy for the whole process: models made under two can't meet."""
+    import tensorflow as tf
+
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
 
 
 def precision(wanted: str = "auto") -> str:

@@ -1,12 +1,15 @@
 """Test a run's classifier on a dataset's split, also one that it never saw.
 
     python -m vggface_gender.evaluate --run RUN --dataset FairFace --split test
+    python -m vggface_gender.evaluate --dataset UTKFace
 
-Writes the predictions table and the metrics computed from it into the run's folder.
+Writes the predictions table and the metrics computed from it into the run's folder; for the default
+classifier, which is the package's, into model_files/default-evaluation.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 from vggface_gender import command, labels, runs
 
@@ -17,12 +20,22 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m vggface_gender.evaluate", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
-        "--run", metavar="RUN", help="a run's name under model_files, its folder, or a .keras file"
+        "--run",
+        metavar="RUN",
+        help="a run's name under model_files, its folder, or a .keras file (default: the "
+        "classifier that comes with the package)",
     )
     command.add_dataset_arguments(parser)
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument(
         "--batch", type=command.positive, default=64, metavar="N", help="crops a forward pass"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the table and the metrics go (default: the run's folder; the default "
+        "classifier's to model_files/default-evaluation)",
     )
     command.add_precision_argument(parser)
     return parser.parse_args(argv)
@@ -35,10 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import device
 
     device.start()
-    import numpy as np
-    from tqdm import tqdm
-
-    from vggface_gender import classifier, datasets, input_pipeline
+    from vggface_gender import classifier, datasets
     from vggface_gender.evaluation import predictions, results
 
     trained = classifier.load(path, arguments.precision)
@@ -48,17 +58,9 @@ def main(argv: list[str] | None = None) -> None:
         raise command.InputError(
             f"{dataset.name} has no split {split}: give --split {' or '.join(dataset.counts)}"
         )
-    truth = input_pipeline.labels(dataset, split)
-    parts = []
-    with tqdm(total=len(truth), desc=f"{dataset.label}, {split}", unit=" images") as bar:
-        for part in input_pipeline.batches(
-            dataset, split, arguments.batch, trained.size, trained.padding
-        ).as_numpy_iterator():
-            parts.append(trained.predict(part["image"]))
-            bar.update(len(part["image"]))
-    outputs = {task: np.concatenate([part[task] for part in parts]) for task in trained.tasks}
+    truth, outputs = classifier.classify(trained, dataset, split, arguments.batch)
     table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, trained.tasks)
-    folder = path.parent
+    folder = arguments.out or runs.results_folder(path)
     results.publish(
         table, dataset.label, split, folder, folder / f"metrics-{dataset.label}-{split}.json"
     )

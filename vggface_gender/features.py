@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from vggface_gender import input_pipeline
+from vggface_gender import augmentation, input_pipeline
+from vggface_gender.augmentation import Amounts
 from vggface_gender.command import InputError
 from vggface_gender.datasets import Dataset
 
@@ -24,10 +25,13 @@ def extract(
     padding: float | None,
     directory: Path,
     batch: int = 64,
+    view: int | None = None,
+    amounts: Amounts = augmentation.NONE,
+    dtype: str = "float32",
 ) -> np.ndarray:
     """A split's features under a frozen backbone, from the cache in `directory` or computed.
 
-    The file's name is a hash of everything that makes the features: records, split, frame,
+    The file's name is a hash of everything that makes the features: records, split, frame, view,
     backbone weights, the layer and the precision. Rows are written as they are computed into space
     set aside at the start, so memory does not grow with the dataset, and the same call after a
     kill goes on from the last batch written.
@@ -36,16 +40,18 @@ def extract(
         backbone: one input (b, size, size, 3), one output.
         padding: the crops' frame (see `input_pipeline.batches`).
         batch: crops a forward pass.
+        view, amounts: of augmented crops, as `input_pipeline.batches` takes them.
+        dtype: to keep them in; "float16" halves the space of large maps.
 
     Returns:
-        `float32` (n, ...) in the order of `input_pipeline.labels`, mapped from the file, not read.
+        (n, ...) of that dtype in the order of `input_pipeline.labels`, mapped from the file, not read.
 
     Raises:
         InputError: the disk has no room for them.
     """
     count, shape = dataset.counts[split], tuple(backbone.output_shape[1:])
     size = backbone.input_shape[1]
-    key = _key(dataset, split, backbone, padding)
+    key = _key(dataset, split, backbone, padding, view, amounts, dtype)
     done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
     if done.exists():
         return _map(done)
@@ -53,12 +59,13 @@ def extract(
     part = done.with_suffix(".part.h5")
     start = _rows_done(part)
     if start is None:
-        _create(part, count, shape)
+        _create(part, count, shape, np.dtype(dtype))
         start = 0
-    crops = input_pipeline.batches(dataset, split, batch, size, padding, skip=start)
+    crops = input_pipeline.batches(dataset, split, batch, size, padding, start, view, amounts)
+    what = f"features, {split}" if view is None else f"features, {split}, view {view + 1}"
     with (
         h5py.File(part, "r+") as file,
-        tqdm(total=count, initial=start, desc=f"features, {split}", unit=" images") as bar,
+        tqdm(total=count, initial=start, desc=what, unit=" images") as bar,
     ):
         for crop in crops.as_numpy_iterator():
             rows = predict(backbone, crop["image"], batch)
@@ -84,7 +91,15 @@ def predict(backbone: keras.Model, crops: np.ndarray, batch: int) -> np.ndarray:
     return np.asarray(backbone.predict_on_batch(filled), np.float32)[: len(crops)]
 
 
-def _key(dataset: Dataset, split: str, backbone: keras.Model, padding: float | None) -> str:
+def _key(
+    dataset: Dataset,
+    split: str,
+    backbone: keras.Model,
+    padding: float | None,
+    view: int | None,
+    amounts: Amounts,
+    dtype: str,
+) -> str:
     """A hash of what makes the features."""
     weights = hashlib.blake2b(digest_size=16)
     for variable in backbone.variables:
@@ -100,13 +115,17 @@ def _key(dataset: Dataset, split: str, backbone: keras.Model, padding: float | N
         "padding": padding,
         "precision": sorted({layer.dtype_policy.name for layer in backbone.layers}),
     }
+    if view is not None:
+        made_by |= {"view": view, "amounts": amounts}
+    if dtype != "float32":
+        made_by |= {"dtype": dtype}
     return hashlib.blake2b(json.dumps(made_by).encode(), digest_size=8).hexdigest()
 
 
-def _create(path: Path, count: int, shape: tuple[int, ...]) -> None:
+def _create(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """An HDF5 file with room for all features, laid out so that later writes touch only data."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    needed = 4 * count * int(np.prod(shape))
+    needed = dtype.itemsize * count * int(np.prod(shape))
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
@@ -118,7 +137,7 @@ def _create(path: Path, count: int, shape: tuple[int, ...]) -> None:
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     with h5py.File(path, "w") as file:
         for name, kind, extent in (
-            ("features", h5py.h5t.NATIVE_FLOAT, (count, *shape)),
+            ("features", h5py.h5t.py_create(dtype), (count, *shape)),
             ("rows_done", h5py.h5t.NATIVE_INT64, (1,)),
         ):
             space = h5py.h5s.create_simple(extent)

@@ -1,14 +1,20 @@
 """The layers that are trained on features: features in, one named output a task.
 
 Every head is a functional model named "head" in `float32`, whose output is a dictionary: softmax
-probabilities (b, classes) for gender and race, years (b,) for age.
+probabilities (b, classes) for gender and race, years (b,) for age. While `shared` is trained, its
+age is what its loss needs (see `losses`); `answers` turns that into years.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
+from vggface_gender import labels
+
+AGES = np.arange(labels.AGE_BANDS[-1][1] + 1, dtype=np.float32)  # years that a distribution is over
+AGE_HEADS = ("distribution", "laplace")
 AGE_SCALE, AGE_OFFSET = 20.0, 35.0  # an untrained network's outputs, moved to where ages are
 
 
@@ -37,6 +43,72 @@ def compact(shape: tuple[int, ...], tasks: Mapping[str, tuple[str, ...]]) -> ker
     x = keras.layers.Dense(256, activation="relu", name="dense_256")(x)
     x = keras.layers.Dropout(0.5, name="dropout_256")(x)
     return _with_outputs(features, x, tasks)
+
+
+def shared(
+    shape: tuple[int, ...],
+    tasks: Mapping[str, tuple[str, ...]],
+    age: str = "distribution",
+    width: int = 256,
+    dropout: float = 0.4,
+) -> keras.Model:
+    """One layer that all tasks share, then a layer a task; for training (see `answers`).
+
+    Args:
+        shape, tasks: as `vggface` takes them.
+        age: what is learned of it. "distribution": a probability for each year of `AGES`
+            (b, 117), as Rothe et al. 2015 (DEX) read ages off one; "laplace": years and the
+            logarithm of their scale (b, 2), a regression with an uncertainty.
+        width: of the shared layer.
+        dropout: the share dropped before and after it.
+    """
+    features = keras.Input(shape, name="features")
+    x = keras.layers.Flatten(name="flatten")(features)
+    x = keras.layers.BatchNormalization(name="normalize")(x)
+    x = keras.layers.Dropout(dropout, name="dropout_features")(x)
+    x = keras.layers.Dense(width, activation="relu", name="shared")(x)
+    x = keras.layers.Dropout(dropout, name="dropout_shared")(x)
+    outputs = {}
+    for task, names in tasks.items():
+        if task != "age":
+            outputs[task] = keras.layers.Dense(len(names), activation="softmax", name=task)(x)
+        elif age == "distribution":
+            outputs[task] = keras.layers.Dense(
+                len(AGES), activation="softmax", name="age_distribution"
+            )(x)
+        else:
+            pair = keras.layers.Dense(2, name="age_pair")(x)
+            outputs[task] = keras.layers.Rescaling(
+                [AGE_SCALE, 1.0], [AGE_OFFSET, 2.0], name="age_laplace"
+            )(pair)
+    return keras.Model(features, outputs, name="head")
+
+
+def answers(head: keras.Model) -> keras.Model:
+    """The head with age in years (b,): the distribution's mean, or the regression's first number.
+
+    The layers are the head's own; one that gives years already is returned as it is.
+    """
+    known = {layer.name: layer for layer in head.layers}
+    if "age_distribution" in known:
+        kernel, x = AGES[:, None], known["age_distribution"].output
+    elif "age_laplace" in known:
+        kernel, x = np.array([[1.0], [0.0]], np.float32), known["age_laplace"].output
+    else:
+        return head
+    # A layer of fixed weights, since stock layers are all that Keras loads by itself.
+    mean = keras.layers.Dense(1, use_bias=False, trainable=False, name="age_years")
+    years = keras.layers.Reshape((), name="age")(mean(x))
+    mean.set_weights([kernel])
+    return keras.Model(head.input, head.output | {"age": years}, name="head")
+
+
+def trainable(head: keras.Model) -> keras.Model:
+    """The head with age as its loss needs it: what `answers` was given."""
+    for layer in head.layers:
+        if layer.name in ("age_distribution", "age_laplace"):
+            return keras.Model(head.input, head.output | {"age": layer.output}, name="head")
+    return head
 
 
 class Recipe(NamedTuple):

@@ -6,6 +6,7 @@ other.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from vggface_gender import crops
+from vggface_gender import augmentation, crops
+from vggface_gender import labels as label_names
+from vggface_gender.augmentation import Amounts
 from vggface_gender.datasets import Dataset
 from vggface_gender.labels import MISSING
 
@@ -59,6 +62,8 @@ def batches(
     size: int,
     padding: float | None = None,
     skip: int = 0,
+    view: int | None = None,
+    amounts: Amounts = augmentation.NONE,
 ) -> tf.data.Dataset:
     """A split's records in a fixed order and in batches, their images decoded to crops.
 
@@ -68,39 +73,60 @@ def batches(
             less is widened by repeating its border, one that shows more is cut. None, or a dataset
             whose frame is not known: as it is.
         skip: how many records to leave out at the start.
+        view: None for the crops as they are; a number for crops augmented by `amounts`, where the
+            number and a record's place in the split give one picture.
 
     Returns:
         What `records` gives, in batches, with "image" as (b, size, size, 3) `uint8` RGB.
     """
-    frame = 1.0
-    if padding is not None and dataset.padding is not None:
-        frame = (1 + 2 * padding) / (1 + 2 * dataset.padding)
+    frame = frame_of(dataset, padding)
 
-    def decode(jpegs: np.ndarray) -> np.ndarray:
-        return np.stack([crops.fit(crops.decode(jpeg), size, frame) for jpeg in jpegs])
+    def decode(places: np.ndarray, jpegs: np.ndarray) -> np.ndarray:
+        images = map(crops.decode, jpegs)
+        if view is None:
+            return np.stack([crops.fit(image, size, frame) for image in images])
+        return np.stack(
+            [
+                augmentation.augment(
+                    image, size, frame, amounts, np.random.default_rng([view, place])
+                )
+                for place, image in zip(places, images, strict=True)
+            ]
+        )
 
-    def with_crops(part: dict) -> dict:
-        images = tf.numpy_function(decode, [part["image"]], tf.uint8, stateful=False)
+    def with_crops(places: tf.Tensor, part: dict) -> dict:
+        images = tf.numpy_function(decode, [places, part["image"]], tf.uint8, stateful=False)
         return part | {"image": tf.ensure_shape(images, (None, size, size, 3))}
 
     return (
         records(dataset, split)
         .skip(skip)
+        .enumerate(skip)
         .batch(batch)
         .map(with_crops, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True)
         .prefetch(2)
     )
 
 
+def frame_of(dataset: Dataset, padding: float | None) -> float:
+    """How much of a dataset's images to show, as `crops.fit` takes it, for a frame of `padding`."""
+    if padding is None or dataset.padding is None:
+        return 1.0
+    return (1 + 2 * padding) / (1 + 2 * dataset.padding)
+
+
 def targets(truth: pd.DataFrame, task: str, names: tuple[str, ...]) -> np.ndarray:
     """What a network learns of a task from `labels`: years, or a label's place in `names`.
+
+    A label of a finer taxonomy has the place of its coarser name (see `labels.project`).
 
     Returns:
         (n,) `float32` years, NaN where missing; or `int32` places, `MISSING` where missing.
     """
     if task == "age":
         return truth.age.to_numpy(np.float32)
-    places = {name: place for place, name in enumerate(names)}
+    into = label_names.project({label for label in truth[task] if label is not None}, names)
+    places = {label: names.index(name) for label, name in into.items() if name is not None}
     return np.array([places.get(label, MISSING) for label in truth[task]], np.int32)
 
 
@@ -143,16 +169,219 @@ def feature_batches(
     return order.map(examples, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
+def soft_targets(
+    truth: pd.DataFrame, tasks: dict[str, tuple[str, ...]]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What a network with several heads learns, and how much each example counts for each of them.
+
+    Returns:
+        Per task `float32` targets, one-hot (n, classes) or years (n, 1), and weights (n,): 1, or 0
+        where the label is missing, whose target is then 0.
+    """
+    wanted, known = {}, {}
+    for task, names in tasks.items():
+        values = targets(truth, task, names)
+        if task == "age":
+            known[task] = np.isfinite(values)
+            wanted[task] = np.where(known[task], values, 0)[:, None].astype(np.float32)
+        else:
+            known[task] = values != MISSING
+            wanted[task] = np.eye(len(names), dtype=np.float32)[np.maximum(values, 0)]
+            wanted[task][~known[task]] = 0
+    return wanted, {task: mask.astype(np.float32) for task, mask in known.items()}
+
+
+def jpegs(dataset: Dataset, split: str) -> list[bytes]:
+    """A split's images as JPEG bytes, in the order of `labels`.
+
+    They are held in memory, since a training visits them in another order every epoch: UTKFace's
+    whole set is 120 MB.
+    """
+    parts = records(dataset, split).map(lambda record: record["image"]).batch(1024)
+    return [jpeg for part in parts.as_numpy_iterator() for jpeg in part]
+
+
+def read_crops(
+    images: list[bytes], frames: np.ndarray, size: int, amounts: Amounts
+) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    """A reader for `training_batches`: JPEGs to augmented crops (b, size, size, 3) `uint8`.
+
+    Args:
+        images: n of them.
+        frames: (n,), what of each to show, as `crops.fit` takes it.
+    """
+
+    def read(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.stack(
+            [
+                augmentation.augment(crops.decode(images[row]), size, frames[row], amounts, rng)
+                for row in rows
+            ]
+        )
+
+    return read
+
+
+def read_views(
+    views: list[np.ndarray],
+) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    """A reader for `training_batches`: of every row one of its cached views, drawn at random.
+
+    Args:
+        views: arrays (n, ...) alike, which may be mapped from files.
+    """
+
+    def read(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        drawn = rng.integers(len(views), size=len(rows))
+        part = np.empty((len(rows), *views[0].shape[1:]), views[0].dtype)
+        for number, view in enumerate(views):
+            part[drawn == number] = view[rows[drawn == number]]
+        return part
+
+    return read
+
+
+def training_batches(
+    read: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    order: Callable[[int], np.ndarray],
+    targets: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    batch: int,
+    seed: int,
+    first_epoch: int = 0,
+    mixup: float = 0.0,
+) -> tf.data.Dataset:
+    """Epoch after epoch of whole batches without end: (inputs, targets, weights).
+
+    Every batch follows from the seed, its epoch's number and its own place in it.
+
+    Args:
+        read: rows and a generator to inputs (b, ...).
+        order: an epoch's number to the rows that it visits, one after the other.
+        targets, weights: task to n rows, as `soft_targets` gives them.
+        batch: examples a batch; what is left over at an epoch's end is left out.
+        mixup: strength of `augmentation.mix_up`; 0 for none.
+    """
+    tasks = list(targets)
+    sample = read(order(first_epoch)[:1], np.random.default_rng(0))
+    kind = tf.float32 if mixup else tf.as_dtype(sample.dtype)
+
+    def make(epoch: np.ndarray, place: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+        rng = np.random.default_rng([seed, int(epoch), int(place)])
+        inputs = read(rows, rng)
+        others = {f"target {task}": targets[task][rows] for task in tasks}
+        others |= {f"weight {task}": weights[task][rows] for task in tasks}
+        if mixup:
+            inputs, others = augmentation.mix_up(inputs, others, mixup, rng)
+        return [inputs, *others.values()]
+
+    def with_shapes(epoch: tf.Tensor, place: tf.Tensor, rows: tf.Tensor):
+        made = tf.numpy_function(
+            make, [epoch, place, rows], [kind, *[tf.float32] * 2 * len(tasks)], stateful=False
+        )
+        inputs = tf.ensure_shape(made[0], (batch, *sample.shape[1:]))
+        wanted, known = made[1 : 1 + len(tasks)], made[1 + len(tasks) :]
+        return (
+            inputs,
+            {
+                task: tf.ensure_shape(values, (batch, *targets[task].shape[1:]))
+                for task, values in zip(tasks, wanted, strict=True)
+            },
+            {
+                task: tf.ensure_shape(values, (batch,))
+                for task, values in zip(tasks, known, strict=True)
+            },
+        )
+
+    def visits(number: tf.Tensor) -> tf.data.Dataset:
+        rows = tf.numpy_function(order, [number], tf.int64, stateful=False)
+        rows = tf.ensure_shape(rows, (None,))
+        parts = tf.data.Dataset.from_tensor_slices(rows).batch(batch, drop_remainder=True)
+        return parts.enumerate().map(lambda place, part: (number, place, part))
+
+    return (
+        tf.data.Dataset.counter(first_epoch)
+        .flat_map(visits)
+        .map(with_shapes, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True)
+        .prefetch(4)
+    )
+
+
+def fixed_batches(
+    inputs: np.ndarray,
+    rows: np.ndarray,
+    targets: dict[str, np.ndarray],
+    weights: dict[str, np.ndarray],
+    batch: int,
+) -> tf.data.Dataset:
+    """Each of the rows once, in order, in batches (inputs, targets, weights), for validation.
+
+    Args:
+        inputs: (n, ...), which may be mapped from a file.
+        targets, weights: task to values row by row, as many as `rows`.
+    """
+
+    def read(chosen: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(inputs[chosen])
+
+    def examples(chosen: tf.Tensor, wanted: dict, known: dict):
+        part = tf.numpy_function(read, [chosen], tf.as_dtype(inputs.dtype), stateful=False)
+        return tf.ensure_shape(part, (None, *inputs.shape[1:])), wanted, known
+
+    whole = tf.data.Dataset.from_tensor_slices((rows, targets, weights)).batch(batch)
+    return whole.map(examples, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def with_targets(
+    parts: list[tf.data.Dataset], targets: dict[str, np.ndarray], weights: dict[str, np.ndarray]
+) -> tf.data.Dataset:
+    """Batches of inputs, one dataset after the other, beside the targets and weights of their rows.
+
+    Args:
+        parts: each gives batches of inputs, all of one size but the last of each.
+        targets, weights: task to the rows of all parts.
+    """
+    inputs = parts[0]
+    for part in parts[1:]:
+        inputs = inputs.concatenate(part)
+    rows = tf.data.Dataset.from_tensor_slices((targets, weights))
+    one_by_one = tf.data.Dataset.zip(inputs.unbatch(), rows)
+    batched = one_by_one.batch(64).map(lambda crop, pair: (crop, *pair))
+    return batched.prefetch(2)
+
+
 def log_sheet(dataset: Dataset, split: str, size: int, padding: float | None, folder: Path) -> None:
     """Write a sheet of a split's first crops, 4 rows of 8, for TensorBoard to show."""
-    rows, columns = 4, 8
-    first = next(iter(batches(dataset, split, rows * columns, size, padding)))["image"].numpy()
-    tiles = np.zeros((rows * columns, size, size, 3), np.uint8)
-    tiles[: len(first)] = first
-    tiles = tiles.reshape(rows, columns, size, size, 3)
-    sheet = tiles.swapaxes(1, 2).reshape(1, rows * size, columns * size, 3)
+    first = next(iter(batches(dataset, split, 32, size, padding)))["image"].numpy()
+    log_batch(first, f"crops, {split}", folder)
+
+
+def log_batch(images: np.ndarray, title: str, folder: Path) -> None:
+    """Write the first crops (b, size, size, 3) `uint8` as a sheet, for TensorBoard to show."""
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
-        tf.summary.image(f"crops, {split}", sheet)
+        tf.summary.image(title, sheet(images[:32], 8)[None])
+
+
+def sheet(images: np.ndarray, columns: int) -> np.ndarray:
+    """Crops (n, size, size, 3) `uint8` side by side in rows: (rows * size, columns * size, 3)."""
+    size = images.shape[1]
+    rows = -(-len(images) // columns)
+    tiles = np.zeros((rows * columns, size, size, 3), np.uint8)
+    tiles[: len(images)] = images
+    tiles = tiles.reshape(rows, columns, size, size, 3)
+    return tiles.swapaxes(1, 2).reshape(rows * size, columns * size, 3)
+
+
+def log_hparams(settings: dict, figures: dict[str, float], folder: Path) -> None:
+    """Write a run's settings and figures where TensorBoard's HParams page compares runs."""
+    from tensorboard.plugins.hparams import api
+
+    kinds = (bool, int, float, str)
+    flat = {key: value if isinstance(value, kinds) else str(value) for key, value in settings.items()}
+    with tf.summary.create_file_writer(str(folder)).as_default(step=0):
+        api.hparams(flat, trial_id=folder.parent.name)
+        for name, value in figures.items():
+            tf.summary.scalar(name, value)
 
 
 def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:

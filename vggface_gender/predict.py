@@ -293,7 +293,9 @@ def _parser() -> command.Parser:
         "photos", nargs="+", metavar="PHOTO", help="an image file, or a folder of them"
     )
     parser.add_argument(
-        "--run", help="a training's name, its folder or a .keras file", default=None
+        "--run",
+        help="a training's name, its folder or a .keras file (default: the classifier that comes "
+        "with the package)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     parser.add_argument("--race", action="store_true", help="tell the perceived race too")

@@ -2,9 +2,11 @@
 
 A run is a folder: `config.json` first, then, an epoch at a time, `history.csv`, `tensorboard/` and
 a checkpoint; at the end `classifier.keras`, the predictions table and `metrics.json`, whose being
-there says that the run is finished. Nothing here needs Keras.
+there says that the run is finished. The default classifier, which comes with the package, has such
+a folder too. Nothing here needs Keras.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from vggface_gender import command
 from vggface_gender.command import InputError
 
 MODEL_FILES = Path("model_files")
+DEFAULT = "default"  # the name of the classifier that comes with the package
 CLASSIFIER = "classifier.keras"
 METRICS = "metrics.json"
 TENSORBOARD = "tensorboard"
@@ -24,9 +27,13 @@ PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "opencv-pytho
 def find(run: str | None) -> Path:
     """The classifier's file of a run: its name under `model_files`, its folder, or the file itself.
 
+    The name `default`, or none, is that of the default classifier wherever there is one.
+
     Raises:
         InputError: there is none.
     """
+    if run in (None, DEFAULT) and (path := default()):
+        return path
     if run is None:
         found = sorted(MODEL_FILES.glob(f"[!.]*/{CLASSIFIER}"))
         runs = [path.parent.name for path in found]
@@ -39,6 +46,31 @@ def find(run: str | None) -> Path:
         f"no run {run}: neither a .keras file, nor a folder with {CLASSIFIER}, here or "
         f"in {MODEL_FILES}"
     )
+
+
+def default() -> Path | None:
+    """The default classifier's file, installed with the package or in the checkout; else None."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / DEFAULT, package.parent / MODEL_FILES / DEFAULT):
+        if (path := folder / CLASSIFIER).is_file():
+            return path
+    return None
+
+
+def results_folder(classifier: Path) -> Path:
+    """Where figures on a classifier's file go: beside it.
+
+    The default classifier's go to a folder in the working directory: its own is the package's.
+    """
+    path = default()
+    if path and path.samefile(classifier):
+        return MODEL_FILES / f"{DEFAULT}-evaluation"
+    return classifier.parent
+
+
+def digest(path: Path) -> str:
+    """Stands for a file's content."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def begin(folder: Path, settings: Mapping, overwrite: bool = False) -> None:

@@ -1,0 +1,172 @@
+"""Continue from a run's classifier on any dataset, the backbone unfrozen; test it; write a run.
+
+    python -m vggface_gender.finetune --init UTKFace-multitask-dlib-seed0 --dataset FairFace
+    python -m vggface_gender.finetune --init RUN --dataset "UTKFace[:20%]+FairFace" --tasks gender
+
+A dataset's label names are mapped to the classifier's where each has a place there (FairFace's seven
+races go into UTKFace's five); else the task's layer is replaced by a fresh one. Which it was is said.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vggface_gender import command, labels, runs, tuning
+
+if TYPE_CHECKING:
+    import keras
+
+    from vggface_gender.classifier import Classifier
+    from vggface_gender.datasets import mix
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
+    parser = command.Parser(
+        prog="python -m vggface_gender.finetune", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--init", required=True, metavar="RUN", help="a run's name, its folder, or a .keras file"
+    )
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=labels.TASKS,
+        help="what to learn (default: the classifier's tasks that the dataset has labels of)",
+    )
+    parser.add_argument(
+        "--replace-head", action="store_true", help="a fresh head, also where labels could be mapped"
+    )
+    tuning.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    path = runs.find(arguments.init)
+
+    from vggface_gender import device
+
+    device.start(arguments.seed)
+    from vggface_gender import classifier
+    from vggface_gender.datasets import mix
+    from vggface_gender.evaluation import results
+
+    precision = device.precision(arguments.precision)
+    initial = classifier.load(path, precision)
+    arguments.backbone = initial.about.get("backbone") or "file"
+    arguments.layer = initial.about.get("layer")
+    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
+    trainings = {}
+    for seed in seeds:
+        split_seed = seed if arguments.resplit else arguments.split_seed
+        if not trainings or arguments.resplit:
+            mixed = mix.prepare(**command.dataset_arguments(arguments) | {"seed": split_seed})
+            tasks, fresh = choose(initial, mixed, arguments.tasks, arguments.replace_head)
+        arguments.tasks = list(tasks)
+        its = tuning.settings(arguments, mixed, precision) | {"split_seed": split_seed}
+        its |= {"init": _stated(path), "init_weights": runs.digest(path), "fresh": fresh}
+        if not fresh:
+            its["head_epochs"] = 0  # the head is trained already: all goes on together
+        trainings[seed] = mixed, {"command": "finetune", **its, "seed": seed}
+    folder = runs.MODEL_FILES / (arguments.run or _name(path, mixed.label, seeds))
+    each = {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
+    for seed, its_folder in each.items():
+        runs.begin(its_folder, trainings[seed][1], arguments.overwrite)
+    for seed, its_folder in each.items():
+        mixed, its = trainings[seed]
+        with device.scope(arguments.distribute):
+            start = continued(classifier.load(path, precision), tasks, fresh, its, seed)
+        cache = Path(arguments.data_dir) / "features"
+        tuning.train(its_folder, its, mixed, tasks, cache, start)
+    if len(seeds) > 1:
+        results.publish_summary(folder, list(each.values()))
+
+
+def choose(
+    initial: "Classifier", mixed: "mix.Mix", wanted: list[str] | None, replace: bool
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The tasks with their label names, and those of them that need a fresh head; both are said.
+
+    Args:
+        wanted: the tasks; None for all of the classifier's that the dataset has labels of.
+        replace: every head is to be fresh.
+
+    Raises:
+        InputError: the dataset has no labels of a wanted task, or of any.
+    """
+    tasks, fresh = {}, []
+    for task in wanted or initial.tasks:
+        try:
+            names = mixed.classes(task)
+        except command.InputError:
+            if wanted:
+                raise
+            print(f"{task}: {mixed.name} has no such labels; left out")
+            continue
+        known = initial.tasks.get(task)
+        if known is None or replace:
+            how = "a fresh head"
+        elif known == names:
+            how = "the classifier's head goes on"
+        elif None not in (mapped := labels.project(names, known)).values():
+            how = "the classifier's head goes on; mapped: " + ", ".join(
+                f"{name} to {into}" for name, into in mapped.items() if name != into
+            )
+            names = known
+        else:
+            how = f"a fresh head, since the classifier's has no name for every label: {names}"
+        if how.startswith("a fresh"):
+            fresh.append(task)
+        tasks[task] = names
+        print(f"{task}: {how}")
+    if not tasks:
+        raise command.InputError(
+            f"{mixed.name} has labels of none of the classifier's tasks "
+            f"({', '.join(initial.tasks)}): name others with --tasks"
+        )
+    return tasks, fresh
+
+
+def continued(
+    initial: "Classifier",
+    tasks: dict[str, tuple[str, ...]],
+    fresh: list[str],
+    settings: dict,
+    seed: int,
+) -> "tuple[keras.Model, keras.Model]":
+    """The classifier's backbone, and its head with fresh layers for the tasks that need them.
+
+    Where any task needs one the whole head is fresh: a shared layer that was trained for other
+    tasks would be thrown off by the first steps of the new layers.
+    """
+    import keras
+
+    from vggface_gender import heads
+
+    backbone, head = initial.parts()
+    keras.utils.set_random_seed(seed)
+    if fresh:
+        head = heads.shared(
+            backbone.output_shape[1:], tasks, settings["age_head"], dropout=settings["dropout"]
+        )
+    else:
+        head = heads.trainable(head)
+        head = keras.Model(head.input, {task: head.output[task] for task in tasks}, name="head")
+    return backbone, head
+
+
+def _stated(path: Path) -> str:
+    """A classifier's place as the settings keep it: a run's name, or a file's."""
+    return path.parent.name if path.name == runs.CLASSIFIER else path.name
+
+
+def _name(path: Path, dataset: str, seeds: range) -> str:
+    """A run's name where the user gives none."""
+    seed = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
+    return f"{_stated(path).removesuffix('.keras')}-then-{dataset}-{seed}"
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

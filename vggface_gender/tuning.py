@@ -1,0 +1,573 @@
+"""What multitask and finetune share: their options, a training in two phases, its run.
+
+Phase "head" trains the head alone on the frozen backbone's cached features; phase "backbone" goes on
+with the backbone unfrozen from a named layer on, on augmented crops. With `--views N` what lies
+before that layer is computed once for N augmented copies of every crop and kept: a machine without
+a GPU then trains the rest several times as fast, for N pictures of a face in place of endless ones.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from vggface_gender import command, labels
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+    import tensorflow as tf
+
+    from vggface_gender.augmentation import Amounts
+    from vggface_gender.datasets import mix
+
+PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
+SELECT = ("loss", "balanced-accuracy", "worst-group")
+SCHEDULES = ("cosine", "constant", "decay", "plateau")
+SMALLEST_GROUP = 30  # faces in validation that a group must have to be the worst
+PLATEAU = (0.3, 2, 1e-7)  # factor, epochs without anything better, least rate
+
+
+class Layers(NamedTuple):
+    """What goes with a backbone where the command line says nothing."""
+
+    features: str | None  # see `backbones.load`
+    unfreeze: str | None  # the first layer to train; None for all
+    batch: int
+    rate: float  # of the heads; the backbone's share of it is RATES
+
+
+LAYERS = {
+    "dlib": Layers("map+block_4_3", "block_2_1", 64, 5e-4),
+    "vggface": Layers(None, "conv5_1", 32, 1e-4),
+    "resnet50": Layers(None, None, 32, 1e-3),
+}
+# Shares of the base rate by depth. A backbone at more than a fifth of a fresh head's rate forgets.
+RATES = {"backbone": 0.16}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of both commands, all but where a training starts from."""
+    command.add_dataset_arguments(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--unfreeze",
+        metavar="LAYER",
+        help="the first of the backbone's layers to train, or the start of its name; `all`, or "
+        "`none` for the head alone (default: block_2_1 of dlib's, conv5_1 of VGG-Face's, all of "
+        "ResNet-50's)",
+    )
+    group.add_argument(
+        "--views",
+        type=command.count,
+        default=0,
+        metavar="N",
+        help="keep what is frozen computed for N augmented copies (default: compute it each time)",
+    )
+    group.add_argument(
+        "--epochs", type=command.positive, default=8, metavar="N", help="with the backbone unfrozen"
+    )
+    group.add_argument(
+        "--head-epochs", type=command.count, default=10, metavar="N", help="of the head alone"
+    )
+    group.add_argument("--patience", type=command.positive, default=4, metavar="N")
+    group.add_argument("--batch", type=command.positive, metavar="N", help="examples a step")
+    group.add_argument(
+        "--rate", type=command.positive_real, metavar="R", help="the heads' learning rate"
+    )
+    group.add_argument(
+        "--rates",
+        nargs="+",
+        type=_named_number,
+        default=[],
+        metavar="PART=SHARE",
+        help="shares of it by depth: backbone, shared, gender, race, age "
+        "(default: backbone=0.16; as published: backbone=0.01 gender=0.1)",
+    )
+    group.add_argument("--schedule", choices=SCHEDULES, default="cosine")
+    group.add_argument(
+        "--warmup", type=command.share, default=0.05, metavar="S", help="share of the steps"
+    )
+    group.add_argument("--weight-decay", type=command.amount, default=0.01, metavar="W")
+    group.add_argument(
+        "--average",
+        type=command.share,
+        default=0.998,
+        metavar="M",
+        help="momentum of the weights' moving average; 0 for none",
+    )
+    group.add_argument("--smoothing", type=command.share, default=0.1, metavar="S", help="of labels")
+    group.add_argument("--dropout", type=command.share, default=0.4, metavar="S")
+    group.add_argument(
+        "--age-head", choices=("distribution", "laplace"), default="distribution", help="see heads"
+    )
+    group.add_argument(
+        "--loss-weights",
+        nargs="+",
+        type=_named_number,
+        default=[],
+        metavar="TASK=W",
+        help="what each task's loss counts for (default: 1, age 0.5)",
+    )
+    group.add_argument(
+        "--batch-norm",
+        choices=("frozen", "adapted"),
+        default="frozen",
+        help="the backbone's batch normalization: its statistics as they are, or moved",
+    )
+    group.add_argument(
+        "--distribute", choices=("none", "mirrored"), default="none", help="over this machine's GPUs"
+    )
+    add_augmentation_arguments(parser)
+    group = parser.add_argument_group("mixing and balance, of training alone")
+    group.add_argument("--mixup", type=command.amount, default=0.0, metavar="A", help="0 for none")
+    group.add_argument(
+        "--balance",
+        metavar="BY",
+        help="draw rare groups more often: race, gender, age, gender+race, or by hand as "
+        "race:Black=2,Asian=3,Indian=3,Others=4",
+    )
+    group.add_argument(
+        "--group-loss", metavar="BY", help="let every group count alike in the loss: race, ..."
+    )
+    group.add_argument(
+        "--select",
+        choices=SELECT,
+        default="loss",
+        help="what chooses the epoch on validation: least loss, greatest balanced accuracy, or "
+        "greatest accuracy of the worst gender x race group",
+    )
+    command.add_run_arguments(parser)
+    parser.add_argument(
+        "--resplit", action="store_true", help="with --repeats: a split of its own for each seed too"
+    )
+
+
+def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what crops are trained on."""
+    group = parser.add_argument_group("crops")
+    group.add_argument(
+        "--padding",
+        type=command.share,
+        default=PADDING,
+        metavar="P",
+        help="the crops' frame, as dlib.get_face_chip's padding",
+    )
+    group.add_argument(
+        "--augment",
+        nargs="+",
+        type=_named_number,
+        default=[],
+        metavar="WHAT=AMOUNT",
+        help="of training crops: flip, rotation (degrees), scale, shift, brightness, contrast, "
+        "saturation, noise, erasing; `--augment all=0` for none",
+    )
+
+
+def _named_number(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(command.amount(number))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=NUMBER") from None
+
+
+def named(pairs: list[tuple[str, float]], known: tuple[str, ...], option: str) -> dict[str, float]:
+    """Pairs of an option as a dictionary.
+
+    Raises:
+        InputError: a name is not among those known.
+    """
+    for name, _ in pairs:
+        if name not in known:
+            raise command.InputError(f"{option} {name}: give any of {', '.join(known)}")
+    return dict(pairs)
+
+
+def amounts(pairs: list[tuple[str, float]]) -> "Amounts":
+    """The augmentation that the command line asks for."""
+    from vggface_gender.augmentation import NONE, Amounts
+
+    given = named(pairs, ("all", *Amounts._fields), "--augment")
+    if given.pop("all", 1):
+        return Amounts()._replace(**given)
+    return NONE._replace(**given)
+
+
+def settings(arguments: argparse.Namespace, mixed: "mix.Mix", precision: str) -> dict:
+    """Every setting of a training, all defaults filled in, as `config.json` keeps it."""
+    defaults = LAYERS.get(arguments.backbone.partition(":")[0], LAYERS["resnet50"])
+    unfreeze = arguments.unfreeze or defaults.unfreeze or "all"
+    if arguments.views and unfreeze in ("all", "none"):
+        raise command.InputError(
+            f"--views keeps what is frozen, and --unfreeze {unfreeze} leaves nothing to keep; "
+            "name a layer, such as --unfreeze block_4_1"
+        )
+    return {
+        "dataset": mixed.name,
+        "fingerprint": mixed.fingerprint,
+        "counts": dict(mixed.counts),
+        "split_seed": arguments.split_seed,
+        "tasks": arguments.tasks,
+        "backbone": arguments.backbone,
+        "layer": arguments.layer or defaults.features,
+        "unfreeze": unfreeze,
+        "views": arguments.views,
+        "padding": arguments.padding,
+        "epochs": arguments.epochs,
+        "head_epochs": arguments.head_epochs,
+        "patience": arguments.patience,
+        "batch": arguments.batch or defaults.batch,
+        "rate": arguments.rate or defaults.rate,
+        "rates": RATES
+        | named(arguments.rates, ("backbone", "shared", *labels.TASKS), "--rates"),
+        "schedule": arguments.schedule,
+        "warmup": arguments.warmup,
+        "weight_decay": arguments.weight_decay,
+        "average": arguments.average,
+        "smoothing": arguments.smoothing,
+        "dropout": arguments.dropout,
+        "age_head": arguments.age_head,
+        "loss_weights": {"age": 0.5}
+        | named(arguments.loss_weights, labels.TASKS, "--loss-weights"),
+        "batch_norm": arguments.batch_norm,
+        "augment": amounts(arguments.augment)._asdict(),
+        "mixup": arguments.mixup,
+        "balance": arguments.balance,
+        "group_loss": arguments.group_loss,
+        "select": arguments.select,
+        "distribute": arguments.distribute,
+        "precision": precision,
+    }
+
+
+class Examples(NamedTuple):
+    """A split of a mix, its parts one after the other."""
+
+    truth: "pd.DataFrame"  # see `input_pipeline.labels`; and `part`, the part's place
+    rows: "list[np.ndarray]"  # of each part, which of its split's records
+    targets: "dict[str, np.ndarray]"  # see `input_pipeline.soft_targets`
+    weights: "dict[str, np.ndarray]"
+
+
+def examples(
+    mixed: "mix.Mix", split: str, tasks: Mapping[str, tuple[str, ...]], group_loss: str | None
+) -> Examples:
+    """A split's labels and targets, the parts' weights and those of groups multiplied in.
+
+    Raises:
+        InputError: nothing in the split has a label of a task.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from vggface_gender import input_pipeline, sampling
+    from vggface_gender.datasets import mix
+
+    tables, rows = [], []
+    for place, part in enumerate(mixed.parts):
+        if split not in part.dataset.counts:
+            raise command.InputError(f"{part.dataset.name} has too few images for a {split} split")
+        table = input_pipeline.labels(part.dataset, split)
+        share = part.share if split == "train" else None
+        first, last = mix.rows(part, split, len(table)) if share else (0, len(table))
+        tables.append(table.iloc[first:last].assign(part=place))
+        rows.append(np.arange(first, last))
+    truth = pd.concat(tables, ignore_index=True)
+    targets, weights = input_pipeline.soft_targets(truth, dict(tasks))
+    for task, known in weights.items():
+        if not known.any():
+            raise command.InputError(f"{mixed.name} has no {task} labels in its {split} split")
+    if split == "train":
+        by_part = np.array([part.weight for part in mixed.parts], np.float32)[truth.part]
+        by_group = sampling.group_weights(truth, group_loss) if group_loss else np.float32(1)
+        weights = {task: known * by_part * by_group for task, known in weights.items()}
+    return Examples(truth, rows, targets, weights)
+
+
+def train(
+    folder: Path,
+    settings: Mapping,
+    mixed: "mix.Mix",
+    tasks: dict[str, tuple[str, ...]],
+    cache: Path,
+    start: "tuple[keras.Model, keras.Model] | None" = None,
+) -> None:
+    """Train in two phases, test on each part's test split, and write the run.
+
+    Args:
+        folder: the run's, begun.
+        settings: see `settings`; and the `seed`.
+        cache: where features are kept.
+        start: backbone and head (see `heads.trainable`) to continue from; by default the backbone
+            that the settings name and a fresh head.
+    """
+    import keras
+    import numpy as np
+
+    from vggface_gender import (
+        backbones,
+        classifier,
+        device,
+        features,
+        heads,
+        input_pipeline,
+        runs,
+        sampling,
+        training,
+    )
+    from vggface_gender.augmentation import Amounts
+    from vggface_gender.evaluation import predictions, results
+
+    seed, batch = settings["seed"], settings["batch"]
+    change = Amounts(**settings["augment"])
+    known, held_out = (
+        examples(mixed, split, tasks, settings["group_loss"]) for split in ("train", "validation")
+    )
+    count = len(known.truth)
+    steps = count // batch
+    if not steps:
+        raise command.InputError(
+            f"{mixed.name} has {count} images to train on: fewer than a batch; lower --batch"
+        )
+    draw = _draws(settings["balance"], known.truth)
+    padding = settings["padding"]
+    keras.utils.set_random_seed(seed)
+    with device.scope(settings["distribute"]):
+        if start is None:
+            backbone = backbones.load(
+                settings["backbone"], settings["precision"], settings["layer"]
+            )
+            head = heads.shared(
+                backbone.output_shape[1:], tasks, settings["age_head"], dropout=settings["dropout"]
+            )
+        else:
+            backbone, head = start
+        size = backbone.input_shape[1]
+
+    def order(epoch: int) -> np.ndarray:
+        return sampling.epoch(draw, count, seed, int(epoch))
+
+    def describe(epoch: int, place: int) -> str:
+        names = known.truth.name[order(epoch)[place * batch : (place + 1) * batch]]
+        return f"{names.iloc[0]} and {len(names) - 1} others"
+
+    def cached(model: "keras.Model", split: str, part: Examples, **options) -> np.ndarray:
+        return np.concatenate(
+            [
+                features.extract(each.dataset, split, model, padding, cache, **options)[rows]
+                for each, rows in zip(mixed.parts, part.rows, strict=True)
+            ]
+        )
+
+    def batches(read, first: int) -> "tf.data.Dataset":
+        return input_pipeline.training_batches(
+            read, order, known.targets, known.weights, batch, seed, first, settings["mixup"]
+        )
+
+    def fixed(inputs: np.ndarray) -> "tf.data.Dataset":
+        return input_pipeline.fixed_batches(
+            inputs, np.arange(len(inputs)), held_out.targets, held_out.weights, 256
+        )
+
+    def fit(model: "keras.Model", phase: str, read, validation, before) -> "pd.DataFrame":
+        is_head = phase == "head"
+        epochs = settings["head_epochs" if is_head else "epochs"]
+        with device.scope(settings["distribute"]):
+            _compile(model, settings, tasks, backbone, steps * epochs, is_head)
+        history = training.fit(
+            model,
+            lambda first: batches(read, first),
+            steps,
+            validation,
+            folder,
+            epochs,
+            epochs if is_head else settings["patience"],
+            seed,
+            phase=phase,
+            before=before,
+            score=_scorer(settings["select"], model, validation, held_out),
+            plateau=PLATEAU if settings["schedule"] == "plateau" and not is_head else None,
+            extras=lambda: _rates(model.optimizer, settings),
+            describe=describe,
+        )
+        best = history[(history.phase == phase) & history.is_best].iloc[0]
+        print(f"{phase}: best of {(history.phase == phase).sum()} epochs: {best.epoch}\n")
+        return history
+
+    history = None
+    if settings["head_epochs"]:
+        seen = cached(backbone, "train", known)
+        history = fit(
+            head,
+            "head",
+            input_pipeline.read_views([seen]),
+            fixed(cached(backbone, "validation", held_out)),
+            None,
+        )
+    if settings["unfreeze"] != "none":
+        first = None if settings["unfreeze"] == "all" else settings["unfreeze"]
+        backbones.freeze_before(backbone, first)
+        training_flag = False if settings["batch_norm"] == "frozen" else None
+        if settings["views"]:
+            trunk, top = backbones.split(backbone, first)
+            read = input_pipeline.read_views(
+                [
+                    cached(trunk, "train", known, view=view, amounts=change, dtype="float16")
+                    for view in range(settings["views"])
+                ]
+            )
+            validation = fixed(cached(trunk, "validation", held_out, dtype="float16"))
+        else:
+            top = backbone
+            images = [
+                image
+                for part, rows in zip(mixed.parts, known.rows, strict=True)
+                for image in input_pipeline.jpegs(part.dataset, "train")[rows[0] : rows[-1] + 1]
+            ]
+            frames = [input_pipeline.frame_of(part.dataset, padding) for part in mixed.parts]
+            read = input_pipeline.read_crops(
+                images, np.array(frames)[known.truth.part], size, change
+            )
+            validation = _validation_crops(mixed, held_out, size, padding)
+            input_pipeline.log_batch(
+                read(order(0)[:32], np.random.default_rng(seed)),
+                "crops as trained on",
+                folder / runs.TENSORBOARD,
+            )
+        with device.scope(settings["distribute"]):
+            inputs = keras.Input(top.input_shape[1:], dtype=top.inputs[0].dtype, name="input")
+            model = keras.Model(inputs, head(top(inputs, training=training_flag)), name="tuned")
+        fit(model, "backbone", read, validation, history)
+
+    about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
+    trained = classifier.build(
+        backbone, heads.answers(head), tasks, padding, settings["precision"], about
+    )
+    classifier.save(trained, folder / runs.CLASSIFIER)
+    for place, part in enumerate(mixed.parts):
+        truth, outputs = classifier.classify(trained, part.dataset, "test")
+        table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
+        label = part.dataset.label
+        name = runs.METRICS if place == 0 else f"metrics-{label}-test.json"
+        figures = results.publish(table, label, "test", folder, folder / name)
+        if place == 0:
+            input_pipeline.log_hparams(settings, _scalars(figures), folder / runs.TENSORBOARD)
+    runs.end(folder)
+
+
+def _draws(balance: str | None, truth: "pd.DataFrame") -> "np.ndarray | None":
+    """How often each example is drawn; what that does to the counts is printed."""
+    from vggface_gender import sampling
+
+    if balance is None:
+        return None
+    by, copies = sampling.parse_balance(balance)
+    draw = sampling.factors(truth, by, copies=copies)
+    print(f"{sampling.describe(truth, draw, by, len(truth))}\n")
+    return draw
+
+
+def _compile(
+    model: "keras.Model",
+    settings: Mapping,
+    tasks: Mapping[str, tuple[str, ...]],
+    backbone: "keras.Model",
+    steps: int,
+    is_head: bool,
+) -> None:
+    """The optimizer with its rates by depth, and the losses."""
+    from vggface_gender import losses, optimizers
+
+    shares = settings["rates"]
+    multipliers = {
+        f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
+    }
+    multipliers |= {"shared/": shares.get("shared", 1.0)}
+    for task in tasks:
+        multipliers[task] = shares.get(task, 1.0)
+    schedule = settings["schedule"]
+    optimizer = optimizers.adamw(
+        # The head alone is small and new: it may learn faster than when all is trained together.
+        2 * settings["rate"] if is_head else settings["rate"],
+        steps,
+        {} if is_head else multipliers,
+        warmup=settings["warmup"],
+        weight_decay=settings["weight_decay"],
+        ema=settings["average"],
+        schedule="cosine" if is_head else "constant" if schedule == "plateau" else schedule,
+    )
+    losses.compile(model, optimizer, settings["loss_weights"], settings["smoothing"])
+
+
+def _rates(optimizer: "keras.Optimizer", settings: Mapping) -> dict[str, float]:
+    """The learning rates by depth as they are now, for the history and TensorBoard."""
+    base = float(optimizer.learning_rate)
+    shares = settings["rates"] if optimizer.multipliers else {}
+    return {"rate": base} | {f"rate_{part}": base * share for part, share in shares.items()}
+
+
+def _validation_crops(
+    mixed: "mix.Mix", held_out: Examples, size: int, padding: float
+) -> "tf.data.Dataset":
+    from vggface_gender import input_pipeline
+
+    parts = [
+        input_pipeline.batches(part.dataset, "validation", 64, size, padding).map(
+            lambda part: part["image"]
+        )
+        for part in mixed.parts
+    ]
+    return input_pipeline.with_targets(parts, held_out.targets, held_out.weights)
+
+
+def _scorer(select: str, model: "keras.Model", validation: "tf.data.Dataset", held_out: Examples):
+    """What chooses the epoch; None for the validation loss."""
+    if select == "loss":
+        return None
+    import numpy as np
+
+    from vggface_gender import heads, sampling
+
+    groups = sampling.groups(held_out.truth, "gender+race")
+
+    def score() -> float:
+        outputs = model.predict(validation, verbose=0)
+        tasks = [task for task in outputs if task != "age"]
+        if not tasks:
+            years = outputs["age"]
+            if years.ndim == 2:
+                years = years @ heads.AGES if years.shape[1] == len(heads.AGES) else years[:, 0]
+            known = held_out.weights["age"] > 0
+            return -float(np.abs(years - held_out.targets["age"][:, 0])[known].mean())
+        means = []
+        for task in tasks:
+            known = held_out.weights[task] > 0
+            true = held_out.targets[task].argmax(axis=1)
+            right = outputs[task].argmax(axis=1) == true
+            by = groups if select == "worst-group" else true
+            accuracies = [
+                right[known & (by == one)].mean()
+                for one in sorted(set(by[known]) - {None})
+                if select != "worst-group" or (known & (by == one)).sum() >= SMALLEST_GROUP
+            ]
+            if not accuracies:
+                raise command.InputError(
+                    f"no gender x race group has {SMALLEST_GROUP} faces in validation: "
+                    "--select balanced-accuracy"
+                )
+            means.append(min(accuracies) if select == "worst-group" else np.mean(accuracies))
+        return float(np.mean(means))
+
+    return score
+
+
+def _scalars(figures: Mapping) -> dict[str, float]:
+    wanted = ("accuracy", "balanced_accuracy", "mae")
+    return {
+        f"test/{task}_{metric}": one[metric]
+        for task, one in figures["tasks"].items()
+        for metric in wanted
+        if metric in one
+    }
