@@ -21,7 +21,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 
 # Made last, so that an interrupted set-up is done again and a finished one is not.
-$(VENV)/.ready: requirements.txt pyproject.toml
+$(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 10) <= v < (3, 14) and "error: Python 3.10 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip  # old resolvers search for minutes

@@ -1,8 +1,8 @@
 """Crops changed at random, for training splits alone: nothing that is evaluated comes from here.
 
-One affine warp brings a decoded image to the network's side and frame and turns, scales, shifts and
-mirrors it on the way, so geometry costs what resizing alone would; one colour matrix does brightness,
-contrast and saturation. Everything follows from a NumPy generator, so a seed gives one picture.
+One affine warp brings a decoded image to the network's side and frame and turns, scales, shifts
+and mirrors it on the way, so geometry costs what resizing alone would; one colour matrix does
+brightness, contrast and saturation. All follows from a NumPy generator: a seed gives one picture.
 """
 
 from typing import NamedTuple

@@ -97,6 +97,8 @@ def build(
     crop = keras.Input((None, None, 3), name="crop")
     # Nothing is changed by resizing a crop to the size that it has.
     x = keras.layers.Resizing(size, size, dtype="float32", name="resize")(crop)
+    # Of its own, uncompiled: losses and optimizer are a training's, and Keras would save them.
+    head = keras.Model(head.input, head.output, name=head.name)
     outputs = head(backbone(x, training=False))
     model = keras.Model(crop, outputs, name="classifier")
     return Classifier(model, dict(tasks), size, padding, precision, dict(about))

@@ -44,7 +44,8 @@ def extract(
         dtype: to keep them in; "float16" halves the space of large maps.
 
     Returns:
-        (n, ...) of that dtype in the order of `input_pipeline.labels`, mapped from the file, not read.
+        (n, ...) of that dtype in the order of `input_pipeline.labels`, mapped from the file, not
+        read.
 
     Raises:
         InputError: the disk has no room for them.

@@ -3,8 +3,8 @@
     python -m vggface_gender.finetune --init UTKFace-multitask-dlib-seed0 --dataset FairFace
     python -m vggface_gender.finetune --init RUN --dataset "UTKFace[:20%]+FairFace" --tasks gender
 
-A dataset's label names are mapped to the classifier's where each has a place there (FairFace's seven
-races go into UTKFace's five); else the task's layer is replaced by a fresh one. Which it was is said.
+A dataset's label names are mapped to the classifier's where each has a place there (FairFace's
+seven races go into UTKFace's five); else the head is replaced by a fresh one. Which it was is said.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="what to learn (default: the classifier's tasks that the dataset has labels of)",
     )
     parser.add_argument(
-        "--replace-head", action="store_true", help="a fresh head, also where labels could be mapped"
+        "--replace-head",
+        action="store_true",
+        help="a fresh head, also where labels could be mapped",
     )
     tuning.add_arguments(parser)
     return parser.parse_args(argv)

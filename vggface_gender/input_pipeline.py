@@ -377,7 +377,9 @@ def log_hparams(settings: dict, figures: dict[str, float], folder: Path) -> None
     from tensorboard.plugins.hparams import api
 
     kinds = (bool, int, float, str)
-    flat = {key: value if isinstance(value, kinds) else str(value) for key, value in settings.items()}
+    flat = {
+        key: value if isinstance(value, kinds) else str(value) for key, value in settings.items()
+    }
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
         api.hparams(flat, trial_id=folder.parent.name)
         for name, value in figures.items():

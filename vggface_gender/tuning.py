@@ -1,13 +1,13 @@
 """What multitask and finetune share: their options, a training in two phases, its run.
 
-Phase "head" trains the head alone on the frozen backbone's cached features; phase "backbone" goes on
-with the backbone unfrozen from a named layer on, on augmented crops. With `--views N` what lies
+Phase "head" trains the head alone on the frozen backbone's cached features; phase "backbone" goes
+on with the backbone unfrozen from a named layer on, on augmented crops. With `--views N` what lies
 before that layer is computed once for N augmented copies of every crop and kept: a machine without
 a GPU then trains the rest several times as fast, for N pictures of a face in place of endless ones.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
     import pandas as pd
-    import tensorflow as tf
 
     from vggface_gender.augmentation import Amounts
     from vggface_gender.datasets import mix
@@ -97,7 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="momentum of the weights' moving average; 0 for none",
     )
-    group.add_argument("--smoothing", type=command.share, default=0.1, metavar="S", help="of labels")
+    group.add_argument(
+        "--smoothing", type=command.share, default=0.1, metavar="S", help="of labels"
+    )
     group.add_argument("--dropout", type=command.share, default=0.4, metavar="S")
     group.add_argument(
         "--age-head", choices=("distribution", "laplace"), default="distribution", help="see heads"
@@ -117,7 +118,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the backbone's batch normalization: its statistics as they are, or moved",
     )
     group.add_argument(
-        "--distribute", choices=("none", "mirrored"), default="none", help="over this machine's GPUs"
+        "--distribute",
+        choices=("none", "mirrored"),
+        default="none",
+        help="over this machine's GPUs",
     )
     add_augmentation_arguments(parser)
     group = parser.add_argument_group("mixing and balance, of training alone")
@@ -140,7 +144,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     command.add_run_arguments(parser)
     parser.add_argument(
-        "--resplit", action="store_true", help="with --repeats: a split of its own for each seed too"
+        "--resplit",
+        action="store_true",
+        help="with --repeats: a split of its own for each seed too",
     )
 
 
@@ -197,6 +203,10 @@ def amounts(pairs: list[tuple[str, float]]) -> "Amounts":
 
 def settings(arguments: argparse.Namespace, mixed: "mix.Mix", precision: str) -> dict:
     """Every setting of a training, all defaults filled in, as `config.json` keeps it."""
+    from vggface_gender import sampling
+
+    for by in filter(None, (arguments.balance, arguments.group_loss)):
+        sampling.parse_balance(by)
     defaults = LAYERS.get(arguments.backbone.partition(":")[0], LAYERS["resnet50"])
     unfreeze = arguments.unfreeze or defaults.unfreeze or "all"
     if arguments.views and unfreeze in ("all", "none"):
@@ -220,8 +230,7 @@ def settings(arguments: argparse.Namespace, mixed: "mix.Mix", precision: str) ->
         "patience": arguments.patience,
         "batch": arguments.batch or defaults.batch,
         "rate": arguments.rate or defaults.rate,
-        "rates": RATES
-        | named(arguments.rates, ("backbone", "shared", *labels.TASKS), "--rates"),
+        "rates": RATES | named(arguments.rates, ("backbone", "shared", *labels.TASKS), "--rates"),
         "schedule": arguments.schedule,
         "warmup": arguments.warmup,
         "weight_decay": arguments.weight_decay,
@@ -270,8 +279,7 @@ def examples(
         if split not in part.dataset.counts:
             raise command.InputError(f"{part.dataset.name} has too few images for a {split} split")
         table = input_pipeline.labels(part.dataset, split)
-        share = part.share if split == "train" else None
-        first, last = mix.rows(part, split, len(table)) if share else (0, len(table))
+        first, last = mix.rows(part, split, len(table))
         tables.append(table.iloc[first:last].assign(part=place))
         rows.append(np.arange(first, last))
     truth = pd.concat(tables, ignore_index=True)
@@ -361,12 +369,12 @@ def train(
             ]
         )
 
-    def batches(read, first: int) -> "tf.data.Dataset":
+    def batches(read, first: int) -> "Iterable":
         return input_pipeline.training_batches(
             read, order, known.targets, known.weights, batch, seed, first, settings["mixup"]
         )
 
-    def fixed(inputs: np.ndarray) -> "tf.data.Dataset":
+    def fixed(inputs: np.ndarray) -> "Iterable":
         return input_pipeline.fixed_batches(
             inputs, np.arange(len(inputs)), held_out.targets, held_out.weights, 256
         )
@@ -510,7 +518,7 @@ def _rates(optimizer: "keras.Optimizer", settings: Mapping) -> dict[str, float]:
 
 def _validation_crops(
     mixed: "mix.Mix", held_out: Examples, size: int, padding: float
-) -> "tf.data.Dataset":
+) -> "Iterable":
     from vggface_gender import input_pipeline
 
     parts = [
@@ -522,7 +530,7 @@ def _validation_crops(
     return input_pipeline.with_targets(parts, held_out.targets, held_out.weights)
 
 
-def _scorer(select: str, model: "keras.Model", validation: "tf.data.Dataset", held_out: Examples):
+def _scorer(select: str, model: "keras.Model", validation: "Iterable", held_out: Examples):
     """What chooses the epoch; None for the validation loss."""
     if select == "loss":
         return None

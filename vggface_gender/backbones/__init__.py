@@ -9,20 +9,24 @@ from pathlib import Path
 
 import keras
 
-from vggface_gender.backbones import dlib_resnet, vggface
+from vggface_gender.backbones import dlib_resnet, resnet50, vggface
 from vggface_gender.command import InputError, first_line
 
+# Layers of fixed weights inside a backbone's preprocessing.
+_FIXED = {"to_bgr"}
 # Rounding these to 16 bits would lose what a float32 head can use, and saves no time.
 _KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}
 
 
 def load(name: str, precision: str = "float32", layer: str | None = None) -> keras.Model:
-    """A backbone by name: "dlib", "vggface", or a `.keras` file.
+    """A backbone by name: "dlib", "vggface", "resnet50", "resnet50:FILE", or a `.keras` file.
 
     Args:
         precision: the Keras dtype policy to compute in; variables stay `float32`.
         layer: whose output the features are; by default dlib's "map" (which also has "pooled",
             "embedding" and every block: see `dlib_resnet.build`), else the model's own output.
+            Several, joined by "+", are made vectors and put side by side: a map of at most 2x2 is
+            flattened, a larger one averaged over its pixels.
 
     Returns:
         A functional model from crops to one tensor of features.
@@ -35,14 +39,102 @@ def load(name: str, precision: str = "float32", layer: str | None = None) -> ker
         with _policy(precision):
             model = dlib_resnet.load()
     else:
-        model = vggface.load() if name == "vggface" else _load_file(Path(name))
+        if name == "vggface":
+            model = vggface.load()
+        elif name.partition(":")[0] == "resnet50":
+            model = resnet50.load(name.partition(":")[2] or None)
+        else:
+            model = _load_file(Path(name))
         model = with_precision(model, precision)
     if layer is None:
         return model
-    known = [known.name for known in model.layers]
-    if layer not in known:
-        raise InputError(f"{name} has no layer {layer}; the last of its layers: {known[-5:]}")
-    return keras.Model(model.input, model.get_layer(layer).output, name=model.name)
+    known = {known.name: known for known in model.layers}
+    for part in layer.split("+"):
+        if part not in known:
+            last = ", ".join(list(known)[-5:])
+            raise InputError(f"{name} has no layer {part}; the last of its layers: {last}")
+    outputs = [known[part].output for part in layer.split("+")]
+    output = outputs[0] if len(outputs) == 1 else _side_by_side(outputs)
+    return keras.Model(model.input, output, name=model.name)
+
+
+def split(backbone: keras.Model, first: str) -> tuple[keras.Model, keras.Model]:
+    """The backbone cut before a layer: `trunk`, from crops, and `top`, from what trunk gives.
+
+    Both share their layers with the backbone.
+
+    Args:
+        first: the first layer after the cut, or the start of its name.
+
+    Raises:
+        InputError: there is no such layer, or what follows it needs more than one tensor from
+            before it.
+    """
+    before, after = _cut(backbone, first)
+    crossing = {
+        id(tensor): tensor
+        for operation in after
+        for node in operation._inbound_nodes
+        if node in _nodes(backbone)
+        for tensor in node.input_tensors
+        if tensor._keras_history.operation in before
+    }
+    if len(crossing) != 1:
+        raise InputError(
+            f"{backbone.name} can't be cut before {first}: what follows needs the outputs of "
+            f"{len(crossing)} layers before it; name the first layer of a block"
+        )
+    (tensor,) = crossing.values()
+    trunk = keras.Model(backbone.input, tensor, name=f"{backbone.name}_trunk")
+    top = keras.Model(tensor, backbone.output, name=f"{backbone.name}_top")
+    return trunk, top
+
+
+def freeze_before(backbone: keras.Model, first: str | None) -> list[str]:
+    """Freeze every layer before one and unfreeze those from it on; None unfreezes all.
+
+    Args:
+        first: as `split` takes it.
+
+    Returns:
+        The names of the frozen layers that have weights.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    frozen = _cut(backbone, first)[0] if first else []
+    for layer in backbone.layers:
+        layer.trainable = layer not in frozen and layer.name not in _FIXED
+    return [layer.name for layer in backbone.layers if layer in frozen and layer.weights]
+
+
+def _nodes(model: keras.Model) -> list:
+    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
+
+
+def _cut(backbone: keras.Model, first: str) -> tuple[list, list]:
+    """The operations of a functional model before and from a layer on, in the order they run in."""
+    operations = []
+    for depth in sorted(backbone._nodes_by_depth, reverse=True):
+        for node in backbone._nodes_by_depth[depth]:
+            if node.operation not in operations:
+                operations.append(node.operation)
+    place = next((i for i, each in enumerate(operations) if each.name.startswith(first)), None)
+    if not place:
+        names = ", ".join(layer.name for layer in backbone.layers if layer.weights)
+        raise InputError(f"{backbone.name} has no layer {first} to cut before; its layers: {names}")
+    return operations[:place], operations[place:]
+
+
+def _side_by_side(outputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    vectors = []
+    for output in outputs:
+        if len(output.shape) == 4 and max(output.shape[1:3]) > 2:
+            output = keras.layers.GlobalAveragePooling2D(dtype="float32")(output)
+        elif len(output.shape) > 2:
+            output = keras.layers.Flatten(dtype="float32")(output)
+        vectors.append(output)
+    return keras.layers.Concatenate(dtype="float32", name="features")(vectors)
 
 
 @contextlib.contextmanager
@@ -73,7 +165,8 @@ def _recast(config: dict, precision: str) -> dict:
             kept = precision if inner["name"] != "head" else "float32"
             inner = _recast(inner, kept)
         elif "dtype" in inner:
-            inner["dtype"] = "float32" if layer["class_name"] in _KEPT_FLOAT32 else precision
+            kept = layer["class_name"] in _KEPT_FLOAT32 or inner["name"] in _FIXED
+            inner["dtype"] = "float32" if kept else precision
         layers.append(layer | {"config": inner})
     return config | {"layers": layers}
 
