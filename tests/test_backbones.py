@@ -71,3 +71,44 @@ def test_what_is_no_backbone_is_told_in_one_line(tmp_path, make, complaint):
 def test_an_unknown_layer_is_told_with_those_there_are():
     with pytest.raises(InputError, match=r"dlib has no layer maps; .*'map', 'pooled'"):
         backbones.load("dlib", layer="maps")
+
+
+def test_layers_joined_are_vectors_side_by_side(crops):
+    joined = backbones.load("dlib", layer="map+block_4_3")
+    last, middle = (backbones.load("dlib", layer=name) for name in ("map", "block_4_3"))
+    expected = np.concatenate(
+        [
+            last.predict(crops, verbose=0).reshape(len(crops), -1),
+            middle.predict(crops, verbose=0).mean(axis=(1, 2)),
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(joined.predict(crops, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ["block_2_1", "block_4_1", "block_4_1_conv1"])
+def test_a_backbone_is_cut_in_two_that_share_its_weights(crops, first):
+    backbone = backbones.load("dlib", layer="map+block_4_3")
+    trunk, top = backbones.split(backbone, first)
+    expected = backbone.predict(crops, verbose=0)
+    got = top.predict(trunk.predict(crops, verbose=0), verbose=0)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    shared = {id(variable) for variable in backbone.variables}
+    parts = [id(variable) for variable in trunk.variables + top.variables]
+    assert set(parts) == shared and len(parts) == len(shared)
+
+
+@pytest.mark.parametrize("first", ["block_4_1_conv2", "nothing"])
+def test_where_a_backbone_cannot_be_cut_is_told(first):
+    with pytest.raises(InputError, match=first):
+        backbones.split(backbones.load("dlib"), first)
+
+
+def test_what_lies_before_a_layer_is_frozen():
+    backbone = backbones.load("dlib")
+    frozen = backbones.freeze_before(backbone, "block_1_2")
+    assert frozen == ["stem_conv", "block_1_1_conv1", "block_1_1_conv2"]
+    trainable = {variable.path for variable in backbone.trainable_variables}
+    assert "block_1_2_conv1/kernel" in trainable and "stem_conv/kernel" not in trainable
+    assert backbones.freeze_before(backbone, None) == []
+    assert len(backbone.trainable_variables) == len(backbone.variables)

@@ -347,7 +347,9 @@ def with_targets(
     rows = tf.data.Dataset.from_tensor_slices((targets, weights))
     one_by_one = tf.data.Dataset.zip(inputs.unbatch(), rows)
     batched = one_by_one.batch(64).map(lambda crop, pair: (crop, *pair))
-    return batched.prefetch(2)
+    # What unbatching forgets; without it Keras warns that the input ran out.
+    steps = -(-len(next(iter(targets.values()))) // 64)
+    return batched.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 def log_sheet(dataset: Dataset, split: str, size: int, padding: float | None, folder: Path) -> None:
