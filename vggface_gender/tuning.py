@@ -92,9 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--average",
         type=command.share,
-        default=0.998,
         metavar="M",
-        help="momentum of the weights' moving average; 0 for none",
+        help="momentum of the weights' moving average; 0 for none (default: it reaches back over a "
+        "tenth of the steps, at most 0.998)",
     )
     group.add_argument(
         "--smoothing", type=command.share, default=0.1, metavar="S", help="of labels"
@@ -495,7 +495,7 @@ def _compile(
     multipliers |= {"shared/": shares.get("shared", 1.0)}
     for task in tasks:
         multipliers[task] = shares.get(task, 1.0)
-    schedule = settings["schedule"]
+    schedule, average = settings["schedule"], settings["average"]
     optimizer = optimizers.adamw(
         # The head alone is small and new: it may learn faster than when all is trained together.
         2 * settings["rate"] if is_head else settings["rate"],
@@ -503,7 +503,8 @@ def _compile(
         {} if is_head else multipliers,
         warmup=settings["warmup"],
         weight_decay=settings["weight_decay"],
-        ema=settings["average"],
+        # An average that reaches back over much of a short training keeps what was unlearnt.
+        ema=max(0.0, min(0.998, 1 - 10 / steps)) if average is None else average,
         schedule="cosine" if is_head else "constant" if schedule == "plateau" else schedule,
     )
     losses.compile(model, optimizer, settings["loss_weights"], settings["smoothing"])
