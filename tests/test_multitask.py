@@ -187,6 +187,7 @@ def test_what_makes_no_sense_is_told(training, more, complaint):
         multitask.main([*training, "--run", "mine", *more])
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_losses_of_one(training):
     """In processes of their own, since logical devices can't be changed once there are any."""
     code = (

@@ -4,7 +4,7 @@ A backbone takes raw RGB crops (b, size, size, 3) in `[0, 255]` and returns feat
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -12,21 +12,23 @@ import keras
 from vggface_gender.backbones import dlib_resnet, resnet50, vggface
 from vggface_gender.command import InputError, first_line
 
-# Layers of fixed weights inside a backbone's preprocessing.
-_FIXED = {"to_bgr"}
 # Rounding these to 16 bits would lose what a float32 head can use, and saves no time.
 _KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}
+FEATURES = "features"  # the layer that joins several layers' outputs, float32 likewise
+SMALL_MAP = 2  # rows and columns up to which a map's places tell more than noise
 
 
 def load(name: str, precision: str = "float32", layer: str | None = None) -> keras.Model:
-    """A backbone by name: "dlib", "vggface", "resnet50", "resnet50:FILE", or a `.keras` file.
+    """A backbone by name.
 
     Args:
+        name: "dlib"; "vggface"; "resnet50" with random weights, or "resnet50:FILE" with those of a
+            file (see `resnet50.load`); or a `.keras` file.
         precision: the Keras dtype policy to compute in; variables stay `float32`.
         layer: whose output the features are; by default dlib's "map" (which also has "pooled",
             "embedding" and every block: see `dlib_resnet.build`), else the model's own output.
-            Several, joined by "+", are made vectors and put side by side: a map of at most 2x2 is
-            flattened, a larger one averaged over its pixels.
+            Several joined by "+", as "map+block_4_3", give one `float32` vector (b, n), in which a
+            map of at most 2x2 is flattened and a larger one averaged over rows and columns.
 
     Returns:
         A functional model from crops to one tensor of features.
@@ -34,6 +36,7 @@ def load(name: str, precision: str = "float32", layer: str | None = None) -> ker
     Raises:
         InputError: no such backbone or layer, or the weights are not there.
     """
+    kind, _, file = name.partition(":")
     if name == "dlib":
         layer = layer or "map"
         with _policy(precision):
@@ -41,100 +44,161 @@ def load(name: str, precision: str = "float32", layer: str | None = None) -> ker
     else:
         if name == "vggface":
             model = vggface.load()
-        elif name.partition(":")[0] == "resnet50":
-            model = resnet50.load(name.partition(":")[2] or None)
+        elif kind == "resnet50":
+            model = resnet50.load(file or None)
         else:
             model = _load_file(Path(name))
         model = with_precision(model, precision)
     if layer is None:
         return model
-    known = {known.name: known for known in model.layers}
-    for part in layer.split("+"):
-        if part not in known:
-            last = ", ".join(list(known)[-5:])
-            raise InputError(f"{name} has no layer {part}; the last of its layers: {last}")
-    outputs = [known[part].output for part in layer.split("+")]
-    output = outputs[0] if len(outputs) == 1 else _side_by_side(outputs)
-    return keras.Model(model.input, output, name=model.name)
+    known = [known.name for known in model.layers]
+    wanted = list(dict.fromkeys(layer.split("+")))
+    for each in wanted:
+        if each not in known:
+            last = ", ".join(known[-5:])
+            raise InputError(f"{name} has no layer {each}; the last of its layers: {last}")
+    outputs = [model.get_layer(each).output for each in wanted]
+    features = outputs[0] if len(outputs) == 1 else _joined(wanted, outputs)
+    return keras.Model(model.input, features, name=model.name)
+
+
+def _joined(names: list[str], outputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Layers' outputs as one vector (b, n), in float32 under any precision."""
+    vectors = []
+    for name, output in zip(names, outputs, strict=True):
+        is_large = len(output.shape) == 4 and max(output.shape[1:3]) > SMALL_MAP
+        kind = keras.layers.GlobalAveragePooling2D if is_large else keras.layers.Flatten
+        vectors.append(kind(dtype="float32", name=f"{name}_vector")(output))
+    return keras.layers.Concatenate(dtype="float32", name=FEATURES)(vectors)
 
 
 def split(backbone: keras.Model, first: str) -> tuple[keras.Model, keras.Model]:
-    """The backbone cut before a layer: `trunk`, from crops, and `top`, from what trunk gives.
-
-    Both share their layers with the backbone.
+    """A backbone cut in two before a layer; both parts share its layers, so its weights.
 
     Args:
-        first: the first layer after the cut, or the start of its name.
+        backbone: a functional model with one input and one output.
+        first: the first layer beyond the cut, or the start of its name: "block_4_1" cuts before
+            the first of that block's layers.
+
+    Returns:
+        `NAME_trunk`, from crops to the one tensor that all the rest needs, and `NAME_top`, from
+        that tensor to the backbone's output. All that depends on the crops in other ways than
+        through that tensor is before the cut, so `freeze_before` freezes the trunk's layers.
 
     Raises:
-        InputError: there is no such layer, or what follows it needs more than one tensor from
-            before it.
+        InputError: no such layer, nothing lies before it, or what follows it needs more than one
+            tensor, as where a skip connection passes the cut.
     """
-    before, after = _cut(backbone, first)
-    crossing = {
-        id(tensor): tensor
-        for operation in after
-        for node in operation._inbound_nodes
-        if node in _nodes(backbone)
-        for tensor in node.input_tensors
-        if tensor._keras_history.operation in before
-    }
-    if len(crossing) != 1:
+    cut = _cut(backbone, _find(backbone, first))
+    if cut is None:
         raise InputError(
-            f"{backbone.name} can't be cut before {first}: what follows needs the outputs of "
-            f"{len(crossing)} layers before it; name the first layer of a block"
+            f"{backbone.name} cannot be cut before {first}: nothing lies before it, or the rest "
+            f"needs more than one tensor; it can be cut before {', '.join(_places(backbone))}"
         )
-    (tensor,) = crossing.values()
-    trunk = keras.Model(backbone.input, tensor, name=f"{backbone.name}_trunk")
-    top = keras.Model(tensor, backbone.output, name=f"{backbone.name}_top")
-    return trunk, top
+    trunk = keras.Model(backbone.input, cut, name=f"{backbone.name}_trunk")
+    return trunk, keras.Model(cut, backbone.output, name=f"{backbone.name}_top")
 
 
 def freeze_before(backbone: keras.Model, first: str | None) -> list[str]:
-    """Freeze every layer before one and unfreeze those from it on; None unfreezes all.
+    """Have only a layer and what does not lead to it trained.
+
+    A frozen batch normalization also keeps its averages.
 
     Args:
-        first: as `split` takes it.
+        first: the first layer to train, or the start of its name (see `split`); None for all.
 
     Returns:
-        The names of the frozen layers that have weights.
+        The names of the layers with weights that are frozen now: all of those that the first one's
+        input depends on.
 
     Raises:
-        InputError: there is no such layer.
+        InputError: no such layer.
     """
-    frozen = _cut(backbone, first)[0] if first else []
-    for layer in backbone.layers:
-        layer.trainable = layer not in frozen and layer.name not in _FIXED
-    return [layer.name for layer in backbone.layers if layer in frozen and layer.weights]
+    before = set()
+    if first is not None:
+        taken = _taken(backbone, _find(backbone, first))
+        before = {id(_maker(tensor)) for tensor in _leading_to(taken)}
+    layers = [layer for layer in backbone.layers if not isinstance(layer, keras.layers.InputLayer)]
+    for layer in layers:
+        layer.trainable = id(layer) not in before
+    return [layer.name for layer in layers if id(layer) in before and layer.weights]
 
 
-def _nodes(model: keras.Model) -> list:
-    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
+def _find(backbone: keras.Model, first: str) -> keras.Operation:
+    """The operation nearest to the crops whose name is, or starts with, `first`."""
+    for operation in _operations(backbone):
+        if operation.name.startswith(first):
+            return operation
+    raise InputError(
+        f"{backbone.name} has no layer {first}, nor any whose name starts so; it can be cut before "
+        f"{', '.join(_places(backbone))}"
+    )
 
 
-def _cut(backbone: keras.Model, first: str) -> tuple[list, list]:
-    """The operations of a functional model before and from a layer on, in the order they run in."""
-    operations = []
-    for depth in sorted(backbone._nodes_by_depth, reverse=True):
-        for node in backbone._nodes_by_depth[depth]:
-            if node.operation not in operations:
-                operations.append(node.operation)
-    place = next((i for i, each in enumerate(operations) if each.name.startswith(first)), None)
-    if not place:
-        names = ", ".join(layer.name for layer in backbone.layers if layer.weights)
-        raise InputError(f"{backbone.name} has no layer {first} to cut before; its layers: {names}")
-    return operations[:place], operations[place:]
+def _operations(backbone: keras.Model) -> list[keras.Operation]:
+    """Layers and bare operations such as pads, each after what it depends on."""
+    return [
+        operation
+        for operation in backbone.operations
+        if not isinstance(operation, keras.layers.InputLayer)
+    ]
 
 
-def _side_by_side(outputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-    vectors = []
-    for output in outputs:
-        if len(output.shape) == 4 and max(output.shape[1:3]) > 2:
-            output = keras.layers.GlobalAveragePooling2D(dtype="float32")(output)
-        elif len(output.shape) > 2:
-            output = keras.layers.Flatten(dtype="float32")(output)
-        vectors.append(output)
-    return keras.layers.Concatenate(dtype="float32", name="features")(vectors)
+def _cut(backbone: keras.Model, operation: keras.Operation) -> keras.KerasTensor | None:
+    """What an operation takes, if the output depends on the crops through that tensor alone."""
+    taken = {id(tensor): tensor for tensor in _taken(backbone, operation)}
+    crops = id(backbone.inputs[0])
+    if len(taken) != 1 or crops in taken:
+        return None
+    beyond = _leading_to(backbone.outputs, taken)
+    return None if crops in map(id, beyond) else next(iter(taken.values()))
+
+
+def _places(backbone: keras.Model) -> list[str]:
+    """The layers whose names cut the backbone, one a cut."""
+    places = {}
+    for operation in _operations(backbone):
+        if not isinstance(operation, keras.Layer):
+            continue  # its name is numbered anew in every process
+        if _find(backbone, operation.name) is not operation:
+            continue  # a block's last layer, say: a layer before it has a name that starts so
+        if (cut := _cut(backbone, operation)) is not None:
+            places.setdefault(id(cut), operation.name)
+    return list(places.values())
+
+
+# Keras gives no public way from a tensor back to what it was made from: a layer's `input` is that
+# of its first call, and a nested model's the one within it.
+def _maker(tensor: keras.KerasTensor) -> keras.Operation:
+    return tensor._keras_history.operation
+
+
+def _sources(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
+    return _maker(tensor)._inbound_nodes[tensor._keras_history.node_index].input_tensors
+
+
+def _taken(backbone: keras.Model, operation: keras.Operation) -> list[keras.KerasTensor]:
+    """The tensors that an operation of the backbone takes."""
+    return [
+        source
+        for tensor in _leading_to(backbone.outputs)
+        if _maker(tensor) is operation
+        for source in _sources(tensor)
+    ]
+
+
+def _leading_to(
+    ends: Iterable[keras.KerasTensor], stops: Container[int] = ()
+) -> list[keras.KerasTensor]:
+    """The tensors that some are made from, these included, and none beyond the ids in `stops`."""
+    seen, waiting = {}, list(ends)
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) not in seen:
+            seen[id(tensor)] = tensor
+            if id(tensor) not in stops:
+                waiting += _sources(tensor)
+    return list(seen.values())
 
 
 @contextlib.contextmanager
@@ -162,10 +226,9 @@ def _recast(config: dict, precision: str) -> dict:
     for layer in config["layers"]:
         inner = dict(layer["config"])
         if "layers" in inner:
-            kept = precision if inner["name"] != "head" else "float32"
-            inner = _recast(inner, kept)
+            inner = _recast(inner, precision if inner["name"] != "head" else "float32")
         elif "dtype" in inner:
-            kept = layer["class_name"] in _KEPT_FLOAT32 or inner["name"] in _FIXED
+            kept = layer["class_name"] in _KEPT_FLOAT32 or inner["name"] == FEATURES
             inner["dtype"] = "float32" if kept else precision
         layers.append(layer | {"config": inner})
     return config | {"layers": layers}
@@ -173,7 +236,9 @@ def _recast(config: dict, precision: str) -> dict:
 
 def _load_file(path: Path) -> keras.Model:
     if not path.is_file():
-        raise InputError(f"no backbone {path}: give dlib, vggface, or a .keras file that exists")
+        raise InputError(
+            f"no backbone {path}: give dlib, vggface, resnet50 or a .keras file that exists"
+        )
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:

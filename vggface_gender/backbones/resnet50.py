@@ -1,85 +1,114 @@
-"""ResNet-50 (He et al. 2015, https://arxiv.org/abs/1512.03385) as `keras.applications` builds it.
+"""ResNet-50, preprocessing inside.
 
-It comes without weights: it is trained from the start, or continues from a file of weights.
+He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016
+(https://arxiv.org/abs/1512.03385). Topology and layer names are those of
+`keras.applications.ResNet50`, so that its weight files fit. None is brought along: the network is
+trained here from the start, or from a file of weights.
+
+Its batch normalization keeps averages of the data that it was trained on. Whether they stay as they
+are or move with new data is for whoever trains to say (`training=False`, or a frozen layer, keeps
+them), never for this file: from random weights they must move.
 """
 
-import zipfile
+import re
+import warnings
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from vggface_gender.command import InputError, first_line
 
 SIZE = 224
-# ImageNet's means of red, green and blue, which the "caffe" preprocessing subtracts.
-MEANS = (123.68, 116.779, 103.939)
+MIN_SIZE = 32  # halved five times, a smaller crop leaves nothing
+MEAN = (123.68, 116.779, 103.939)  # ImageNet's, RGB
 
 
 def load(weights: str | Path | None = None, size: int = SIZE) -> keras.Model:
-    """The network up to its last map, from raw RGB crops; preprocessing is inside.
-
-    Batch normalization's statistics move when the model is called with `training=True`.
+    """The network (see `build`) with random weights, or those of a file.
 
     Args:
-        weights: a `.weights.h5`, `.h5` or `.keras` file of this network's, with or without the
-            layers that preprocess; None for random weights.
-        size: rows and columns of the crops in pixels, from 32 up.
-
-    Returns:
-        A model from RGB crops (b, size, size, 3), uint8 or float32 in [0, 255], to
-        (b, size / 32, size / 32, 2048), its layers named as in `keras.applications`.
+        weights: a `.weights.h5`; a whole model's `.h5` or a "notop" file of `keras.applications`;
+            or a `.keras` file that has this network's layers by name, such as a classifier of this
+            package. A top or head in a `.weights.h5` or `.keras` file is passed over.
 
     Raises:
-        InputError: the file is not there, or its weights are not this network's.
+        InputError: the file is missing, or not of this network; `size` is too small.
     """
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(size, size, 3)
-    )
-    crop = keras.Input((size, size, 3), name="crop")
-    # float32 under any precision: bfloat16 would round [0, 255] to steps of 1.
-    x = keras.layers.Rescaling(
-        1.0, [-mean for mean in MEANS], dtype="float32", name="subtract_mean"
-    )(crop)
-    # The order of the channels is a convolution of fixed weights, a layer that any Keras loads.
-    swap = keras.layers.Conv2D(
-        3, 1, use_bias=False, trainable=False, dtype="float32", name="to_bgr"
-    )
-    x = swap(x)
-    swap.set_weights([np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)])
-    model = _inline(network, crop, x)
-    if weights is not None:
-        _load_weights(model, network, Path(weights))
+    model = build(size)
+    if weights is None:
+        return model
+    path = Path(weights)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give ResNet-50's weights, .weights.h5 or .keras")
+    if path.suffix not in (".keras", ".h5"):
+        raise InputError(f"{path}: expected a .weights.h5, .h5 or .keras file")
+    try:
+        with warnings.catch_warnings():
+            # Over a file that doesn't fit Keras warns dozens of times before it raises.
+            warnings.simplefilter("ignore", UserWarning)
+            if path.suffix == ".keras":
+                _assign(model, keras.saving.load_model(path, compile=False))
+            else:
+                model.load_weights(path)
+    except Exception as error:  # what Keras and HDF5 raise over other files is of many kinds
+        raise InputError(f"{path}: not the weights of ResNet-50: {_reason(error)}") from None
     return model
 
 
-def _inline(network: keras.Model, crop: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
-    """The network's own layers after `x`, so that they can be named, frozen and cut one by one."""
-    made = {id(network.input): x}
-    for depth in sorted(network._nodes_by_depth, reverse=True):
-        for node in network._nodes_by_depth[depth]:
-            if isinstance(node.operation, keras.layers.InputLayer):
-                continue
-            inputs = [made[id(tensor)] for tensor in node.input_tensors]
-            output = node.operation(inputs if len(inputs) > 1 else inputs[0])
-            made[id(node.output_tensors[0])] = output
-    return keras.Model(crop, made[id(network.output)], name="resnet50")
+def build(size: int = SIZE) -> keras.Model:
+    """The network with random weights, from crops to its last map.
 
+    It takes RGB crops (b, size, size, 3), uint8 or float32 in [0, 255], and gives
+    `conv5_block3_out`, (b, size / 32, size / 32, 2048) rounded up: 7x7 at 224. Preprocessing is
+    what `keras.applications.resnet.preprocess_input` does: ImageNet's mean is subtracted, and the
+    channels are turned to BGR.
 
-def _load_weights(model: keras.Model, network: keras.Model, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a file of ResNet-50's weights")
-    try:
-        if path.suffix == ".keras":
-            model.set_weights(keras.saving.load_model(path, compile=False).get_weights())
-        elif path.name.endswith(".weights.h5"):
-            try:
-                model.load_weights(path)
-            except ValueError:
-                network.load_weights(path)
-        else:
-            network.load_weights(path)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    Args:
+        size: rows and columns of the crops in pixels, from 32 up; the weights fit any.
+
+    Raises:
+        InputError: `size` is too small.
+    """
+    if size < MIN_SIZE:
         raise InputError(
-            f"{path}: not ResNet-50's weights without its classifier ({first_line(error)})"
-        ) from None
+            f"crops of {size} pixels are too small for ResNet-50: {MIN_SIZE} is its least"
+        )
+    image = keras.Input((size, size, 3), name="image")
+    # In float32 whatever the precision: eight bits of mantissa do not hold a mean of 123.68.
+    x = keras.layers.Rescaling(
+        1.0, [-mean for mean in MEAN], name="normalization", dtype="float32"
+    )(image)
+    x = keras.ops.flip(x, axis=-1)
+    return keras.applications.ResNet50(
+        include_top=False, weights=None, input_tensor=x, name="resnet50"
+    )
+
+
+def _assign(model: keras.Model, source: keras.Model) -> None:
+    """Give every variable the value of the one in `source` with its path, `layer/variable`.
+
+    Raises:
+        ValueError: `source` has no such variable, or one of another shape.
+    """
+    values = {variable.path: variable for variable in source.variables}
+    for variable in model.variables:
+        if variable.path not in values:
+            raise ValueError(f"it has no {variable.path}")
+        value = values[variable.path]
+        if value.shape != variable.shape:
+            raise ValueError(
+                f"{variable.path} is {tuple(value.shape)}; expected {tuple(variable.shape)}"
+            )
+        variable.assign(value)
+
+
+def _reason(error: Exception) -> str:
+    """What did not match, in one line: Keras tells of a `.weights.h5` in pages."""
+    text = str(error)
+    layer = re.search(r"for object <\w+ name=([^,>]+)", text)
+    if not layer:
+        return first_line(error)
+    shapes = re.search(r"\.shape=(\([\d, ]*\)), Received: value\.shape=(\([\d, ]*\))", text)
+    if not shapes:
+        return f"it has none that fit layer {layer[1]}"
+    return f"layer {layer[1]} is {shapes[2]}; expected {shapes[1]}"
