@@ -20,7 +20,7 @@ _ERASED_ASPECT = (0.4, 2.5)
 class Amounts(NamedTuple):
     """How far a crop may be changed: each change is drawn uniformly up to its amount.
 
-    `none` changes nothing. The defaults are mild, since the faces are aligned: what they show stays
+    `NONE` changes nothing. The defaults are mild, since the faces are aligned: what they show stays
     a face that alignment could have given.
     """
 

@@ -2,8 +2,8 @@
 
 Phase "head" trains the head alone on the frozen backbone's cached features; phase "backbone" goes
 on with the backbone unfrozen from a named layer on, on augmented crops. With `--views N` what lies
-before that layer is computed once for N augmented copies of every crop and kept: a machine without
-a GPU then trains the rest several times as fast, for N pictures of a face in place of endless ones.
+before that layer is computed once for N augmented copies of every crop and kept: every epoch then
+trains the rest alone, on N pictures of a face in place of endless ones.
 """
 
 import argparse
