@@ -505,13 +505,13 @@ def predict_in_parts(photo: str, model: str) -> dict[str, float]:
 
 def write_untrained(path: Path) -> Path:
     """A classifier file as `transfer` writes it, its head not trained."""
-    from vggface_gender import backbones, classifier, device, heads, labels, transfer
+    from vggface_gender import backbones, classifier, device, heads, labels
 
     precision = device.precision()
     tasks = {"gender": labels.GENDERS}
     backbone = backbones.load("dlib", precision)
     head = heads.compact(backbone.output_shape[1:], tasks)
-    built = classifier.build(backbone, head, tasks, transfer.PADDING, precision, {})
+    built = classifier.build(backbone, head, tasks, command.PADDING, precision, {})
     classifier.save(built, path)
     return path
 

@@ -28,6 +28,7 @@ _REMEDIES = {
 }
 
 
+PADDING = 0.25  # of dlib's own chips, which dlib's network was trained on
 PART_PREFIX = ".part-"  # of what is not whole yet
 
 
@@ -185,6 +186,17 @@ def add_precision_argument(parser: argparse._ActionsContainer) -> None:
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
         default="auto",
         help="what the network computes in; auto takes 16 bits where this machine has units for it",
+    )
+
+
+def add_padding_argument(parser: argparse._ActionsContainer) -> None:
+    """The argument that says what frame crops are trained and read in."""
+    parser.add_argument(
+        "--padding",
+        type=share,
+        default=PADDING,
+        metavar="P",
+        help="the crops' frame, as dlib.get_face_chip's padding",
     )
 
 

@@ -123,6 +123,8 @@ def choose(
             fresh.append(task)
         tasks[task] = names
         print(f"{task}: {how}")
+    if 0 < len(fresh) < len(tasks):
+        print("the tasks share a layer, so all of the head is fresh")
     if not tasks:
         raise command.InputError(
             f"{mixed.name} has labels of none of the classifier's tasks "

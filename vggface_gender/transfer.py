@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from vggface_gender.datasets import Dataset
 
-PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
-
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
@@ -61,13 +59,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     group.add_argument(
         "--rate", type=command.positive_real, metavar="R", help="Adam's (default: the head's own)"
     )
-    group.add_argument(
-        "--padding",
-        type=command.share,
-        default=PADDING,
-        metavar="P",
-        help="the crops' frame, as dlib.get_face_chip's padding",
-    )
+    command.add_padding_argument(group)
     command.add_run_arguments(parser)
     return parser.parse_args(argv)
 

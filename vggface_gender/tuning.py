@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from vggface_gender.augmentation import Amounts
     from vggface_gender.datasets import mix
 
-PADDING = 0.25  # dlib's own chips, which dlib's network was trained on
 SELECT = ("loss", "balanced-accuracy", "worst-group")
 SCHEDULES = ("cosine", "constant", "decay", "plateau")
 SMALLEST_GROUP = 30  # faces in validation that a group must have to be the worst
@@ -153,13 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say what crops are trained on."""
     group = parser.add_argument_group("crops")
-    group.add_argument(
-        "--padding",
-        type=command.share,
-        default=PADDING,
-        metavar="P",
-        help="the crops' frame, as dlib.get_face_chip's padding",
-    )
+    command.add_padding_argument(group)
     group.add_argument(
         "--augment",
         nargs="+",
@@ -255,7 +248,7 @@ class Examples(NamedTuple):
     """A split of a mix, its parts one after the other."""
 
     truth: "pd.DataFrame"  # see `input_pipeline.labels`; and `part`, the part's place
-    rows: "list[np.ndarray]"  # of each part, which of its split's records
+    rows: list[slice]  # of each part, which of its split's records
     targets: "dict[str, np.ndarray]"  # see `input_pipeline.soft_targets`
     weights: "dict[str, np.ndarray]"
 
@@ -281,7 +274,7 @@ def examples(
         table = input_pipeline.labels(part.dataset, split)
         first, last = mix.rows(part, split, len(table))
         tables.append(table.iloc[first:last].assign(part=place))
-        rows.append(np.arange(first, last))
+        rows.append(slice(first, last))
     truth = pd.concat(tables, ignore_index=True)
     targets, weights = input_pipeline.soft_targets(truth, dict(tasks))
     for task, known in weights.items():
@@ -362,12 +355,12 @@ def train(
         return f"{names.iloc[0]} and {len(names) - 1} others"
 
     def cached(model: "keras.Model", split: str, part: Examples, **options) -> np.ndarray:
-        return np.concatenate(
-            [
-                features.extract(each.dataset, split, model, padding, cache, **options)[rows]
-                for each, rows in zip(mixed.parts, part.rows, strict=True)
-            ]
-        )
+        arrays = [
+            features.extract(each.dataset, split, model, padding, cache, **options)[rows]
+            for each, rows in zip(mixed.parts, part.rows, strict=True)
+        ]
+        # One part stays mapped from its file; several have to be copied into memory.
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
     def batches(read, first: int) -> "Iterable":
         return input_pipeline.training_batches(
@@ -432,7 +425,7 @@ def train(
             images = [
                 image
                 for part, rows in zip(mixed.parts, known.rows, strict=True)
-                for image in input_pipeline.jpegs(part.dataset, "train")[rows[0] : rows[-1] + 1]
+                for image in input_pipeline.jpegs(part.dataset, "train")[rows]
             ]
             frames = [input_pipeline.frame_of(part.dataset, padding) for part in mixed.parts]
             read = input_pipeline.read_crops(
@@ -537,7 +530,7 @@ def _scorer(select: str, model: "keras.Model", validation: "Iterable", held_out:
         return None
     import numpy as np
 
-    from vggface_gender import heads, sampling
+    from vggface_gender import losses, sampling
 
     groups = sampling.groups(held_out.truth, "gender+race")
 
@@ -545,9 +538,7 @@ def _scorer(select: str, model: "keras.Model", validation: "Iterable", held_out:
         outputs = model.predict(validation, verbose=0)
         tasks = [task for task in outputs if task != "age"]
         if not tasks:
-            years = outputs["age"]
-            if years.ndim == 2:
-                years = years @ heads.AGES if years.shape[1] == len(heads.AGES) else years[:, 0]
+            years = np.asarray(losses.years(outputs["age"]))
             known = held_out.weights["age"] > 0
             return -float(np.abs(years - held_out.targets["age"][:, 0])[known].mean())
         means = []

@@ -617,7 +617,7 @@ def _describe_metrics(figures: Mapping, tested: bool) -> str:
                 each.get("reason", ""),
             ]
         rows.append(row)
-    return _aligned(rows, text_columns=(0, 14))
+    return metrics.aligned(rows, text_columns=(0, 14))
 
 
 def _describe_mcnemar(tests: Sequence[Mapping]) -> str:
@@ -653,7 +653,7 @@ def _outcome(test: Mapping) -> list[str]:
 def _pairs(tests: Sequence[Mapping], header: list[str], rows: Sequence[list[str]]) -> str:
     table = [["A", "B", *header]]
     table += [[each["a"], each["b"], *row] for each, row in zip(tests, rows, strict=True)]
-    return _aligned(table, text_columns=(0, 1, len(table[0]) - 1))
+    return metrics.aligned(table, text_columns=(0, 1, len(table[0]) - 1))
 
 
 def _count(number: int | None) -> str:
@@ -668,16 +668,3 @@ def _p(p: float | None) -> str:
     if p is None:
         return "-"
     return f"{p:.4f}" if p >= 0.0001 else "<0.0001"
-
-
-def _aligned(rows: Sequence[Sequence[str]], text_columns: Sequence[int]) -> str:
-    """Rows as indented lines; the text columns flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  "
-        + "  ".join(
-            cell.ljust(width) if position in text_columns else cell.rjust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -3,7 +3,7 @@
 import functools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -240,9 +240,9 @@ def _describe_classification(figures: Mapping) -> list[str]:
         for name, row in zip(figures["labels"], figures["confusion"], strict=True)
     ]
     return [
-        _aligned(headline, text_columns=1),
+        aligned(headline, text_columns=range(1)),
         _describe_groups(figures["groups"], "accuracy", _percent),
-        _aligned(confusion, text_columns=1),
+        aligned(confusion, text_columns=range(1)),
     ]
 
 
@@ -253,7 +253,7 @@ def _describe_age(figures: Mapping) -> list[str]:
         ["within 5 years", _percent(figures["within_5_years"]), ""],
     ]
     return [
-        _aligned(headline, text_columns=1),
+        aligned(headline, text_columns=range(1)),
         _describe_groups(figures["groups"], "mae", _years),
     ]
 
@@ -274,7 +274,7 @@ def _describe_groups(groups: Mapping, metric: str, form: Callable[[float], str])
             for name, group in members.items()
         ]
     note = f"\n  small: under {SMALL} faces" if any(row[-1] for row in rows) else ""
-    return _aligned(rows, text_columns=2) + note
+    return aligned(rows, text_columns=range(2)) + note
 
 
 def _percent(share: float) -> str:
@@ -289,13 +289,13 @@ def _span(interval: Sequence[float] | None, form: Callable[[float], str]) -> str
     return f"{form(interval[0])} to {form(interval[1])}" if interval else "-"
 
 
-def _aligned(rows: Sequence[Sequence[str]], text_columns: int) -> str:
-    """Rows as indented lines; the first `text_columns` columns flush left, the others right."""
+def aligned(rows: Sequence[Sequence[str]], text_columns: Container[int]) -> str:
+    """Rows as indented lines; the text columns, by place, flush left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  "
         + "  ".join(
-            cell.ljust(width) if position < text_columns else cell.rjust(width)
+            cell.ljust(width) if position in text_columns else cell.rjust(width)
             for position, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
