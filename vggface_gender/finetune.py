@@ -41,6 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="a fresh head, also where labels could be mapped",
     )
     tuning.add_arguments(parser)
+    parser.set_defaults(command="finetune")
     return parser.parse_args(argv)
 
 
@@ -52,38 +53,25 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start(arguments.seed)
     from vggface_gender import classifier
-    from vggface_gender.datasets import mix
-    from vggface_gender.evaluation import results
 
     precision = device.precision(arguments.precision)
     initial = classifier.load(path, precision)
     arguments.backbone = initial.about.get("backbone") or "file"
     arguments.layer = initial.about.get("layer")
-    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
-    trainings = {}
-    for seed in seeds:
-        split_seed = seed if arguments.resplit else arguments.split_seed
-        if not trainings or arguments.resplit:
-            mixed = mix.prepare(**command.dataset_arguments(arguments) | {"seed": split_seed})
-            tasks, fresh = choose(initial, mixed, arguments.tasks, arguments.replace_head)
-        arguments.tasks = list(tasks)
-        its = tuning.settings(arguments, mixed, precision) | {"split_seed": split_seed}
-        its |= {"init": _stated(path), "init_weights": runs.digest(path), "fresh": fresh}
+    origin = {"init": _stated(path), "init_weights": runs.digest(path)}
+
+    def plan(mixed: "mix.Mix") -> tuning.Plan:
+        tasks, fresh = choose(initial, mixed, arguments.tasks, arguments.replace_head)
+        more = origin | {"fresh": fresh}
         if not fresh:
-            its["head_epochs"] = 0  # the head is trained already: all goes on together
-        trainings[seed] = mixed, {"command": "finetune", **its, "seed": seed}
-    folder = runs.MODEL_FILES / (arguments.run or _name(path, mixed.label, seeds))
-    each = {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
-    for seed, its_folder in each.items():
-        runs.begin(its_folder, trainings[seed][1], arguments.overwrite)
-    for seed, its_folder in each.items():
-        mixed, its = trainings[seed]
-        with device.scope(arguments.distribute):
-            start = continued(classifier.load(path, precision), tasks, fresh, its, seed)
-        cache = Path(arguments.data_dir) / "features"
-        tuning.train(its_folder, its, mixed, tasks, cache, start)
-    if len(seeds) > 1:
-        results.publish_summary(folder, list(each.values()))
+            more["head_epochs"] = 0  # the head is trained already: all goes on together
+        return tuning.Plan(tasks, more)
+
+    def start(settings: dict, tasks: dict) -> "tuple[keras.Model, keras.Model]":
+        return continued(classifier.load(path, precision), tasks, settings)
+
+    stem = _stated(path).removesuffix(".keras")
+    tuning.repeat(arguments, plan, lambda dataset: f"{stem}-then-{dataset}", start)
 
 
 def choose(
@@ -134,11 +122,7 @@ def choose(
 
 
 def continued(
-    initial: "Classifier",
-    tasks: dict[str, tuple[str, ...]],
-    fresh: list[str],
-    settings: dict,
-    seed: int,
+    initial: "Classifier", tasks: dict[str, tuple[str, ...]], settings: dict
 ) -> "tuple[keras.Model, keras.Model]":
     """The classifier's backbone, and its head with fresh layers for the tasks that need them.
 
@@ -150,8 +134,8 @@ def continued(
     from vggface_gender import heads
 
     backbone, head = initial.parts()
-    keras.utils.set_random_seed(seed)
-    if fresh:
+    keras.utils.set_random_seed(settings["seed"])
+    if settings["fresh"]:
         head = heads.shared(
             backbone.output_shape[1:], tasks, settings["age_head"], dropout=settings["dropout"]
         )
@@ -164,12 +148,6 @@ def continued(
 def _stated(path: Path) -> str:
     """A classifier's place as the settings keep it: a run's name, or a file's."""
     return path.parent.name if path.name == runs.CLASSIFIER else path.name
-
-
-def _name(path: Path, dataset: str, seeds: range) -> str:
-    """A run's name where the user gives none."""
-    seed = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
-    return f"{_stated(path).removesuffix('.keras')}-then-{dataset}-{seed}"
 
 
 if __name__ == "__main__":

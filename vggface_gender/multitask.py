@@ -36,6 +36,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "(default: map+block_4_3 of dlib's, else the last)",
     )
     tuning.add_arguments(parser)
+    parser.set_defaults(command="multitask")
     return parser.parse_args(argv)
 
 
@@ -45,37 +46,19 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import device
 
     device.start(arguments.seed)
-    from vggface_gender import runs
-    from vggface_gender.datasets import mix
-    from vggface_gender.evaluation import results
-
-    precision = device.precision(arguments.precision)
-    arguments.tasks = [task for task in labels.TASKS if task in arguments.tasks]
-    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
-    trainings = {}
-    for seed in seeds:
-        split_seed = seed if arguments.resplit else arguments.split_seed
-        if not trainings or arguments.resplit:
-            mixed = mix.prepare(**command.dataset_arguments(arguments) | {"seed": split_seed})
-        its = tuning.settings(arguments, mixed, precision) | {"split_seed": split_seed}
-        trainings[seed] = mixed, {"command": "multitask", **its, "seed": seed}
-    folder = runs.MODEL_FILES / (arguments.run or _name(arguments, mixed.label, seeds))
-    each = {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
-    for seed, its_folder in each.items():
-        runs.begin(its_folder, trainings[seed][1], arguments.overwrite)
-    for seed, its_folder in each.items():
-        mixed, its = trainings[seed]
-        tasks = {task: mixed.classes(task) for task in arguments.tasks}
-        tuning.train(its_folder, its, mixed, tasks, Path(arguments.data_dir) / "features")
-    if len(seeds) > 1:
-        results.publish_summary(folder, list(each.values()))
+    wanted = [task for task in labels.TASKS if task in arguments.tasks]
+    tuning.repeat(
+        arguments,
+        lambda mixed: tuning.Plan({task: mixed.classes(task) for task in wanted}),
+        name=lambda dataset: f"{dataset}-{_what(arguments)}",
+    )
 
 
-def _name(arguments: argparse.Namespace, dataset: str, seeds: range) -> str:
-    """A run's name where the user gives none."""
-    seed = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
-    tasks = "multitask" if len(arguments.tasks) > 1 else f"{arguments.tasks[0]}-tuned"
-    return "-".join([dataset, tasks, Path(arguments.backbone.replace(":", "-")).stem, seed])
+def _what(arguments: argparse.Namespace) -> str:
+    """What a run's name says of the training, where the user gives none."""
+    tasks = arguments.tasks
+    what = "multitask" if len(tasks) > 1 else f"{tasks[0]}-tuned"
+    return f"{what}-{Path(arguments.backbone.replace(':', '-')).stem}"
 
 
 if __name__ == "__main__":

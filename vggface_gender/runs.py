@@ -73,6 +73,16 @@ def digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
+def seeds_label(seeds: range) -> str:
+    """What a run's name says of its seeds: `seed0`, or of repeats `seeds0-4`."""
+    return f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
+
+
+def repeats(folder: Path, seeds: range) -> dict[int, Path]:
+    """Each seed's own folder: the run's where there is one seed, else `seed-<k>` in it."""
+    return {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
+
+
 def begin(folder: Path, settings: Mapping, overwrite: bool = False) -> None:
     """Begin the run in `folder`, or go on with it.
 

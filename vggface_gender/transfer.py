@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vggface_gender import command, labels
+from vggface_gender import command, labels, runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import device
 
     device.start(arguments.seed)
-    from vggface_gender import backbones, datasets, heads, runs
+    from vggface_gender import backbones, datasets, heads
     from vggface_gender.evaluation import results
 
     precision = device.precision(arguments.precision)
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     folder = runs.MODEL_FILES / (arguments.run or _name(arguments, dataset.label, seeds))
-    each = {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
+    each = runs.repeats(folder, seeds)
     for seed, its_folder in each.items():
         runs.begin(its_folder, settings | {"seed": seed}, arguments.overwrite)
 
@@ -127,7 +127,7 @@ def train(
     """
     import keras
 
-    from vggface_gender import classifier, heads, input_pipeline, runs, training
+    from vggface_gender import classifier, heads, input_pipeline, training
     from vggface_gender.evaluation import predictions, results
 
     known, validation, test = splits
@@ -170,8 +170,7 @@ def train(
 def _name(arguments: argparse.Namespace, dataset: str, seeds: range) -> str:
     """A run's name where the user gives none."""
     parts = [dataset, arguments.task, Path(arguments.backbone).stem, arguments.layer]
-    seed = f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
-    return "-".join(filter(None, [*parts, seed]))
+    return "-".join(filter(None, [*parts, runs.seeds_label(seeds)]))
 
 
 class Examples(NamedTuple):

@@ -7,7 +7,7 @@ trains the rest alone, on N pictures of a face in place of endless ones.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -194,7 +194,59 @@ def amounts(pairs: list[tuple[str, float]]) -> "Amounts":
     return NONE._replace(**given)
 
 
-def settings(arguments: argparse.Namespace, mixed: "mix.Mix", precision: str) -> dict:
+class Plan(NamedTuple):
+    """What a command makes of a dataset."""
+
+    tasks: dict[str, tuple[str, ...]]  # each with its label names
+    settings: Mapping = {}  # beyond those of `settings`, or in their place
+
+
+def repeat(
+    arguments: argparse.Namespace,
+    plan: "Callable[[mix.Mix], Plan]",
+    name: Callable[[str], str],
+    start: "Callable[[dict, dict], tuple[keras.Model, keras.Model]] | None" = None,
+) -> None:
+    """Train once for each seed, each in a run of its own, and sum up their spread.
+
+    Args:
+        arguments: of the command line (see `add_arguments`), and `backbone` and `layer`.
+        plan: a dataset to what is to be learned of it.
+        name: a dataset's label to what the run is called where the user gives no name.
+        start: settings and tasks to what a training continues from (see `train`).
+    """
+    from vggface_gender import device, runs
+    from vggface_gender.datasets import mix
+    from vggface_gender.evaluation import results
+
+    precision = device.precision(arguments.precision)
+    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
+    trainings = {}
+    for seed in seeds:
+        split_seed = seed if arguments.resplit else arguments.split_seed
+        if not trainings or arguments.resplit:
+            mixed = mix.prepare(**command.dataset_arguments(arguments) | {"seed": split_seed})
+            planned = plan(mixed)
+        its = settings(arguments, mixed, list(planned.tasks), precision) | planned.settings
+        its |= {"command": arguments.command, "split_seed": split_seed, "seed": seed}
+        trainings[seed] = mixed, planned.tasks, its
+    folder = runs.MODEL_FILES / (arguments.run or f"{name(mixed.label)}-{runs.seeds_label(seeds)}")
+    each = runs.repeats(folder, seeds)
+    for seed, its_folder in each.items():
+        runs.begin(its_folder, trainings[seed][2], arguments.overwrite)
+    cache = Path(arguments.data_dir) / "features"
+    for seed, its_folder in each.items():
+        mixed, tasks, its = trainings[seed]
+        with device.scope(arguments.distribute):
+            begun = start(its, tasks) if start else None
+        train(its_folder, its, mixed, tasks, cache, begun)
+    if len(seeds) > 1:
+        results.publish_summary(folder, list(each.values()))
+
+
+def settings(
+    arguments: argparse.Namespace, mixed: "mix.Mix", tasks: list[str], precision: str
+) -> dict:
     """Every setting of a training, all defaults filled in, as `config.json` keeps it."""
     from vggface_gender import sampling
 
@@ -212,7 +264,7 @@ def settings(arguments: argparse.Namespace, mixed: "mix.Mix", precision: str) ->
         "fingerprint": mixed.fingerprint,
         "counts": dict(mixed.counts),
         "split_seed": arguments.split_seed,
-        "tasks": arguments.tasks,
+        "tasks": tasks,
         "backbone": arguments.backbone,
         "layer": arguments.layer or defaults.features,
         "unfreeze": unfreeze,
