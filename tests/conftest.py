@@ -34,3 +34,28 @@ def write_image():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def draw_table():
+    """A function that draws faces into a folder and writes their table: (folder, count, size).
+
+    Half of the races and every seventh gender are missing.
+    """
+    import cv2
+    import numpy as np
+
+    from vggface_gender.datasets.synthetic_faces import drawing
+
+    def draw(folder: Path, count: int, size: int) -> Path:
+        lines = ["file,gender,race,age"]
+        for i in range(count):
+            rng = np.random.default_rng(i)
+            gender, race, age = drawing.sample_labels(rng)
+            crop = drawing.draw(rng, gender, race, age, size=size)
+            cv2.imwrite(str(folder / f"{i}.jpg"), crop[..., ::-1])
+            lines.append(f"{i}.jpg,{gender if i % 7 else ''},{race if i % 2 else ''},{age}")
+        (folder / "faces.csv").write_text("\n".join(lines) + "\n")
+        return folder / "faces.csv"
+
+    return draw

@@ -20,20 +20,10 @@ RUN = Path("model_files/mine")
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    """Drawn faces in a table; half of the races and every seventh gender are missing."""
-    import cv2
-
-    from vggface_gender.datasets.synthetic_faces import drawing
-
+def faces(tmp_path_factory, draw_table):
+    """A folder of drawn faces, some labels missing, their table and a backbone."""
     folder = tmp_path_factory.mktemp("faces")
-    lines = ["file,gender,race,age"]
-    for i in range(200):
-        rng = np.random.default_rng(i)
-        gender, race, age = drawing.sample_labels(rng)
-        cv2.imwrite(str(folder / f"{i}.jpg"), drawing.draw(rng, gender, race, age, 48)[..., ::-1])
-        lines.append(f"{i}.jpg,{gender if i % 7 else ''},{race if i % 2 else ''},{age}")
-    (folder / "faces.csv").write_text("\n".join(lines) + "\n")
+    draw_table(folder, 200, 48)
     keras.utils.set_random_seed(0)
     crop = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 255)(crop)

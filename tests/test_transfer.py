@@ -20,22 +20,9 @@ COUNT = 240
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
+def faces(tmp_path_factory, draw_table):
     """Drawn faces in a table; half of the races and every seventh gender are missing."""
-    import cv2
-
-    from vggface_gender.datasets.synthetic_faces import drawing
-
-    folder = tmp_path_factory.mktemp("faces")
-    lines = ["file,gender,race,age"]
-    for i in range(COUNT):
-        rng = np.random.default_rng(i)
-        gender, race, age = drawing.sample_labels(rng)
-        crop = drawing.draw(rng, gender, race, age, size=96)
-        cv2.imwrite(str(folder / f"{i}.jpg"), crop[..., ::-1])
-        lines.append(f"{i}.jpg,{gender if i % 7 else ''},{race if i % 2 else ''},{age}")
-    (folder / "faces.csv").write_text("\n".join(lines) + "\n")
-    return folder / "faces.csv"
+    return draw_table(tmp_path_factory.mktemp("faces"), COUNT, 96)
 
 
 @pytest.fixture(scope="module")
