@@ -64,7 +64,8 @@ def shared(
     """
     features = keras.Input(shape, name="features")
     x = keras.layers.Flatten(name="flatten")(features)
-    x = keras.layers.BatchNormalization(name="normalize")(x)
+    # Over the whole batch, also where several devices have a part of it each.
+    x = keras.layers.BatchNormalization(synchronized=True, name="normalize")(x)
     x = keras.layers.Dropout(dropout, name="dropout_features")(x)
     x = keras.layers.Dense(width, activation="relu", name="shared")(x)
     x = keras.layers.Dropout(dropout, name="dropout_shared")(x)
