@@ -56,9 +56,7 @@ def augment(
     crop = _warp(image, size, frame, amounts, rng)
     crop = _recolour(crop, amounts, rng)
     if amounts.noise and rng.random() < 0.5:
-        deviation = rng.uniform(0, amounts.noise)
-        noise = rng.standard_normal(crop.shape, np.float32) * deviation
-        crop = np.clip(crop + noise + 0.5, 0, 255).astype(np.uint8)
+        crop = _add_noise(crop, rng.uniform(0, amounts.noise), rng)
     if rng.random() < amounts.erasing:
         _erase(crop, rng)
     return crop
@@ -124,6 +122,15 @@ def _recolour(crop: np.ndarray, amounts: Amounts, rng: np.random.Generator) -> n
     matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * _LUMA)
     offset = np.full((3, 1), (1 - contrast) * grey + brightness)
     return cv2.transform(crop, np.hstack([matrix, offset]))
+
+
+def _add_noise(crop: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    # OpenCV draws whole numbers in a third of the time that NumPy takes for as many floats; its
+    # generator is the thread's own, so seeding it here touches nobody else.
+    noise = np.empty(crop.shape, np.int16)
+    cv2.setRNGSeed(int(rng.integers(2**31)))
+    cv2.randn(noise, 0, deviation)
+    return cv2.add(crop, noise, dtype=cv2.CV_8U)
 
 
 def _erase(crop: np.ndarray, rng: np.random.Generator) -> None:

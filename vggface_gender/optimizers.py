@@ -60,6 +60,22 @@ class DepthAdamW(keras.optimizers.AdamW):
             for variable in variables
         ]
 
+    def apply(self, grads, trainable_variables=None):
+        """Keras's step; on a processor, in a compiled graph, fused by XLA.
+
+        Operation by operation a step reads and writes every weight a dozen times, which for dlib's
+        network and batches of 64 costs a fifth of the training.
+        """
+        step = super().apply
+        if not _may_fuse() or any(gradient is None for gradient in grads):
+            return step(grads, trainable_variables)
+        import tensorflow as tf
+
+        if not self.built:
+            self.build(trainable_variables)  # a compiled function may not make variables
+        fused = tf.function(lambda *grads: step(list(grads), trainable_variables), jit_compile=True)
+        return fused(*grads)
+
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable and take Adam's step, both at the variable's own rate."""
         place = self._get_variable_index(variable)
@@ -77,6 +93,15 @@ class DepthAdamW(keras.optimizers.AdamW):
     def get_config(self):
         """Keras's, and the multipliers."""
         return super().get_config() | {"multipliers": dict(self.multipliers)}
+
+
+def _may_fuse() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return is_alone and not tf.executing_eagerly() and not tf.config.list_logical_devices("GPU")
 
 
 def _factor(path: str, multipliers: Mapping[str, float]) -> float:
