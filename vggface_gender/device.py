@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vggface_gender import command
@@ -52,6 +52,25 @@ def _mirrored():
 
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+
+
+def may_fuse() -> bool:
+    """Whether `fused` helps here: in a graph of TensorFlow's, on one processor and no GPU."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return is_alone and not tf.executing_eagerly() and not tf.config.list_logical_devices("GPU")
+
+
+def fused(function: Callable) -> Callable:
+    """A function of tensors that XLA compiles, so that a chain of small operations is one loop."""
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def precision(wanted: str = "auto") -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import keras
 
+from vggface_gender import device
+
 UNDECAYED = ("bias", "gamma", "beta")  # pulled to zero they only shift or mute what they belong to
 LAST_SHARE = 0.01  # of the first rate, where an exponential decay ends
 
@@ -67,14 +69,11 @@ class DepthAdamW(keras.optimizers.AdamW):
         network and batches of 64 costs a fifth of the training.
         """
         step = super().apply
-        if not _may_fuse() or any(gradient is None for gradient in grads):
+        if not device.may_fuse() or any(gradient is None for gradient in grads):
             return step(grads, trainable_variables)
-        import tensorflow as tf
-
         if not self.built:
             self.build(trainable_variables)  # a compiled function may not make variables
-        fused = tf.function(lambda *grads: step(list(grads), trainable_variables), jit_compile=True)
-        return fused(*grads)
+        return device.fused(lambda *grads: step(list(grads), trainable_variables))(*grads)
 
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable and take Adam's step, both at the variable's own rate."""
@@ -93,15 +92,6 @@ class DepthAdamW(keras.optimizers.AdamW):
     def get_config(self):
         """Keras's, and the multipliers."""
         return super().get_config() | {"multipliers": dict(self.multipliers)}
-
-
-def _may_fuse() -> bool:
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
-    return is_alone and not tf.executing_eagerly() and not tf.config.list_logical_devices("GPU")
 
 
 def _factor(path: str, multipliers: Mapping[str, float]) -> float:
