@@ -84,6 +84,7 @@ ORDER = (
     "tools/write_tfrecords.py",
     "tools/predict.py",
     "tools/compare_runs.py",
+    "tools/reproduce.py",
     "tools/show_batches.py",
     "tools/demo.py",
     "tools/make_default.py",

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vggface_gender import device
 from vggface_gender.command import InputError
 from vggface_gender.datasets.utk_face import utk_face_dataset_builder as utk_face
 
@@ -58,14 +59,16 @@ def check_report(report: dict, names: set[str]) -> None:
 def test_every_row_within_this_process(tool, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     Path(tempfile.tempdir).mkdir()
-    rows = ["extraction", "precision", "dlib", "records", "crops"]
+    rows = ["extraction", "training", "precision", "dlib", "records", "crops"]
     file = tmp_path / "made" / "figures.json"
     tool.main(["--quick", "--source", str(drawn), "--rows", *rows, "--json", str(file)])
 
     names = {
         *("extraction, dlib", "extraction, VGG-16", "precision, VGG-16", "precision, dlib"),
-        *("dlib", "records", "crops, 150", "crops, 224"),
+        *("dlib", "records", "crops, 150", "crops, 224", "training"),
     }
+    if (precision := device.precision()) != "float32":
+        names.add(f"training, {precision}")
     report = json.loads(file.read_text())
     check_report(report, names)
     assert report["faces"].startswith(f"{TINY} images of {drawn}") and report["quick"]

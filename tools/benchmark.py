@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from vggface_gender.datasets import Dataset
 
-ROWS = ("extraction", "precision", "dlib", "records", "predict", "crops")
+ROWS = ("extraction", "training", "precision", "dlib", "records", "predict", "crops")
 REPEATS = 5
 IMAGES, QUICK_IMAGES = 2048, 64
 BATCH = 64  # crops a forward pass, the default of `features.extract`
@@ -295,6 +295,97 @@ def _extraction(
             )
         },
     )
+
+
+def measure_training(faces: Path, work: Path, repeats: int) -> list[Row]:
+    """An epoch of fine-tuning, end to end and with the batches' making taken out; and in float32.
+
+    Args:
+        faces: a folder of UTKFace's images.
+        work: a folder to write to.
+    """
+    import tensorflow as tf
+
+    from vggface_gender import device, input_pipeline, multitask, sampling, tuning
+    from vggface_gender.augmentation import Amounts
+    from vggface_gender.datasets import mix
+
+    with hushed():
+        arguments = multitask.parse(
+            ["--dataset", "UTKFace", "--source", str(faces), "--data-dir", str(work / "tfrecords")]
+        )
+        mixed = mix.prepare(**command.dataset_arguments(arguments))
+    tasks = {task: mixed.classes(task) for task in arguments.tasks}
+    auto = device.precision()
+    settings = tuning.settings(arguments, mixed, arguments.tasks, auto)
+    known = tuning.examples(mixed, "train", tasks, None)
+    batch = min(settings["batch"], len(known.truth))
+    steps = len(known.truth) // batch
+    models = {
+        precision: _tuned(tasks, settings | {"precision": precision}, steps)
+        for precision in dict.fromkeys(("float32", auto))
+    }
+    size = models[auto].input_shape[1]
+    amounts = Amounts(**settings["augment"])
+    batches = input_pipeline.training_batches(
+        tuning.crop_reader(mixed, known, size, settings["padding"], amounts),
+        lambda epoch: sampling.epoch(None, len(known.truth), 0, int(epoch)),
+        known.targets,
+        known.weights,
+        batch,
+        seed=0,
+    )
+    one = tf.data.Dataset.from_tensors(next(iter(batches))).repeat()
+
+    def epoch(model: "keras.Model", examples: tf.data.Dataset) -> Callable[[], None]:
+        return lambda: model.fit(examples, steps_per_epoch=steps, shuffle=False, verbose=0)
+
+    def row(name: str, ours: str, reference: str, goal: str, functions: tuple) -> Row:
+        return Row(
+            name=name,
+            ours=ours,
+            reference=reference,
+            unit="images/s",
+            goal=goal,
+            pairs=[
+                tuple(steps * batch / seconds for seconds in turn)
+                for turn in in_turns(name, functions, repeats)
+            ],
+        )
+
+    in_memory = f"the same {steps} steps of {batch} on one batch in memory"
+    rows = [
+        row(
+            "training",
+            f"an epoch of multitask from {settings['unfreeze']} on, decoding and augmentation too",
+            in_memory,
+            "at least 0.8",
+            (epoch(models[auto], one), epoch(models[auto], batches)),
+        )
+    ]
+    if auto != "float32":
+        rows.append(
+            row(
+                f"training, {auto}",
+                in_memory,
+                "in float32",
+                "more than 1",
+                (epoch(models["float32"], one), epoch(models[auto], one)),
+            )
+        )
+    return rows
+
+
+def _tuned(tasks: dict[str, tuple[str, ...]], settings: dict, steps: int) -> "keras.Model":
+    """Backbone and head as `multitask` trains them in its second phase."""
+    from vggface_gender import backbones, heads, tuning
+
+    backbone = backbones.load(settings["backbone"], settings["precision"], settings["layer"])
+    head = heads.shared(backbone.output_shape[1:], tasks, settings["age_head"])
+    backbones.freeze_before(backbone, settings["unfreeze"])
+    model = tuning.joined(backbone, head, settings["batch_norm"])
+    tuning.compile(model, settings, backbone, steps, is_head=False)
+    return model
 
 
 def measure_precision(paths: Sequence[Path], repeats: int) -> list[Row]:
@@ -704,6 +795,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         measures = {
             "extraction": lambda: measure_extraction(work / "sample", work, repeats),
+            "training": lambda: measure_training(work / "sample", work, repeats),
             "precision": lambda: measure_precision(paths, repeats),
             "dlib": lambda: measure_dlib(paths, repeats),
             "records": lambda: measure_records(

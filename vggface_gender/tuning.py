@@ -428,7 +428,7 @@ def train(
         is_head = phase == "head"
         epochs = settings["head_epochs" if is_head else "epochs"]
         with device.scope(settings["distribute"]):
-            _compile(model, settings, tasks, backbone, steps * epochs, is_head)
+            compile(model, settings, backbone, steps * epochs, is_head)
         history = training.fit(
             model,
             lambda first: batches(read, first),
@@ -462,7 +462,6 @@ def train(
     if settings["unfreeze"] != "none":
         first = None if settings["unfreeze"] == "all" else settings["unfreeze"]
         backbones.freeze_before(backbone, first)
-        training_flag = False if settings["batch_norm"] == "frozen" else None
         if settings["views"]:
             trunk, top = backbones.split(backbone, first)
             read = input_pipeline.read_views(
@@ -474,15 +473,7 @@ def train(
             validation = fixed(cached(trunk, "validation", held_out, dtype="float16"))
         else:
             top = backbone
-            images = [
-                image
-                for part, rows in zip(mixed.parts, known.rows, strict=True)
-                for image in input_pipeline.jpegs(part.dataset, "train")[rows]
-            ]
-            frames = [input_pipeline.frame_of(part.dataset, padding) for part in mixed.parts]
-            read = input_pipeline.read_crops(
-                images, np.array(frames)[known.truth.part], size, change
-            )
+            read = crop_reader(mixed, known, size, padding, change)
             validation = _validation_crops(mixed, held_out, size, padding)
             input_pipeline.log_batch(
                 read(order(0)[:32], np.random.default_rng(seed)),
@@ -490,8 +481,7 @@ def train(
                 folder / runs.TENSORBOARD,
             )
         with device.scope(settings["distribute"]):
-            inputs = keras.Input(top.input_shape[1:], dtype=top.inputs[0].dtype, name="input")
-            model = keras.Model(inputs, head(top(inputs, training=training_flag)), name="tuned")
+            model = joined(top, head, settings["batch_norm"])
         fit(model, "backbone", read, validation, history)
 
     about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
@@ -522,15 +512,47 @@ def _draws(balance: str | None, truth: "pd.DataFrame") -> "np.ndarray | None":
     return draw
 
 
-def _compile(
-    model: "keras.Model",
-    settings: Mapping,
-    tasks: Mapping[str, tuple[str, ...]],
-    backbone: "keras.Model",
-    steps: int,
-    is_head: bool,
+def crop_reader(
+    mixed: "mix.Mix", known: Examples, size: int, padding: float, change: "Amounts"
+) -> "Callable[[np.ndarray, np.random.Generator], np.ndarray]":
+    """What reads a mix's training crops, augmented, for `input_pipeline.training_batches`."""
+    import numpy as np
+
+    from vggface_gender import input_pipeline
+
+    images = [
+        image
+        for part, rows in zip(mixed.parts, known.rows, strict=True)
+        for image in input_pipeline.jpegs(part.dataset, "train")[rows]
+    ]
+    frames = [input_pipeline.frame_of(part.dataset, padding) for part in mixed.parts]
+    return input_pipeline.read_crops(images, np.array(frames)[known.truth.part], size, change)
+
+
+def joined(backbone: "keras.Model", head: "keras.Model", batch_norm: str) -> "keras.Model":
+    """Backbone, or the top of one, and head as one model to train.
+
+    Args:
+        batch_norm: "frozen" or "adapted": whether the backbone's statistics stay as they are.
+    """
+    import keras
+
+    inputs = keras.Input(backbone.input_shape[1:], dtype=backbone.inputs[0].dtype, name="input")
+    features = backbone(inputs, training=False if batch_norm == "frozen" else None)
+    return keras.Model(inputs, head(features), name="tuned")
+
+
+def compile(
+    model: "keras.Model", settings: Mapping, backbone: "keras.Model", steps: int, is_head: bool
 ) -> None:
-    """The optimizer with its rates by depth, and the losses."""
+    """Give a model the optimizer with its rates by depth, and the losses.
+
+    Args:
+        model: the head, or what `joined` gives.
+        settings: see `settings`.
+        steps: of the whole phase.
+        is_head: whether the head is trained alone.
+    """
     from vggface_gender import losses, optimizers
 
     shares = settings["rates"]
@@ -538,7 +560,7 @@ def _compile(
         f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
     }
     multipliers |= {"shared/": shares.get("shared", 1.0)}
-    for task in tasks:
+    for task in settings["tasks"]:
         multipliers[task] = shares.get(task, 1.0)
     schedule, average = settings["schedule"], settings["average"]
     optimizer = optimizers.adamw(

@@ -1,0 +1,189 @@
+"""Print published figures beside ours, under the published protocol and under a clean one.
+
+    python tools/reproduce.py utkface-multitask --source path/to/UTKFace
+    python tools/reproduce.py utkface-multitask --runs MULTITASK GENDER RACE
+
+Runs that are not there are trained first, which takes an hour and more on two cores; finished ones
+are used. Published figures, with their sources, stand in `published.json` beside this file.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import compare_runs
+
+from vggface_gender import command, multitask, runs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vggface_gender.classifier import Classifier
+    from vggface_gender.datasets import Dataset
+
+PUBLISHED = Path(__file__).with_name("published.json")
+OVERSAMPLED = "validation-oversampled"
+TASKS = ("gender", "race")
+DEFAULT_RUN = "reproduce-utkface-{}"
+KINDS = {"multitask": ("gender", "race", "age"), **{task: (task,) for task in TASKS}}
+DARKENED, DARK_NOISE = 0.75, 0.0625  # what a pixel is multiplied by, and the most that is added
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
+    parser = command.Parser(prog="python tools/reproduce.py", description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=sorted(TABLES), help="the published table")
+    parser.add_argument(
+        "--runs",
+        nargs=3,
+        metavar=("MULTITASK", "GENDER", "RACE"),
+        help="finished runs to use (default: reproduce-utkface-multitask, -gender and -race)",
+    )
+    parser.add_argument("--source", type=Path, metavar="DIR", help="the dataset's images")
+    parser.add_argument("--data-dir", type=Path, default=Path("tfrecords"), metavar="DIR")
+    parser.add_argument(
+        "--repeats", type=command.positive, default=3, metavar="N", help="seeds of each training"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    published = json.loads(PUBLISHED.read_text())[arguments.name]
+    found = TABLES[arguments.name](arguments, published)
+    if arguments.json:
+        command.write_json({"published": published, "ours": found}, arguments.json)
+
+
+# ------------------------------------------------------------------------- UTKFace, multitask
+
+
+def utkface_multitask(arguments: argparse.Namespace, published: dict) -> dict:
+    """One network for gender, race and age against one network a task, under both protocols."""
+    names = dict(zip(KINDS, arguments.runs or map(DEFAULT_RUN.format, KINDS), strict=True))
+    if not arguments.runs:
+        for kind, tasks in KINDS.items():
+            _train(names[kind], tasks, arguments)
+    sides = {kind: compare_runs.repeats(name) for kind, name in names.items()}
+
+    from vggface_gender import datasets, device
+    from vggface_gender.evaluation import comparison
+
+    device.start(0)
+    dataset = datasets.prepare("UTKFace", arguments.source, arguments.data_dir)
+    for side in sides.values():
+        for folder in side.values():
+            evaluate_oversampled(folder, dataset, published["protocol"]["copies"])
+    found = {}
+    for split in (OVERSAMPLED, "test"):
+        read = {
+            kind: {key: compare_runs.read(at, "UTKFace", split) for key, at in side.items()}
+            for kind, side in sides.items()
+        }
+        found[split] = {
+            task: comparison.compare(read[task], read["multitask"])["tasks"][task] for task in TASKS
+        }
+    print(report(found, published))
+    for task in TASKS:
+        compared = comparison.compare(read[task], read["multitask"])
+        print(
+            f"\nclean test, A one task ({task}), B several tasks\n\n{comparison.report(compared)}"
+        )
+    return found
+
+
+def _train(name: str, tasks: tuple[str, ...], arguments: argparse.Namespace) -> None:
+    """Train a run, unless it is finished."""
+    seeds = range(arguments.repeats)
+    folders = runs.repeats(runs.MODEL_FILES / name, seeds).values()
+    if all((folder / runs.METRICS).is_file() for folder in folders):
+        return
+    options = ["--dataset", "UTKFace", "--data-dir", str(arguments.data_dir)]
+    options += ["--source", str(arguments.source)] if arguments.source else []
+    options += ["--tasks", *tasks, "--run", name, "--repeats", str(arguments.repeats)]
+    multitask.main(options)
+
+
+def evaluate_oversampled(folder: Path, dataset: "Dataset", copies: dict[str, int]) -> None:
+    """Write a run's predictions on UTKFace's validation split as the publication drew it.
+
+    Nothing should be concluded from it but how it compares with the publication: the run was chosen
+    on these faces, and those of some groups count several times.
+    """
+    import numpy as np
+
+    from vggface_gender import classifier, input_pipeline, labels, sampling
+    from vggface_gender.evaluation import predictions
+
+    path = folder / f"predictions-UTKFace-{OVERSAMPLED}.csv"
+    if path.is_file():
+        return
+    trained = classifier.load(folder / runs.CLASSIFIER)
+    truth = input_pipeline.labels(dataset, "validation")
+    crops = np.concatenate(
+        [
+            part["image"].numpy()
+            for part in input_pipeline.batches(
+                dataset, "validation", 64, trained.size, trained.padding
+            )
+        ]
+    )
+    times = sampling.factors(truth, "race", copies=copies).astype(int)
+    rows = np.repeat(np.arange(len(truth)), times)
+    outputs = _classify_changed(trained, crops, rows, truth.race.to_numpy()[rows] != "White")
+    number = np.concatenate([np.arange(count) for count in times])
+    names = [f"{name} copy {copy}" for name, copy in zip(truth.name[rows], number, strict=True)]
+    true = truth[list(labels.TASKS)].iloc[rows].reset_index(drop=True)
+    predictions.write(predictions.table(names, true, outputs, trained.tasks), path)
+
+
+def _classify_changed(
+    trained: "Classifier", crops: "np.ndarray", rows: "np.ndarray", changed: "np.ndarray"
+) -> dict[str, "np.ndarray"]:
+    """Answers for copies of crops, those marked as changed each with a change drawn at random."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    parts = []
+    for start in range(0, len(rows), 256):
+        chosen = slice(start, start + 256)
+        copies = crops[rows[chosen]]
+        draws = np.where(changed[chosen], rng.integers(4, size=len(copies)), 0)
+        mirrored, darkened = draws % 2 == 1, draws >= 2
+        copies[mirrored] = copies[mirrored, :, ::-1]
+        noise = rng.random((*copies.shape[:3], 1), np.float32)[darkened] * DARK_NOISE
+        copies[darkened] = (copies[darkened] * DARKENED + noise + 0.5).astype(np.uint8)
+        parts.append(trained.predict(copies))
+    return {task: np.concatenate([part[task] for part in parts]) for task in trained.tasks}
+
+
+def report(found: dict, published: dict) -> str:
+    """The published accuracies beside ours, under both protocols."""
+    titles = {
+        OVERSAMPLED: "as published: validation, oversampled by race and changed at random",
+        "test": "clean: the test split, each face once, as it is",
+    }
+    lines = [published["what"], f"source: {published['source']}"]
+    for split, tasks in found.items():
+        lines += ["", titles[split], f"  {'':8}{'':14}published  ours (mean, sd of n)   difference"]
+        for task, compared in tasks.items():
+            spreads = compared["metrics"]["accuracy"]
+            for side, kind in (("a", "one task"), ("b", "several tasks")):
+                theirs = published["figures"][task]["accuracy"][kind]
+                ours = spreads[side]
+                spread = f"({ours['sd']:.4f} of {ours['n']})" if ours["n"] > 1 else "(n = 1)"
+                lines.append(
+                    f"  {task:8}{kind:14}{theirs:9.4f}  {ours['mean']:.4f} {spread:16}"
+                    f"{ours['mean'] - theirs:+.4f}"
+                )
+    return "\n".join(lines)
+
+
+TABLES = {"utkface-multitask": utkface_multitask}
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
