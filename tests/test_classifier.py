@@ -104,6 +104,27 @@ def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_di
     assert np.ptp(got[:, 0]) > 0.1  # different faces, different answers
 
 
+def test_a_mirrored_one_answers_with_the_mean_from_its_file_alone(trained, tmp_path):
+    backbone, head = trained.parts()
+    both = classifier.build(backbone, head, TASKS, 0.25, "float32", {}, mirror=True)
+    crops = crops_of(32)
+    one, other = trained.predict(crops), trained.predict(crops[:, :, ::-1])
+    assert np.abs(one["age"] - other["age"]).max() > 1e-3
+    classifier.save(both, tmp_path / "c.keras")
+    np.save(tmp_path / "crops.npy", crops)
+    files = [str(tmp_path / name) for name in ("c.keras", "crops.npy", "answers.npz")]
+    subprocess.run([sys.executable, "-c", LOAD, *files], check=True, capture_output=True)
+    elsewhere = np.load(tmp_path / "answers.npz")
+    half = classifier.load(tmp_path / "c.keras", "mixed_bfloat16")
+    assert half.parts()[1].get_layer("gender").compute_dtype == "float32"
+    in_half = half.predict(crops)
+    for task, expected in one.items():
+        mean = (expected + other[task]) / 2
+        np.testing.assert_allclose(both.predict(crops)[task], mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(elsewhere[task], mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(in_half[task], mean, rtol=0.05, atol=0.05)
+
+
 def test_precision_is_changed_in_the_backbone_and_nowhere_else(trained, tmp_path):
     path = tmp_path / "classifier.keras"
     classifier.save(trained, path)

@@ -91,8 +91,14 @@ def build(
     padding: float,
     precision: str,
     about: Mapping,
+    mirror: bool = False,
 ) -> Classifier:
-    """Backbone and head as one classifier; both keep their own precision."""
+    """Backbone and head as one classifier; both keep their own precision.
+
+    Args:
+        mirror: the answers are the means of those for a crop and for its mirror image, which a
+            perceived attribute does not depend on; at twice the time.
+    """
     size = backbone.input_shape[1]
     crop = keras.Input((None, None, 3), name="crop")
     # Nothing is changed by resizing a crop to the size that it has.
@@ -100,6 +106,9 @@ def build(
     # Of its own, uncompiled: losses and optimizer are a training's, and Keras would save them.
     head = keras.Model(head.input, head.output, name=head.name)
     outputs = head(backbone(x, training=False))
+    if mirror:
+        others = head(backbone(keras.ops.flip(x, axis=2), training=False))
+        outputs = {task: (output + others[task]) / 2 for task, output in outputs.items()}
     model = keras.Model(crop, outputs, name="classifier")
     return Classifier(model, dict(tasks), size, padding, precision, dict(about))
 

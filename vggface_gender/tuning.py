@@ -122,6 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="over this machine's GPUs",
     )
+    group.add_argument(
+        "--mirror",
+        action="store_true",
+        help="the classifier answers with the mean over a crop and its mirror image, at twice the "
+        "time",
+    )
     add_augmentation_arguments(parser)
     group = parser.add_argument_group("mixing and balance, of training alone")
     group.add_argument("--mixup", type=command.amount, default=0.0, metavar="A", help="0 for none")
@@ -292,6 +298,7 @@ def settings(
         "group_loss": arguments.group_loss,
         "select": arguments.select,
         "distribute": arguments.distribute,
+        "mirror": arguments.mirror,
         "precision": precision,
     }
 
@@ -486,7 +493,13 @@ def train(
 
     about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
     trained = classifier.build(
-        backbone, heads.answers(head), tasks, padding, settings["precision"], about
+        backbone,
+        heads.answers(head),
+        tasks,
+        padding,
+        settings["precision"],
+        about,
+        settings["mirror"],
     )
     classifier.save(trained, folder / runs.CLASSIFIER)
     for place, part in enumerate(mixed.parts):
