@@ -102,12 +102,6 @@ def _factor(path: str, multipliers: Mapping[str, float]) -> float:
     return multipliers[max(fitting, key=len)] if fitting else 1.0
 
 
-def rates(optimizer: DepthAdamW) -> dict[str, float]:
-    """The learning rates of the next step: "base", and each multiplier's name to its own."""
-    base = float(optimizer.learning_rate)
-    return {"base": base} | {name: base * m for name, m in optimizer.multipliers.items()}
-
-
 def cosine(
     rate: float, steps: int, warmup_steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
