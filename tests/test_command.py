@@ -305,7 +305,9 @@ def test_wrong_arguments_are_one_line_and_2(parser, capsys, arguments, complaint
 
 
 def test_help_shows_defaults(parser):
-    assert "at most (default: 10)" in parser.format_help()
+    text = parser.format_help()
+    assert "at most (default: 10)" in text and "of the split (default: 0)" in text
+    assert "None" not in text and "False" not in text
 
 
 def test_dataset_arguments_are_what_prepare_takes(parser):

@@ -227,6 +227,12 @@ def test_a_dataset_twice_is_refused(prepare, five):
         prepare(f"{five}[:20%]+{five}[50%:]")
 
 
+def test_two_datasets_of_one_name_are_refused(prepare, home, five):
+    other = write_table(home / "other", "five", {"gender": ["female", "male"] * 20})
+    with pytest.raises(InputError, match="two parts are called five"):
+        prepare(f"{five}+{other}")
+
+
 # --- what a classifier learns
 
 

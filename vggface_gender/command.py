@@ -120,11 +120,21 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one and the text does not say it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        there_is_one = action.default is not None and action.default is not False
+        if not there_is_one or action.default == [] or "(default:" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that shows defaults in its help and fails in one line."""
 
     def __init__(self, **kwargs):
-        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        kwargs.setdefault("formatter_class", _Help)
         super().__init__(**kwargs)
 
     def error(self, message: str):

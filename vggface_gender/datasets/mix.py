@@ -121,6 +121,11 @@ def prepare(
         dataset = datasets.prepare(part, its_source, data_dir, seed, keep_going)
         if dataset.directory in [other.dataset.directory for other in parts]:
             raise InputError(f"{name}: {part} is there twice; give each dataset once")
+        if dataset.label in [other.dataset.label for other in parts]:
+            raise InputError(
+                f"{name}: two parts are called {dataset.label}, so that their predictions could "
+                "not be told apart; rename one's file or folder"
+            )
         parts.append(Part(dataset, share, weight))
         if share:
             first, last = rows(parts[-1], "train", _count(parts[-1]))
