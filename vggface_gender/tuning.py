@@ -368,7 +368,6 @@ def train(
 
     from vggface_gender import (
         backbones,
-        classifier,
         device,
         features,
         heads,
@@ -378,7 +377,6 @@ def train(
         training,
     )
     from vggface_gender.augmentation import Amounts
-    from vggface_gender.evaluation import predictions, results
 
     seed, batch = settings["seed"], settings["batch"]
     change = Amounts(**settings["augment"])
@@ -491,12 +489,27 @@ def train(
             model = joined(top, head, settings["batch_norm"])
         fit(model, "backbone", read, validation, history)
 
+    _publish(folder, settings, mixed, tasks, backbone, head)
+
+
+def _publish(
+    folder: Path,
+    settings: Mapping,
+    mixed: "mix.Mix",
+    tasks: dict[str, tuple[str, ...]],
+    backbone: "keras.Model",
+    head: "keras.Model",
+) -> None:
+    """Write the classifier, test it on each part's test split, and end the run."""
+    from vggface_gender import classifier, heads, input_pipeline, runs
+    from vggface_gender.evaluation import predictions, results
+
     about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
     trained = classifier.build(
         backbone,
         heads.answers(head),
         tasks,
-        padding,
+        settings["padding"],
         settings["precision"],
         about,
         settings["mirror"],
