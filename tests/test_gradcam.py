@@ -1,0 +1,135 @@
+"""Grad-CAM against a gradient worked out by hand, and on every kind of classifier."""
+
+import keras
+import numpy as np
+import pytest
+
+from vggface_gender import backbones, classifier, heads
+from vggface_gender.backbones import resnet50, vggface
+from vggface_gender.command import InputError
+from vggface_gender.evaluation import gradcam
+
+TASKS = {"gender": ("female", "male"), "race": ("White", "Black", "Asian"), "age": ()}
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+
+
+def tiny(tasks=TASKS):
+    keras.utils.set_random_seed(2)
+    crop = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(crop)
+    x = keras.layers.Conv2D(6, 5, strides=4, activation="relu", name="first")(x)
+    x = keras.layers.Conv2D(5, 3, padding="same", activation="tanh", name="second")(x)
+    backbone = keras.Model(crop, x, name="tiny")
+    head = heads.shared(backbone.output_shape[1:], tasks)
+    head.get_layer("normalize").moving_variance.assign(
+        np.random.default_rng(1).uniform(0.5, 2, 7 * 7 * 5)
+    )
+    return backbone, head
+
+
+def by_hand(backbone, head, crops, kernel, bias_free_scores):
+    """The maps of layer "second" from the chain rule written out in NumPy, in float64."""
+    maps = backbone.predict(crops, verbose=0).astype(np.float64)
+    flat = maps.reshape(len(maps), -1)
+    normal = head.get_layer("normalize")
+    gamma, beta, mean, variance = (w.astype(np.float64) for w in normal.get_weights())
+    scale = gamma / np.sqrt(variance + normal.epsilon)
+    weights, bias = (w.astype(np.float64) for w in head.get_layer("shared").get_weights())
+    hidden = ((flat - mean) * scale + beta) @ weights + bias
+    on = hidden > 0
+    places = bias_free_scores(np.maximum(hidden, 0))
+    gradient = ((on * kernel[:, places].T) @ weights.T) * scale
+    channel = gradient.reshape(maps.shape).mean((1, 2), keepdims=True)
+    return np.maximum((channel * maps).sum(-1), 0), places
+
+
+@pytest.mark.parametrize("task", ["gender", "race"])
+@pytest.mark.parametrize("asked", [None, 1])
+def test_it_is_the_gradient_by_hand(crops, task, asked):
+    backbone, head = tiny()
+    made = classifier.build(backbone, heads.answers(head), TASKS, 0.25, "float32", {})
+    explain = gradcam.explainer(made.model, task, "second")
+    maps, told = explain(crops, None if asked is None else np.full(6, asked))
+    kernel, bias = (w.astype(np.float64) for w in head.get_layer(task).get_weights())
+
+    def places(hidden):
+        return (hidden @ kernel + bias).argmax(1) if asked is None else np.full(6, asked)
+
+    expected, expected_told = by_hand(backbone, head, crops, kernel, places)
+    assert told.tolist() == expected_told.tolist()
+    assert (expected > 0).any(axis=(1, 2)).sum() >= 3  # there is something to agree on
+    np.testing.assert_allclose(maps, expected, atol=1e-5 * expected.max())
+
+
+def test_age_is_explained_by_its_years(crops):
+    backbone, head = tiny()
+    made = classifier.build(backbone, heads.answers(head), TASKS, 0.25, "float32", {})
+    maps, told = gradcam.explainer(made.model, "age", "first")(crops)
+    np.testing.assert_allclose(told, made.predict(crops)["age"], rtol=1e-5)
+    assert maps.shape == (6, 7, 7) and (maps >= 0).all() and maps.max() > 0
+
+
+def test_a_flat_model_a_mirrored_and_a_loaded_one_give_the_same(crops, tmp_path):
+    backbone, head = tiny({"race": TASKS["race"]})
+    made = classifier.build(
+        backbone, head, {"race": TASKS["race"]}, 0.25, "float32", {}, mirror=True
+    )
+    classifier.save(made, tmp_path / "c.keras")
+    again = classifier.load(tmp_path / "c.keras")
+    expected, _ = gradcam.explainer(made.model, "race", "second")(crops)
+    got, _ = gradcam.explainer(again.model, "race", "second")(crops)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    x = backbone.output
+    for layer in head.layers[1:]:
+        x = layer(x)
+    whole = keras.Model(backbone.input, {"race": x})
+    got, _ = gradcam.explainer(whole, "race", "second")(crops)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: backbones.load("dlib", layer="map+block_4_3"), (4, 4)),
+        (lambda: backbones.load("dlib", "mixed_bfloat16"), (4, 4)),
+        (lambda: resnet50.load(size=96), (3, 3)),
+        (lambda: vggface.build(channels=((4, 4), (8,), (8,)), size=32), (4, 4)),
+    ],
+)
+def test_every_backbone_can_be_explained(build, shape):
+    backbone = build()
+    size = backbone.input_shape[1]
+    head = heads.shared(backbone.output_shape[1:], TASKS)
+    made = classifier.build(backbone, heads.answers(head), TASKS, 0.25, "float32", {})
+    crops = np.random.default_rng(3).integers(0, 256, (2, size, size, 3), np.uint8)
+    maps, _ = gradcam.explainer(made.model, "gender")(crops)
+    assert maps.shape == (2, *shape) and np.isfinite(maps).all() and maps.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("task", "layer", "complaint"),
+    [
+        ("smile", None, "does not tell smile; it tells gender"),
+        ("gender", "third", "no layer third that gives a map; its last: .*second"),
+    ],
+)
+def test_what_is_not_there_is_told(task, layer, complaint):
+    backbone, head = tiny({"gender": TASKS["gender"]})
+    made = classifier.build(backbone, head, {"gender": TASKS["gender"]}, 0.25, "float32", {})
+    with pytest.raises(InputError, match=complaint):
+        gradcam.explainer(made.model, task, layer)
+
+
+def test_an_overlay_is_red_where_the_map_is_great_and_the_crop_shows_through():
+    crop = np.full((40, 40, 3), 100, np.uint8)
+    heat = np.zeros((4, 4))
+    heat[0, 0] = 3
+    laid = gradcam.overlay(crop, heat)
+    assert laid.shape == crop.shape and laid.dtype == np.uint8
+    assert laid[2, 2, 0] > laid[2, 2, 2] and laid[-2, -2, 2] > laid[-2, -2, 0]
+    assert (gradcam.overlay(crop, heat, 0) == crop).all()
+    assert np.isfinite(gradcam.overlay(crop, np.zeros((4, 4)))).all()

@@ -1,0 +1,137 @@
+"""Show where in a face a classifier's answers come from: Grad-CAM overlays and their averages.
+
+    python tools/gradcam.py --run RUN --dataset UTKFace --task gender
+
+Writes two pictures: overlays on faces told rightly and wrongly, and the published kind of figure,
+the average face and the average map of every gender and race, for right and for wrong answers.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vggface_gender import command, labels, runs
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from vggface_gender.classifier import Classifier
+    from vggface_gender.datasets import Dataset
+
+BATCH = 64
+COLUMNS = ["right", "wrong"]
+EXAMPLES = 8  # faces of each kind
+AGE_OFF = 10  # years from which on an age counts as wrong
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
+    parser = command.Parser(prog="python tools/gradcam.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", metavar="RUN", help="as evaluate's (default: the package's own)")
+    command.add_dataset_arguments(parser)
+    parser.add_argument("--split", default="test", help="train, validation or test")
+    parser.add_argument("--task", choices=labels.TASKS, default="gender")
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="of the backbone (default: its last map of 3 rows and columns or more)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the pictures go (default: the run's folder)"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    path = runs.find(arguments.run)
+
+    from vggface_gender import device
+
+    device.start()
+    from PIL import Image
+
+    from vggface_gender import classifier, datasets, input_pipeline
+    from vggface_gender.evaluation import gradcam
+
+    trained = classifier.load(path)
+    if arguments.task not in trained.tasks:
+        raise command.InputError(
+            f"the classifier does not tell {arguments.task}: {', '.join(trained.tasks)}"
+        )
+    dataset = datasets.prepare(**command.dataset_arguments(arguments))
+    if arguments.split not in dataset.counts:
+        raise command.InputError(
+            f"{dataset.name} has no split {arguments.split}: give {', '.join(dataset.counts)}"
+        )
+    examples: dict[str, list] = {column: [] for column in COLUMNS}
+
+    def explained() -> Iterator[tuple]:
+        for crops, maps, keys in explain(trained, dataset, arguments):
+            for crop, heat, key in zip(crops, maps, keys, strict=True):
+                if key and len(examples[key[-1]]) < 2 * EXAMPLES:
+                    examples[key[-1]] += [crop, gradcam.overlay(crop, heat)]
+            yield crops, maps, keys
+
+    cells = gradcam.averages(explained())
+    races = labels.races_of({key[1] for key in cells}) if cells else ()
+    rows = [(gender, race) for gender in labels.GENDERS for race in races]
+    out = arguments.out or runs.results_folder(path)
+    stem = f"gradcam-{dataset.label}-{arguments.split}-{arguments.task}"
+    import numpy as np
+
+    shown = [np.stack(examples[column]) for column in COLUMNS if examples[column]]
+    pictures = {f"{stem}-averages.png": gradcam.figure(cells, rows, COLUMNS)}
+    if shown:
+        sheet = input_pipeline.sheet(np.concatenate(shown), 8)
+        pictures[f"{stem}-examples.png"] = Image.fromarray(sheet)
+    for name, picture in pictures.items():
+        with command.whole(out / name) as part:
+            picture.save(part)
+        print(out / name)
+
+
+def explain(
+    trained: "Classifier", dataset: "Dataset", arguments: argparse.Namespace
+) -> "Iterator[tuple[np.ndarray, np.ndarray, list[tuple | None]]]":
+    """Batches of crops, their maps, and each crop's (gender, race, right or wrong) or None."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from vggface_gender import input_pipeline
+    from vggface_gender.evaluation import gradcam
+
+    task, names = arguments.task, trained.tasks[arguments.task]
+    truth = input_pipeline.labels(dataset, arguments.split)
+    wanted = input_pipeline.targets(truth, task, names)
+    explainer = gradcam.explainer(trained.model, task, arguments.layer)
+    done = 0
+    with tqdm(total=len(truth), desc=f"Grad-CAM, {task}", unit=" faces") as bar:
+        for part in input_pipeline.batches(
+            dataset, arguments.split, BATCH, trained.size, trained.padding
+        ):
+            crops = part["image"].numpy()
+            maps, told = explainer(crops)
+            rows = slice(done, done + len(crops))
+            true = wanted[rows]
+            right = np.abs(told - true) < AGE_OFF if task == "age" else told == true
+            known = np.isfinite(true) if task == "age" else true >= 0
+            yield crops, maps, _keys(truth.iloc[rows], right, known)
+            done += len(crops)
+            bar.update(len(crops))
+
+
+def _keys(truth: "pd.DataFrame", right: "np.ndarray", known: "np.ndarray") -> list[tuple | None]:
+    return [
+        (gender, race, COLUMNS[not is_right]) if is_known and gender and race else None
+        for gender, race, is_right, is_known in zip(
+            truth.gender, truth.race, right, known, strict=True
+        )
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
