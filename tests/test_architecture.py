@@ -71,6 +71,7 @@ ORDER = (
     "vggface_gender/evaluation/metrics.py",
     "vggface_gender/evaluation/comparison.py",
     "vggface_gender/evaluation/results.py",
+    "vggface_gender/evaluation/gradcam.py",
     # The commands.
     "vggface_gender/transfer.py",
     "vggface_gender/tuning.py",
@@ -86,6 +87,7 @@ ORDER = (
     "tools/compare_runs.py",
     "tools/reproduce.py",
     "tools/show_batches.py",
+    "tools/gradcam.py",
     "tools/demo.py",
     "tools/make_default.py",
     "tools/benchmark.py",
@@ -94,7 +96,11 @@ ORDER = (
 # The only files of the package, or folders of files, that may import these. (Tools may: a benchmark
 # compares what we chose with what we did not.)
 MAY_IMPORT = {
-    "tensorflow": ("vggface_gender/device.py", "vggface_gender/input_pipeline.py"),
+    "tensorflow": (
+        "vggface_gender/device.py",
+        "vggface_gender/input_pipeline.py",
+        "vggface_gender/evaluation/gradcam.py",
+    ),
     "tensorflow_datasets": ("vggface_gender/datasets/", "vggface_gender/input_pipeline.py"),
     "keras": (
         "vggface_gender/device.py",
@@ -105,6 +111,7 @@ MAY_IMPORT = {
         "vggface_gender/optimizers.py",
         "vggface_gender/classifier.py",
         "vggface_gender/training.py",
+        "vggface_gender/evaluation/gradcam.py",
         "vggface_gender/transfer.py",
         "vggface_gender/tuning.py",
         "vggface_gender/finetune.py",

@@ -1,8 +1,12 @@
 """Grad-CAM against a gradient worked out by hand, and on every kind of classifier."""
 
+import importlib.util
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from vggface_gender import backbones, classifier, heads
 from vggface_gender.backbones import resnet50, vggface
@@ -133,3 +137,38 @@ def test_an_overlay_is_red_where_the_map_is_great_and_the_crop_shows_through():
     assert laid[2, 2, 0] > laid[2, 2, 2] and laid[-2, -2, 2] > laid[-2, -2, 0]
     assert (gradcam.overlay(crop, heat, 0) == crop).all()
     assert np.isfinite(gradcam.overlay(crop, np.zeros((4, 4)))).all()
+
+
+def test_averages_are_of_each_group_alone_and_weigh_every_face_alike():
+    crops = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (10, 30, 100, 7)])
+    maps = np.zeros((4, 2, 2), np.float32)
+    maps[0, 0, 0], maps[1, 1, 1], maps[2, 0, 1] = 5.0, 0.5, 1.0
+    keys = [("female", "Asian", "right"), ("female", "Asian", "right"), ("male", "Black", "wrong")]
+    batches = [(crops[:2], maps[:2], keys[:2]), (crops[2:], maps[2:], [keys[2], None])]
+    cells = gradcam.averages(batches)
+    assert {key: cell.count for key, cell in cells.items()} == {keys[0]: 2, keys[2]: 1}
+    assert (cells[keys[0]].face == 20).all()
+    assert cells[keys[0]].heat.tolist() == [[0.5, 0], [0, 0.5]]
+    sheet = np.asarray(gradcam.figure(cells, [("female", "Asian"), ("male", "Black")], ["right"]))
+    assert (sheet[gradcam.LABEL + 5, 175] == 20).all()  # the average face stands there
+    assert (sheet[-gradcam.SIDE :, 175:] == 255).all()  # of the other row nothing was right
+
+
+def test_the_tool_draws_the_default_classifiers_answers(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).resolve().parents[1] / "tools" / "gradcam.py"
+    spec = importlib.util.spec_from_file_location("gradcam_tool", script)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.chdir(tmp_path)
+    tool.main(["--dataset", "SyntheticFaces", "--task", "gender", "--out", "pictures"])
+    written = sorted(Path("pictures").iterdir())
+    assert [path.name for path in written] == [
+        "gradcam-SyntheticFaces-test-gender-averages.png",
+        "gradcam-SyntheticFaces-test-gender-examples.png",
+    ]
+    printed = capsys.readouterr().out
+    assert all(str(path) in printed for path in written)
+    width, height = Image.open(written[1]).size
+    assert width == 8 * 150 and height % 150 == 0
+    with pytest.raises(InputError, match="no split nothing: give"):
+        tool.main(["--dataset", "SyntheticFaces", "--split", "nothing"])
