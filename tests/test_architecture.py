@@ -70,6 +70,7 @@ ORDER = (
     "vggface_gender/evaluation/predictions.py",
     "vggface_gender/evaluation/metrics.py",
     "vggface_gender/evaluation/comparison.py",
+    "vggface_gender/evaluation/audit.py",
     "vggface_gender/evaluation/results.py",
     "vggface_gender/evaluation/gradcam.py",
     # The commands.
@@ -85,6 +86,7 @@ ORDER = (
     "tools/write_tfrecords.py",
     "tools/predict.py",
     "tools/compare_runs.py",
+    "tools/audit.py",
     "tools/reproduce.py",
     "tools/show_batches.py",
     "tools/gradcam.py",

@@ -4,6 +4,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from vggface_gender.evaluation import predictions
 CONFIDENCE = 0.95
 SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
 EPSILON = 1e-7  # Keras's own: probabilities are clipped to [EPSILON, 1 - EPSILON] before the log
-_GROUPINGS = {
+GROUPINGS = {
     "gender": ["gender"],
     "race": ["race"],
     "age": ["band"],
@@ -102,18 +103,38 @@ def report(metrics: Mapping) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _classification(frame: pd.DataFrame, task: str) -> dict:
+class Compared(NamedTuple):
+    """Faces whose true label the outputs have a name for, and both in common names."""
+
+    faces: pd.DataFrame  # their rows of the table
+    names: tuple[str, ...]
+    true: np.ndarray  # (n,) places in `names`
+    probability: np.ndarray  # (n, len(names)), rows sum to 1
+
+
+def compared(frame: pd.DataFrame, task: str) -> Compared:
+    """What `evaluate` compares of a classification task.
+
+    Where the true labels are of another taxonomy than the outputs, both are projected to what they
+    have in common, probabilities summed.
+    """
     labelled = frame[frame[task].notna()]
     predicted_names = predictions.output_labels(frame, task)
     names = _comparable(predicted_names, set(labelled[task]))
     target = labelled[task].map(labels.project(set(labelled[task]), names))
     faces = labelled[target.notna()]
+    true = target.dropna().map(names.index).to_numpy(dtype=int)
+    probability = _projected(predictions.probabilities(faces, task), predicted_names, names)
+    return Compared(faces, names, true, probability)
+
+
+def _classification(frame: pd.DataFrame, task: str) -> dict:
+    labelled = frame[frame[task].notna()]
+    faces, names, true, probability = compared(frame, task)
     figures = _counts(frame, labelled, faces, task)
     if faces.empty:
         return figures
 
-    true = target.dropna().map(names.index).to_numpy(dtype=int)
-    probability = _projected(predictions.probabilities(faces, task), predicted_names, names)
     predicted = probability.argmax(axis=1)
     confusion = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(confusion, (true, predicted), 1)
@@ -181,11 +202,9 @@ def _projected(
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), EPSILON)
 
 
-def _groups(
-    faces: pd.DataFrame, values: pd.Series, score: Callable[[pd.Series], dict]
-) -> dict[str, dict[str, dict]]:
-    """`score` of the faces' values in each group that has any, by what the groups are of."""
-    keys = pd.DataFrame(
+def group_keys(faces: pd.DataFrame) -> pd.DataFrame:
+    """Each face's true gender, race and age band, as ordered categories; missing where unknown."""
+    return pd.DataFrame(
         {
             "gender": pd.Categorical(faces["gender"], labels.GENDERS),
             "race": pd.Categorical(faces["race"], predictions.TRUE_LABELS["race"]),
@@ -195,6 +214,13 @@ def _groups(
         },
         index=faces.index,
     )
+
+
+def _groups(
+    faces: pd.DataFrame, values: pd.Series, score: Callable[[pd.Series], dict]
+) -> dict[str, dict[str, dict]]:
+    """`score` of the faces' values in each group that has any, by what the groups are of."""
+    keys = group_keys(faces)
     return {
         grouping: {
             ", ".join(key): {"count": len(group), **score(group), "small": len(group) < SMALL}
@@ -202,7 +228,7 @@ def _groups(
                 [keys[column] for column in columns], observed=True, sort=True
             )
         }
-        for grouping, columns in _GROUPINGS.items()
+        for grouping, columns in GROUPINGS.items()
     }
 
 
