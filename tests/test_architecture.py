@@ -71,6 +71,7 @@ ORDER = (
     "vggface_gender/evaluation/metrics.py",
     "vggface_gender/evaluation/comparison.py",
     "vggface_gender/evaluation/audit.py",
+    "vggface_gender/evaluation/overlap.py",
     "vggface_gender/evaluation/results.py",
     "vggface_gender/evaluation/gradcam.py",
     # The commands.
@@ -87,6 +88,7 @@ ORDER = (
     "tools/predict.py",
     "tools/compare_runs.py",
     "tools/audit.py",
+    "tools/cross_evaluate.py",
     "tools/reproduce.py",
     "tools/show_batches.py",
     "tools/gradcam.py",

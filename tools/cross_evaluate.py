@@ -1,0 +1,242 @@
+"""Test classifiers on datasets, each on each: the matrix that shows what one accuracy hides.
+
+    python tools/cross_evaluate.py --runs A B --datasets UTKFace FairFace --source path/to/faces
+
+Writes matrix.csv and matrix.json; every figure comes from the predictions tables, which lie in the
+runs' folders and are made where they are missing or older than the classifier. A dataset that a
+classifier was trained on is marked, and tested on the split that was kept from it; photos that
+nevertheless stand in its training data, exactly or nearly, are counted and left out once.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import compare_runs
+
+from vggface_gender import command, labels, runs
+from vggface_gender.command import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vggface_gender.datasets import Dataset
+    from vggface_gender.evaluation.overlap import Prints
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line's arguments."""
+    parser = command.Parser(
+        prog="python tools/cross_evaluate.py", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="names under model_files, or folders",
+    )
+    parser.add_argument("--datasets", nargs="+", required=True, metavar="NAME")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="the folder that holds one for each named dataset (else $FACES_DIR)",
+    )
+    parser.add_argument("--data-dir", type=Path, default=Path("tfrecords"), metavar="DIR")
+    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="of unseen datasets")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=runs.MODEL_FILES / "cross-evaluation",
+        metavar="DIR",
+        help="where the matrix goes",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    folders = {
+        name if key == compare_runs.SINGLE else f"{name}/{key}": folder
+        for name in arguments.runs
+        for key, folder in compare_runs.repeats(name).items()
+    }
+    for name, folder in folders.items():
+        if not (folder / runs.CLASSIFIER).is_file():
+            raise InputError(f"{name} has no {runs.CLASSIFIER}: finish its training first")
+
+    from vggface_gender import device
+
+    device.start()
+    prints: dict[Path, Prints] = {}
+    cells = [
+        cell(name, folder, dataset, arguments, prints)
+        for name, folder in folders.items()
+        for dataset in arguments.datasets
+    ]
+
+    import pandas as pd
+
+    matrix = pd.json_normalize(cells, sep="_")
+    with command.whole(arguments.out / "matrix.csv") as part:
+        matrix.to_csv(part, index=False)
+    command.write_json(cells, arguments.out / "matrix.json")
+    print(report(cells))
+    print(f"\nmatrix: {arguments.out / 'matrix.csv'}")
+
+
+def cell(
+    name: str,
+    folder: Path,
+    dataset_name: str,
+    arguments: argparse.Namespace,
+    prints: "dict[Path, Prints]",
+) -> dict:
+    """One classifier on one dataset.
+
+    Args:
+        prints: of splits met already, by their records' folder and split; more are added.
+
+    Returns:
+        `run`, `dataset`, `trained_on` (whether it was), `count`; `overlap`: how many test images
+        stand in its training data, `exact` or `near` (those included), None where its records are
+        not at hand; by task `accuracy` or `mae`, `interval`, `count`, `dropped`, what it is
+        `without_overlap`, and for gender and race by gender.
+    """
+    from vggface_gender import datasets
+    from vggface_gender.datasets import mix
+    from vggface_gender.evaluation import metrics, overlap
+
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    parts = [part for part, _, _ in mix.parse(settings["dataset"])]
+    split_seed = settings.get("split_seed", 0)
+    trained_on = dataset_name in parts
+
+    def prepare(part: str, seed: int) -> "Dataset":
+        source = arguments.source / part if arguments.source and part in datasets.NAMED else None
+        return datasets.prepare(part, source, arguments.data_dir, seed)
+
+    dataset = prepare(dataset_name, split_seed if trained_on else arguments.split_seed)
+    table = predicted(folder, dataset)
+    try:
+        training = [_prints(prepare(part, split_seed), "train", prints) for part in parts]
+    except InputError:  # not at hand
+        found = None
+    else:
+        found = overlap.find(_prints(dataset, "test", prints), _joined(training))
+    result = {
+        "run": name,
+        "dataset": dataset.label,
+        "trained_on": trained_on,
+        "count": len(table),
+        "overlap": found and {"exact": int(found.exact.sum()), "near": int(found.near.sum())},
+    }
+    apart = found and metrics.evaluate(table[~found.near])
+    for task, figures in metrics.evaluate(table).items():
+        score = "mae" if task == "age" else "accuracy"
+        if not figures["count"]:
+            continue
+        result[task] = {
+            key: figures[key]
+            for key in (score, "interval", "count", "dropped", "balanced_accuracy", "labels")
+            if key in figures
+        }
+        result[task]["by_gender"] = {
+            group: {key: one[key] for key in (score, "interval", "count")}
+            for group, one in figures["groups"]["gender"].items()
+        }
+        if apart and apart[task]["count"]:
+            result[task]["without_overlap"] = apart[task][score]
+    return result
+
+
+def predicted(folder: Path, dataset: "Dataset") -> "pd.DataFrame":
+    """A run's predictions on a dataset's test split; made if there are none of this classifier."""
+    from vggface_gender import classifier
+    from vggface_gender.evaluation import predictions
+
+    path = folder / runs.CLASSIFIER
+    place = runs.results_folder(path) / f"predictions-{dataset.label}-test.csv"
+    if "test" not in dataset.counts:
+        raise InputError(f"{dataset.name} has no test split")
+    if place.is_file() and place.stat().st_mtime >= path.stat().st_mtime:
+        table = predictions.read(place)
+        if _same_faces(table, dataset):
+            return table
+    trained = classifier.load(path)
+    truth, outputs = classifier.classify(trained, dataset, "test")
+    table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, trained.tasks)
+    predictions.write(table, place)
+    return predictions.read(place)
+
+
+def _same_faces(table: "pd.DataFrame", dataset: "Dataset") -> bool:
+    """Whether a table is of the split that the dataset has now: other seeds have others."""
+    from vggface_gender import input_pipeline
+
+    return table.name.tolist() == input_pipeline.labels(dataset, "test").name.tolist()
+
+
+def _prints(dataset: "Dataset", split: str, known: "dict[Path, Prints]") -> "Prints":
+    from vggface_gender import input_pipeline
+    from vggface_gender.evaluation import overlap
+
+    key = Path(dataset.directory, split)
+    if key not in known:
+        known[key] = overlap.prints(input_pipeline.jpegs(dataset, split))
+    return known[key]
+
+
+def _joined(several: "list[Prints]") -> "Prints":
+    import numpy as np
+
+    from vggface_gender.evaluation.overlap import Prints
+
+    return Prints(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
+
+
+def report(cells: list[dict]) -> str:
+    """The matrix as a table to read, a line a classifier and dataset."""
+    from vggface_gender.evaluation import metrics
+
+    heading = "run,dataset,faces,gender,95% interval,female,male,race,(of),age,in training"
+    rows = [[*heading.split(","), "gender without"]]
+    for one in cells:
+        gender, race, age = (one.get(task) for task in labels.TASKS)
+        by = gender["by_gender"] if gender else {}
+        rows.append(
+            [
+                one["run"],
+                one["dataset"] + ("*" if one["trained_on"] else ""),
+                f"{one['count']:,}",
+                f"{gender['accuracy']:.3f}" if gender else "-",
+                "{:.3f} to {:.3f}".format(*gender["interval"]) if gender else "-",
+                *(f"{by[name]['accuracy']:.3f}" if name in by else "-" for name in labels.GENDERS),
+                f"{race['accuracy']:.3f}" if race else "-",
+                str(len(race["labels"])) if race else "-",
+                f"{age['mae']:.2f}" if age else "-",
+                "?" if one["overlap"] is None else f"{one['overlap']['near']:,}",
+                f"{gender['without_overlap']:.3f}"
+                if gender and "without_overlap" in gender
+                else "-",
+            ]
+        )
+    notes = [
+        "*: trained on this dataset, tested on the split kept from it",
+        "in training: test photos that are, exactly or nearly, among the training photos",
+    ]
+    dropped = [
+        f"{one['run']} on {one['dataset']}: {one[task]['dropped']:,} faces have a {task} that the "
+        "classifier has no name for"
+        for one in cells
+        for task in labels.TASKS
+        if one.get(task, {}).get("dropped")
+    ]
+    return "\n".join([metrics.aligned(rows, text_columns=range(2)), "", *notes, *dropped])
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))
