@@ -83,13 +83,20 @@ def test_the_matrix_is_computed_from_the_tables(tool, home, monkeypatch, capsys)
     by_gender = cells[1]["gender"]["by_gender"]
     assert sum(group["count"] for group in by_gender.values()) == figures["gender"]["count"]
     assert "race" not in cells[3] and "age" not in cells[3]
+    html = Path("matrix/report.html").read_text()
+    assert (
+        "a on one: gender" in html and "b on two: gender" in html and "b on two: race" not in html
+    )
+    audits = json.loads(Path("matrix/audits.json").read_text())
+    assert [one["title"] for one in audits][:2] == ["a on one: gender", "a on one: race"]
     flat = pd.read_csv("matrix/matrix.csv")
     assert flat.gender_accuracy.tolist() == pytest.approx([c["gender"]["accuracy"] for c in cells])
 
 
 def test_planted_duplicates_are_counted_and_left_out(tool, home, monkeypatch):
     monkeypatch.chdir(home)
-    tool.main(["--runs", "a", "--datasets", "one/one.csv", "two/two.csv", "--out", "matrix"])
+    options = ["--datasets", "one/one.csv", "two/two.csv", "--out", "matrix", "--without-report"]
+    tool.main(["--runs", "a", *options])
     one, two = json.loads(Path("matrix/matrix.json").read_text())
     assert one["overlap"]["near"] == 0
     assert two["overlap"] == {"exact": 0, "near": 7}
@@ -102,13 +109,14 @@ def test_planted_duplicates_are_counted_and_left_out(tool, home, monkeypatch):
 
 def test_a_table_older_than_its_classifier_is_made_again(tool, home, monkeypatch):
     monkeypatch.chdir(home)
-    tool.main(["--runs", "b", "--datasets", "two/two.csv", "--out", "matrix"])
+    options = ["--runs", "b", "--datasets", "two/two.csv", "--out", "matrix", "--without-report"]
+    tool.main(options)
     place = Path("model_files/b/predictions-two-test.csv")
     before = place.stat().st_mtime_ns
-    tool.main(["--runs", "b", "--datasets", "two/two.csv", "--out", "matrix"])
+    tool.main(options)
     assert place.stat().st_mtime_ns == before
     Path("model_files/b/classifier.keras").touch()
-    tool.main(["--runs", "b", "--datasets", "two/two.csv", "--out", "matrix"])
+    tool.main(options)
     assert place.stat().st_mtime_ns > before
 
 

@@ -2,10 +2,11 @@
 
     python tools/cross_evaluate.py --runs A B --datasets UTKFace FairFace --source path/to/faces
 
-Writes matrix.csv and matrix.json; every figure comes from the predictions tables, which lie in the
-runs' folders and are made where they are missing or older than the classifier. A dataset that a
-classifier was trained on is marked, and tested on the split that was kept from it; photos that
-nevertheless stand in its training data, exactly or nearly, are counted and left out once.
+Writes report.html, one page that needs no network, and matrix.csv and matrix.json. Every figure
+comes from the predictions tables, which lie in the runs' folders and are made where they are
+missing or older than the classifier. A dataset that a classifier was trained on is marked, and
+tested on the split that was kept from it; photos that nevertheless stand in its training data,
+exactly or nearly, are counted and left out once.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import compare_runs
+import gradcam as gradcam_tool
 
 from vggface_gender import command, labels, runs
 from vggface_gender.command import InputError
@@ -23,7 +25,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vggface_gender.datasets import Dataset
+    from vggface_gender.evaluation.metrics import Compared
     from vggface_gender.evaluation.overlap import Prints
+
+ERRORS, SUSPECTS = 12, 24  # faces in a montage
+NOTES = """Labels are perceived: what annotators saw in a picture, not what a person is. Every
+figure is computed from the predictions tables beside the classifiers. In brackets and behind dots
+are intervals that hold 95%: of the sampling of these faces, not of another training.
+
+For research on face classifiers and for finding whom they fail. Not for deciding anything about a
+person."""
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -53,6 +64,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=runs.MODEL_FILES / "cross-evaluation",
         metavar="DIR",
         help="where the matrix goes",
+    )
+    parser.add_argument(
+        "--without-report", action="store_true", help="the matrix alone, which is quicker"
     )
     return parser.parse_args(argv)
 
@@ -86,6 +100,21 @@ def main(argv: list[str] | None = None) -> None:
     command.write_json(cells, arguments.out / "matrix.json")
     print(report(cells))
     print(f"\nmatrix: {arguments.out / 'matrix.csv'}")
+    if not arguments.without_report:
+        sections = [
+            section
+            for name, folder in folders.items()
+            for dataset in arguments.datasets
+            for section in audited(name, folder, dataset, arguments)
+        ]
+        from vggface_gender.evaluation import report as html
+
+        text = html.page("Classifiers audited", sections, cells, NOTES)
+        with command.whole(arguments.out / "report.html") as part:
+            part.write_text(text, encoding="utf-8")
+        audits = [{"title": one["title"], **one["audit"]} for one in sections]
+        command.write_json(audits, arguments.out / "audits.json")
+        print(f"report: {arguments.out / 'report.html'}")
 
 
 def cell(
@@ -106,31 +135,17 @@ def cell(
         not at hand; by task `accuracy` or `mae`, `interval`, `count`, `dropped`, what it is
         `without_overlap`, and for gender and race by gender.
     """
-    from vggface_gender import datasets
-    from vggface_gender.datasets import mix
     from vggface_gender.evaluation import metrics, overlap
 
-    settings = json.loads((folder / "config.json").read_text())["settings"]
-    parts = [part for part, _, _ in mix.parse(settings["dataset"])]
-    split_seed = settings.get("split_seed", 0)
-    trained_on = dataset_name in parts
-
-    def prepare(part: str, seed: int) -> "Dataset":
-        source = arguments.source / part if arguments.source and part in datasets.NAMED else None
-        return datasets.prepare(part, source, arguments.data_dir, seed)
-
-    dataset = prepare(dataset_name, split_seed if trained_on else arguments.split_seed)
+    dataset, training = prepare(folder, dataset_name, arguments)
     table = predicted(folder, dataset)
-    try:
-        training = [_prints(prepare(part, split_seed), "train", prints) for part in parts]
-    except InputError:  # not at hand
-        found = None
-    else:
-        found = overlap.find(_prints(dataset, "test", prints), _joined(training))
+    found = training and overlap.find(
+        _prints(dataset, "test", prints), _joined([_prints(d, "train", prints) for d in training])
+    )
     result = {
         "run": name,
         "dataset": dataset.label,
-        "trained_on": trained_on,
+        "trained_on": dataset_name in trained_on(folder),
         "count": len(table),
         "overlap": found and {"exact": int(found.exact.sum()), "near": int(found.near.sum())},
     }
@@ -151,6 +166,119 @@ def cell(
         if apart and apart[task]["count"]:
             result[task]["without_overlap"] = apart[task][score]
     return result
+
+
+def audited(
+    name: str, folder: Path, dataset_name: str, arguments: argparse.Namespace
+) -> list[dict]:
+    """The report's sections on one classifier and dataset, one for gender and one for race."""
+    import numpy as np
+
+    from vggface_gender import classifier, input_pipeline
+    from vggface_gender.evaluation import audit, gradcam, metrics, predictions
+    from vggface_gender.evaluation import report as html
+
+    trained = classifier.load(folder / runs.CLASSIFIER)
+    dataset, _ = prepare(folder, dataset_name, arguments)
+    table = predicted(folder, dataset)
+    images = dict(zip(table.name, input_pipeline.jpegs(dataset, "test"), strict=True))
+    sections = []
+    for task in predictions.CLASSIFICATION_TASKS:
+        if task not in trained.tasks or metrics.compared(table, task).faces.empty:
+            continue
+        averages = gradcam.averages(gradcam_tool.explain(trained, dataset, "test", task))
+        figure = gradcam.figure(averages, gradcam_tool.groups(averages), gradcam_tool.COLUMNS)
+        sections.append(
+            {
+                "title": f"{name} on {dataset.label}: {task}",
+                "audit": audit.audit(table, task),
+                "figures": [
+                    {
+                        "title": "Where the answers come from: average faces and Grad-CAM maps",
+                        "picture": html.thumbnail(np.asarray(figure), figure.width),
+                    }
+                ],
+                "montages": montages(metrics.compared(table, task), images),
+            }
+        )
+    return sections
+
+
+def montages(compared: "Compared", images: dict[str, bytes]) -> list[dict]:
+    """The labels that are likely wrong, and the surest errors of every gender and race.
+
+    Args:
+        images: by name, as JPEG bytes.
+    """
+    from vggface_gender import crops
+    from vggface_gender.evaluation import audit
+    from vggface_gender.evaluation import report as html
+
+    names = compared.names
+    told, confidence = compared.probability.argmax(axis=1), compared.probability.max(axis=1)
+    faces = compared.faces
+
+    def face(place: int) -> dict:
+        row = faces.iloc[place]
+        age = "" if row.age != row.age else f", {row.age:g}"
+        return {
+            "picture": html.thumbnail(crops.decode(images[row["name"]])),
+            "caption": f"labelled {names[compared.true[place]]}, told {names[told[place]]} "
+            f"{confidence[place]:.0%} ({row.gender or '?'}, {row.race or '?'}{age})",
+        }
+
+    suspected = audit.suspects(compared.true, compared.probability)
+    found = [
+        {
+            "title": f"Labels that are likely wrong ({len(suspected):,}; the likeliest first)",
+            "faces": [face(place) for place in suspected[:SUSPECTS]],
+        }
+    ]
+    groups = faces.gender.fillna("?") + ", " + faces.race.fillna("?")
+    for group in sorted(set(groups)):
+        wrong = [
+            place
+            for place in (-confidence).argsort(kind="stable")
+            if told[place] != compared.true[place] and groups.iloc[place] == group
+        ]
+        found.append(
+            {
+                "title": f"{group}: told wrong {len(wrong):,} times; the surest",
+                "faces": [face(place) for place in wrong[:ERRORS]],
+            }
+        )
+    return found
+
+
+def trained_on(folder: Path) -> list[str]:
+    """The datasets that a run was trained on, as the commands take them."""
+    from vggface_gender.datasets import mix
+
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    return [part for part, _, _ in mix.parse(settings["dataset"])]
+
+
+def prepare(
+    folder: Path, name: str, arguments: argparse.Namespace
+) -> "tuple[Dataset, list[Dataset] | None]":
+    """A dataset to test a run on, and those it was trained on; None where these are not at hand.
+
+    A dataset that it was trained on has the run's split, lest it be tested on what it knows.
+    """
+    from vggface_gender import datasets
+
+    def records(part: str, seed: int) -> "Dataset":
+        source = arguments.source / part if arguments.source and part in datasets.NAMED else None
+        return datasets.prepare(part, source, arguments.data_dir, seed)
+
+    parts = trained_on(folder)
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    own_seed = settings.get("split_seed", 0)
+    dataset = records(name, own_seed if name in parts else arguments.split_seed)
+    try:
+        return dataset, [records(part, own_seed) for part in parts]
+    except InputError:
+        return dataset, None
 
 
 def predicted(folder: Path, dataset: "Dataset") -> "pd.DataFrame":

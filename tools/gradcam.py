@@ -70,15 +70,15 @@ def main(argv: list[str] | None = None) -> None:
     examples: dict[str, list] = {column: [] for column in COLUMNS}
 
     def explained() -> Iterator[tuple]:
-        for crops, maps, keys in explain(trained, dataset, arguments):
+        found = explain(trained, dataset, arguments.split, arguments.task, arguments.layer)
+        for crops, maps, keys in found:
             for crop, heat, key in zip(crops, maps, keys, strict=True):
                 if key and len(examples[key[-1]]) < 2 * EXAMPLES:
                     examples[key[-1]] += [crop, gradcam.overlay(crop, heat)]
             yield crops, maps, keys
 
     cells = gradcam.averages(explained())
-    races = labels.races_of({key[1] for key in cells}) if cells else ()
-    rows = [(gender, race) for gender in labels.GENDERS for race in races]
+    rows = groups(cells)
     out = arguments.out or runs.results_folder(path)
     stem = f"gradcam-{dataset.label}-{arguments.split}-{arguments.task}"
     import numpy as np
@@ -94,8 +94,14 @@ def main(argv: list[str] | None = None) -> None:
         print(out / name)
 
 
+def groups(cells: dict[tuple, object]) -> list[tuple[str, str]]:
+    """The (gender, race) of every group that averages may be of, in order, from their keys."""
+    races = labels.races_of({key[1] for key in cells}) if cells else ()
+    return [(gender, race) for gender in labels.GENDERS for race in races]
+
+
 def explain(
-    trained: "Classifier", dataset: "Dataset", arguments: argparse.Namespace
+    trained: "Classifier", dataset: "Dataset", split: str, task: str, layer: str | None = None
 ) -> "Iterator[tuple[np.ndarray, np.ndarray, list[tuple | None]]]":
     """Batches of crops, their maps, and each crop's (gender, race, right or wrong) or None."""
     import numpy as np
@@ -104,15 +110,12 @@ def explain(
     from vggface_gender import input_pipeline
     from vggface_gender.evaluation import gradcam
 
-    task, names = arguments.task, trained.tasks[arguments.task]
-    truth = input_pipeline.labels(dataset, arguments.split)
-    wanted = input_pipeline.targets(truth, task, names)
-    explainer = gradcam.explainer(trained.model, task, arguments.layer)
+    truth = input_pipeline.labels(dataset, split)
+    wanted = input_pipeline.targets(truth, task, trained.tasks[task])
+    explainer = gradcam.explainer(trained.model, task, layer)
     done = 0
     with tqdm(total=len(truth), desc=f"Grad-CAM, {task}", unit=" faces") as bar:
-        for part in input_pipeline.batches(
-            dataset, arguments.split, BATCH, trained.size, trained.padding
-        ):
+        for part in input_pipeline.batches(dataset, split, BATCH, trained.size, trained.padding):
             crops = part["image"].numpy()
             maps, told = explainer(crops)
             rows = slice(done, done + len(crops))

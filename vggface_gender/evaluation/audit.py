@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_rate
 from scipy import optimize, stats
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from vggface_gender.command import InputError
@@ -29,8 +29,9 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
     """Everything below for a table's gender or race, as JSON can hold it.
 
     Returns:
-        `count`, `labels`; `groups` and `gaps` by grouping (see `rates` and `gap`); `calibration` of
-        all faces and, as `by`, of each gender, race and age band; `abstention` (see there).
+        `count`, `labels`; `confusion`, counts by true and told label; `groups` and `gaps` by
+        grouping (see `rates` and `gap`); `calibration` of all faces and, as `calibration_by`, the
+        error of each gender, race and age band; `abstention` (see there).
 
     Raises:
         InputError: no face has a true label that the outputs have a name for.
@@ -50,6 +51,7 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "labels": list(names),
         "groups": groups,
         "gaps": {grouping: gap(members) for grouping, members in groups.items()},
+        "confusion": confusion(true, probability),
         "calibration": calibration(true, probability),
         "calibration_by": {
             column: {
@@ -158,6 +160,33 @@ def gap(groups: Mapping[str, Mapping]) -> dict | None:
         "interval": [float(low), float(high)],
         "pairs": pairs,
     }
+
+
+def confusion(true: np.ndarray, probability: np.ndarray) -> list[list[int]]:
+    """Counts of faces, a row for each true label, a column for each told one."""
+    labels = range(probability.shape[1])
+    return confusion_matrix(true, probability.argmax(axis=1), labels=labels).tolist()
+
+
+def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Faces whose label is likely wrong, the likeliest first: their places.
+
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 70, 2021): a face is suspected if it is
+    told another label at least as surely as faces that have that label are on average. To be asked
+    only of faces that the classifier was not trained on.
+    """
+    rows = np.arange(len(true))
+    sure = np.array(
+        [
+            probability[true == label, label].mean() if (true == label).any() else np.inf
+            for label in range(probability.shape[1])
+        ]
+    )
+    told = np.where(probability >= sure, probability, -1).argmax(axis=1)
+    is_suspect = (probability[rows, told] >= sure[told]) & (told != true)
+    margin = probability[rows, told] - probability[rows, true]
+    found = np.flatnonzero(is_suspect)
+    return found[np.argsort(-margin[found], kind="stable")]
 
 
 def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> dict:

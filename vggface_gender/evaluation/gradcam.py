@@ -47,9 +47,13 @@ def explainer(
     else:
         head = keras.Model(head.input, last)
 
-    @tf.function(reduce_retracing=True)
+    signature = [
+        tf.TensorSpec([None, *backbone.input_shape[1:]], tf.float32),
+        tf.TensorSpec([None], tf.int64),
+    ]
+
+    @tf.function(input_signature=signature)  # a last batch of fewer crops is no other graph
     def explain(crops: tf.Tensor, asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        crops = tf.cast(crops, tf.float32)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(crops)  # so that all that comes of them is recorded
             maps, features = watched(crops, training=False)
@@ -65,7 +69,7 @@ def explainer(
 
     def explained(crops: np.ndarray, asked: np.ndarray | None = None):
         asked = np.full(len(crops), -1) if asked is None else np.asarray(asked)
-        maps, told = explain(tf.constant(crops), tf.constant(asked, tf.int64))
+        maps, told = explain(tf.constant(crops, tf.float32), tf.constant(asked, tf.int64))
         return maps.numpy(), told.numpy()
 
     return explained

@@ -1,0 +1,103 @@
+"""The report: one file with all in it, whose figures are the audit's; a browser finds no fault."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from vggface_gender.evaluation import audit, predictions, report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def table(count=300):
+    rng = np.random.default_rng(0)
+    truth = {
+        "gender": rng.choice(["female", "male"], count),
+        "race": rng.choice(["White", "Black", "Others"], count, p=[0.5, 0.45, 0.05]),
+        "age": rng.integers(0, 90, count),
+    }
+    female = np.clip((truth["gender"] == "female") * 0.5 + rng.uniform(0, 0.55, count), 0, 1)
+    outputs = {"gender": np.stack([female, 1 - female], axis=1)}
+    names = [f"<{i}>.jpg" for i in range(count)]
+    return predictions.table(names, truth, outputs, {"gender": ("female", "male")})
+
+
+@pytest.fixture(scope="module")
+def audited():
+    return audit.audit(table(), "gender")
+
+
+@pytest.fixture(scope="module")
+def text(audited):
+    face = np.full((64, 64, 3), 128, np.uint8)
+    section = {
+        "title": "a <run> on faces: gender",
+        "audit": audited | {"temperature": {"temperature": 1.25, "ece": 0.012}},
+        "figures": [{"title": "maps", "picture": report.thumbnail(face, 200)}],
+        "montages": [
+            {"title": "wrong", "faces": [{"picture": report.thumbnail(face), "caption": "<b>?"}]},
+            {"title": "none", "faces": []},
+        ],
+    }
+    gender = {
+        "accuracy": 0.9,
+        "interval": [0.87, 0.92],
+        "by_gender": {"female": {"accuracy": 0.88, "interval": [0.8, 0.9], "count": 150}},
+        "without_overlap": 0.899,
+    }
+    cell = {"run": "a <run>", "dataset": "faces", "trained_on": True, "count": 300}
+    cells = [
+        cell | {"gender": gender, "overlap": {"exact": 0, "near": 7}},
+        cell | {"age": {"mae": 4.567}, "overlap": None},
+    ]
+    return report.page("Classifiers & faces", [section], cells, "One.\n\nTwo <i>.")
+
+
+def test_its_figures_are_the_audits(text, audited):
+    for grouping, members in audited["groups"].items():
+        for name, group in members.items():
+            row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', text)
+            assert row, (grouping, name)
+            assert row[1] == f"{group['count']:,}" and row[2] == f"{group['accuracy']:.1%}"
+    assert f"{audited['calibration']['ece']:.3f}" in text and "0.012" in text
+    gap = audited["gaps"]["gender"]
+    assert f"<b>{gap['worst']}</b> {gap['difference']:.1%}" in text
+    small = [name for name, group in audited["groups"]["race"].items() if group["small"]]
+    assert small == ["Others"] and '<tr class=small><td class="text">Others' in text
+    assert "90.0%" in text and "4.57" in text and "89.9%" in text and ">7<" in text
+
+
+def test_it_is_whole_in_itself_and_what_is_not_ours_is_escaped(text):
+    assert "<script" not in text and "&lt;run&gt;" in text and "&lt;b&gt;?" in text
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", text)
+    assert "http" not in without_names
+    addresses = re.findall(r'(?:src|href)="([^"]{1,20})', text)
+    assert addresses and all(one.startswith(("data:image", "#")) for one in addresses)
+    assert text.count("<svg") == 3
+
+
+def test_a_browser_renders_it_without_an_error(text, tmp_path):
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine")
+    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--enable-logging=stderr", "--v=0"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,3000"),
+            f"--screenshot={tmp_path / 'page.png'}",
+            f"file://{tmp_path / 'report.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "CONSOLE" not in done.stderr
+    import cv2
+
+    page = cv2.imread(str(tmp_path / "page.png"))
+    assert page is not None and page.shape[:2] == (3000, 1100)
+    assert (page < 128).mean() > 0.005  # something is drawn
