@@ -59,13 +59,13 @@ def check_report(report: dict, names: set[str]) -> None:
 def test_every_row_within_this_process(tool, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     Path(tempfile.tempdir).mkdir()
-    rows = ["extraction", "training", "precision", "dlib", "records", "crops"]
+    rows = ["extraction", "training", "gradcam", "precision", "dlib", "records", "crops"]
     file = tmp_path / "made" / "figures.json"
     tool.main(["--quick", "--source", str(drawn), "--rows", *rows, "--json", str(file)])
 
     names = {
         *("extraction, dlib", "extraction, VGG-16", "precision, VGG-16", "precision, dlib"),
-        *("dlib", "records", "crops, 150", "crops, 224", "training"),
+        *("dlib", "records", "crops, 150", "crops, 224", "training", "gradcam"),
     }
     if (precision := device.precision()) != "float32":
         names.add(f"training, {precision}")

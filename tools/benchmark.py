@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from vggface_gender.datasets import Dataset
 
-ROWS = ("extraction", "training", "precision", "dlib", "records", "predict", "crops")
+ROWS = ("extraction", "training", "gradcam", "precision", "dlib", "records", "predict", "crops")
 REPEATS = 5
 IMAGES, QUICK_IMAGES = 2048, 64
 BATCH = 64  # crops a forward pass, the default of `features.extract`
@@ -386,6 +386,49 @@ def _tuned(tasks: dict[str, tuple[str, ...]], settings: dict, steps: int) -> "ke
     model = tuning.joined(backbone, head, settings["batch_norm"])
     tuning.compile(model, settings, backbone, steps, is_head=False)
     return model
+
+
+def measure_gradcam(paths: Sequence[Path], repeats: int) -> list[Row]:
+    """Grad-CAM's maps against a forward pass and a backward pass through all weights."""
+    import numpy as np
+    import tensorflow as tf
+
+    from vggface_gender import backbones, classifier, device, heads
+    from vggface_gender.evaluation import gradcam
+
+    tasks = {"gender": ("female", "male")}
+    backbone = backbones.load("dlib", device.precision(), "map+block_4_3")
+    head = heads.shared(backbone.output_shape[1:], tasks)
+    made = classifier.build(backbone, head, tasks, command.PADDING, device.precision(), {})
+    images = _crops(paths, backbone.input_shape[1])
+    explain = gradcam.explainer(made.model, "gender")
+    weights = [*backbone.trainable_variables, *head.trainable_variables]
+
+    @tf.function(reduce_retracing=True)
+    def passes(crops: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            score = tf.reduce_sum(head(backbone(crops, training=False), training=False)["gender"])
+        return tape.gradient(score, [weight.value for weight in weights])
+
+    def each(function: Callable[[np.ndarray], object]) -> Callable[[], None]:
+        return lambda: exhaust(
+            function(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
+        )
+
+    functions = (each(lambda crops: passes(tf.constant(crops))), each(explain))
+    return [
+        Row(
+            name="gradcam",
+            ours="maps of a classifier on dlib's network, batches of 64",
+            reference="a forward and a backward pass through the same network",
+            unit="images/s",
+            goal="at least 0.5",
+            pairs=[
+                tuple(len(images) / seconds for seconds in turn)
+                for turn in in_turns("gradcam", functions, repeats)
+            ],
+        )
+    ]
 
 
 def measure_precision(paths: Sequence[Path], repeats: int) -> list[Row]:
@@ -796,6 +839,7 @@ def main(argv: list[str] | None = None) -> None:
         measures = {
             "extraction": lambda: measure_extraction(work / "sample", work, repeats),
             "training": lambda: measure_training(work / "sample", work, repeats),
+            "gradcam": lambda: measure_gradcam(paths, repeats),
             "precision": lambda: measure_precision(paths, repeats),
             "dlib": lambda: measure_dlib(paths, repeats),
             "records": lambda: measure_records(
