@@ -112,7 +112,9 @@ def test_tensorboard_holds_what_is_promised(training):
     assert any("kernel" in tag for tag in tags)
 
 
-@pytest.mark.parametrize("at", ["head/epoch-0001", "backbone/epoch-000[2-9]"])
+@pytest.mark.parametrize(
+    "at", [pytest.param("head/epoch-0001", marks=pytest.mark.slow), "backbone/epoch-000[2-9]"]
+)
 def test_killed_it_goes_on_and_gives_what_an_undisturbed_run_gives(training, at):
     line = [*training, "--run", "mine", "--head-epochs", "3", "--epochs", "12", "--patience", "12"]
     command = [sys.executable, "-m", "vggface_gender.multitask", *line]
