@@ -9,7 +9,6 @@ Every figure is computed from the predictions tables.
 """
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -157,16 +156,10 @@ def read(folder: Path, dataset: str, split: str) -> "Repeat":
     from vggface_gender.evaluation import predictions
     from vggface_gender.evaluation.comparison import Repeat
 
-    config, classifier = folder / "config.json", folder / runs.CLASSIFIER
-    settings = {}
-    if config.is_file():
-        try:
-            settings = json.loads(config.read_text())["settings"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{config} is not a run's: train it again") from None
+    classifier = folder / runs.CLASSIFIER
     return Repeat(
         predictions.read(tables(folder, split)[dataset]),
-        settings,
+        runs.settings(folder) if (folder / "config.json").is_file() else {},
         runs.digest(classifier) if classifier.is_file() else None,
     )
 

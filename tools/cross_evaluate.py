@@ -10,7 +10,6 @@ exactly or nearly, are counted and left out once.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,11 +85,19 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start()
     prints: dict[Path, Prints] = {}
-    cells = [
-        cell(name, folder, dataset, arguments, prints)
-        for name, folder in folders.items()
-        for dataset in arguments.datasets
-    ]
+    cells, sections = [], []
+    for name, folder in folders.items():
+        for dataset_name in arguments.datasets:
+            dataset, training = prepare(folder, dataset_name, arguments)
+            table = predicted(folder, dataset)
+            about = {
+                "run": name,
+                "dataset": dataset.label,
+                "trained_on": dataset_name in trained_on(runs.settings(folder)),
+            }
+            cells.append(about | cell(table, dataset, training, prints))
+            if not arguments.without_report:
+                sections += audited(name, folder, dataset, table)
 
     import pandas as pd
 
@@ -101,12 +108,6 @@ def main(argv: list[str] | None = None) -> None:
     print(report(cells))
     print(f"\nmatrix: {arguments.out / 'matrix.csv'}")
     if not arguments.without_report:
-        sections = [
-            section
-            for name, folder in folders.items()
-            for dataset in arguments.datasets
-            for section in audited(name, folder, dataset, arguments)
-        ]
         from vggface_gender.evaluation import report as html
 
         text = html.page("Classifiers audited", sections, cells, NOTES)
@@ -118,34 +119,29 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def cell(
-    name: str,
-    folder: Path,
-    dataset_name: str,
-    arguments: argparse.Namespace,
+    table: "pd.DataFrame",
+    dataset: "Dataset",
+    training: "list[Dataset] | None",
     prints: "dict[Path, Prints]",
 ) -> dict:
-    """One classifier on one dataset.
+    """A classifier's figures on a dataset.
 
     Args:
+        table: its predictions on the test split.
+        training: what it was trained on; None where that is not at hand.
         prints: of splits met already, by their records' folder and split; more are added.
 
     Returns:
-        `run`, `dataset`, `trained_on` (whether it was), `count`; `overlap`: how many test images
-        stand in its training data, `exact` or `near` (those included), None where its records are
-        not at hand; by task `accuracy` or `mae`, `interval`, `count`, `dropped`, what it is
-        `without_overlap`, and for gender and race by gender.
+        `count`; `overlap`: how many test images stand in its training data, `exact` or `near`
+        (those included), None where that is not at hand; by task `accuracy` or `mae`, `interval`,
+        `count`, `dropped`, what it is `without_overlap`, and for gender and race by gender.
     """
     from vggface_gender.evaluation import metrics, overlap
 
-    dataset, training = prepare(folder, dataset_name, arguments)
-    table = predicted(folder, dataset)
     found = training and overlap.find(
         _prints(dataset, "test", prints), _joined([_prints(d, "train", prints) for d in training])
     )
     result = {
-        "run": name,
-        "dataset": dataset.label,
-        "trained_on": dataset_name in trained_on(folder),
         "count": len(table),
         "overlap": found and {"exact": int(found.exact.sum()), "near": int(found.near.sum())},
     }
@@ -168,9 +164,7 @@ def cell(
     return result
 
 
-def audited(
-    name: str, folder: Path, dataset_name: str, arguments: argparse.Namespace
-) -> list[dict]:
+def audited(name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame") -> list[dict]:
     """The report's sections on one classifier and dataset, one for gender and one for race."""
     import numpy as np
 
@@ -179,12 +173,13 @@ def audited(
     from vggface_gender.evaluation import report as html
 
     trained = classifier.load(folder / runs.CLASSIFIER)
-    dataset, _ = prepare(folder, dataset_name, arguments)
-    table = predicted(folder, dataset)
     images = dict(zip(table.name, input_pipeline.jpegs(dataset, "test"), strict=True))
     sections = []
     for task in predictions.CLASSIFICATION_TASKS:
-        if task not in trained.tasks or metrics.compared(table, task).faces.empty:
+        if task not in trained.tasks:
+            continue
+        compared = metrics.compared(table, task)
+        if compared.faces.empty:
             continue
         averages = gradcam.averages(gradcam_tool.explain(trained, dataset, "test", task))
         figure = gradcam.figure(averages, gradcam_tool.groups(averages), gradcam_tool.COLUMNS)
@@ -198,7 +193,7 @@ def audited(
                         "picture": html.thumbnail(np.asarray(figure), figure.width),
                     }
                 ],
-                "montages": montages(metrics.compared(table, task), images),
+                "montages": montages(compared, images),
             }
         )
     return sections
@@ -250,11 +245,10 @@ def montages(compared: "Compared", images: dict[str, bytes]) -> list[dict]:
     return found
 
 
-def trained_on(folder: Path) -> list[str]:
-    """The datasets that a run was trained on, as the commands take them."""
+def trained_on(settings: dict) -> list[str]:
+    """The datasets that a run of these settings was trained on, as the commands take them."""
     from vggface_gender.datasets import mix
 
-    settings = json.loads((folder / "config.json").read_text())["settings"]
     return [part for part, _, _ in mix.parse(settings["dataset"])]
 
 
@@ -271,8 +265,8 @@ def prepare(
         source = arguments.source / part if arguments.source and part in datasets.NAMED else None
         return datasets.prepare(part, source, arguments.data_dir, seed)
 
-    parts = trained_on(folder)
-    settings = json.loads((folder / "config.json").read_text())["settings"]
+    settings = runs.settings(folder)
+    parts = trained_on(settings)
     own_seed = settings.get("split_seed", 0)
     dataset = records(name, own_seed if name in parts else arguments.split_seed)
     try:
@@ -290,7 +284,7 @@ def predicted(folder: Path, dataset: "Dataset") -> "pd.DataFrame":
     place = runs.results_folder(path) / f"predictions-{dataset.label}-test.csv"
     if "test" not in dataset.counts:
         raise InputError(f"{dataset.name} has no test split")
-    if place.is_file() and place.stat().st_mtime >= path.stat().st_mtime:
+    if runs.is_current(place, folder):
         table = predictions.read(place)
         if _same_faces(table, dataset):
             return table

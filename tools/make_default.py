@@ -123,7 +123,7 @@ def finished(folder: Path) -> dict:
     for file in ("config.json", runs.METRICS):
         if not (folder / file).is_file():
             raise command.InputError(f"{folder}: no {file}: give a finished run's folder as --run")
-    settings = json.loads((folder / "config.json").read_text())["settings"]
+    settings = runs.settings(folder)
     for key, known in (("backbone", BACKBONES), ("dataset", TRAINING_DATA)):
         if settings[key] not in known:
             raise command.InputError(

@@ -95,7 +95,7 @@ def utkface_multitask(arguments: argparse.Namespace, published: dict) -> dict:
     device.start(0)
     source = arguments.source and arguments.source / "UTKFace"
     for folder in (folder for side in sides.values() for folder in side.values()):
-        split_seed = json.loads((folder / "config.json").read_text())["settings"]["split_seed"]
+        split_seed = runs.settings(folder)["split_seed"]
         dataset = datasets.prepare("UTKFace", source, arguments.data_dir, split_seed)
         evaluate_oversampled(folder, dataset, copies)
     found = {}
@@ -154,8 +154,7 @@ def evaluate_oversampled(folder: Path, dataset: "Dataset", copies: dict[str, int
     from vggface_gender.evaluation import predictions
 
     path = folder / f"predictions-UTKFace-{OVERSAMPLED}.csv"
-    made_from = folder / runs.CLASSIFIER
-    if path.is_file() and path.stat().st_mtime >= made_from.stat().st_mtime:
+    if runs.is_current(path, folder):
         return
     trained = classifier.load(folder / runs.CLASSIFIER)
     truth = input_pipeline.labels(dataset, "validation")

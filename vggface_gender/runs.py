@@ -68,6 +68,26 @@ def results_folder(classifier: Path) -> Path:
     return classifier.parent
 
 
+def settings(folder: Path) -> dict:
+    """The settings of a run.
+
+    Raises:
+        InputError: its `config.json` is not there, or not a run's.
+    """
+    config = folder / "config.json"
+    try:
+        return json.loads(config.read_text())["settings"]
+    except FileNotFoundError:
+        raise InputError(f"{config}: no such file; give a run's folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{config} is not a run's: train it again") from None
+
+
+def is_current(table: Path, folder: Path) -> bool:
+    """Whether there is such a table and the run's classifier has not been made anew since."""
+    return table.is_file() and table.stat().st_mtime >= (folder / CLASSIFIER).stat().st_mtime
+
+
 def digest(path: Path) -> str:
     """Stands for a file's content."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_rate
-from scipy import optimize, stats
-from sklearn.metrics import accuracy_score, confusion_matrix
+from scipy import optimize
+from sklearn.metrics import accuracy_score
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from vggface_gender.command import InputError
@@ -51,7 +51,7 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "labels": list(names),
         "groups": groups,
         "gaps": {grouping: gap(members) for grouping, members in groups.items()},
-        "confusion": confusion(true, probability),
+        "confusion": metrics.confusion(true, probability.argmax(axis=1), len(names)).tolist(),
         "calibration": calibration(true, probability),
         "calibration_by": {
             column: {
@@ -84,16 +84,14 @@ def rates(
     if not known.any():
         return {}
     true, predicted = true[known], probability.argmax(axis=1)[known]
-    group = [
-        ", ".join(parts) for parts in zip(*(key[known].astype(str) for key in keys), strict=True)
-    ]
+    parts = zip(*(key[known].astype(str) for key in keys), strict=True)
+    group = pd.Series(map(", ".join, parts), name="group")
     frames = {
         name: MetricFrame(
             metrics={"recall": true_positive_rate, "told": selection_rate},
             y_true=(true == place).astype(int),
             y_pred=(predicted == place).astype(int),
-            sensitive_features=pd.Series(group, name="group"),
-            sample_params=None,
+            sensitive_features=group,
         ).by_group
         for place, name in enumerate(names)
     }
@@ -101,20 +99,17 @@ def rates(
         metrics={"count": count, "accuracy": accuracy_score},
         y_true=true,
         y_pred=predicted,
-        sensitive_features=pd.Series(group, name="group"),
+        sensitive_features=group,
     ).by_group
-    order = [name for name in _ordered(keys, known) if name in whole.index]
     found = {}
-    for name in order:
+    for name in _ordered(keys, known):
         number = int(whole["count"][name])
-        hits = round(whole["accuracy"][name] * number)
-        interval = stats.binomtest(hits, number).proportion_ci(CONFIDENCE, method="wilson")
-        members = np.array([each == name for each in group])
+        members = (group == name).to_numpy()
         found[name] = {
             "count": number,
             "small": number < SMALL,
             "accuracy": float(whole["accuracy"][name]),
-            "interval": [float(interval.low), float(interval.high)],
+            "interval": metrics.wilson(round(whole["accuracy"][name] * number), number),
             "recall": {
                 label: float(frames[label]["recall"][name])
                 if (true[members] == place).any()
@@ -162,12 +157,6 @@ def gap(groups: Mapping[str, Mapping]) -> dict | None:
     }
 
 
-def confusion(true: np.ndarray, probability: np.ndarray) -> list[list[int]]:
-    """Counts of faces, a row for each true label, a column for each told one."""
-    labels = range(probability.shape[1])
-    return confusion_matrix(true, probability.argmax(axis=1), labels=labels).tolist()
-
-
 def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Faces whose label is likely wrong, the likeliest first: their places.
 
@@ -204,7 +193,6 @@ def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> 
     for place in np.unique(places):
         chosen = places == place
         number, hits = int(chosen.sum()), int(right[chosen].sum())
-        interval = stats.binomtest(hits, number).proportion_ci(CONFIDENCE, method="wilson")
         filled.append(
             {
                 "from": place / bins,
@@ -212,7 +200,7 @@ def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> 
                 "count": number,
                 "confidence": float(confidence[chosen].mean()),
                 "accuracy": hits / number,
-                "interval": [float(interval.low), float(interval.high)],
+                "interval": metrics.wilson(hits, number),
             }
         )
     off = sum(each["count"] * abs(each["confidence"] - each["accuracy"]) for each in filled)

@@ -40,13 +40,11 @@ def explainer(
         InputError: no such task or layer, or the layer gives no map.
     """
     backbone, head = _parts(model)
-    watched = keras.Model(backbone.input, [_layer(backbone, layer).output, backbone.output])
     last, scores_of = _scores(head or backbone, task)
-    if head is None:
-        watched = keras.Model(backbone.input, [watched.output[0], last])
-    else:
+    beyond = last if head is None else backbone.output
+    watched = keras.Model(backbone.input, [_layer(backbone, layer).output, beyond])
+    if head is not None:
         head = keras.Model(head.input, last)
-
     signature = [
         tf.TensorSpec([None, *backbone.input_shape[1:]], tf.float32),
         tf.TensorSpec([None], tf.int64),

@@ -136,10 +136,9 @@ def _classification(frame: pd.DataFrame, task: str) -> dict:
         return figures
 
     predicted = probability.argmax(axis=1)
-    confusion = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(confusion, (true, predicted), 1)
-    occurs = confusion.sum(axis=1) > 0
-    recall = confusion.diagonal()[occurs] / confusion.sum(axis=1)[occurs]
+    counts = confusion(true, predicted, len(names))
+    occurs = counts.sum(axis=1) > 0
+    recall = counts.diagonal()[occurs] / counts.sum(axis=1)[occurs]
     likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
     correct = pd.Series(predicted == true, index=faces.index)
     return {
@@ -148,7 +147,7 @@ def _classification(frame: pd.DataFrame, task: str) -> dict:
         "labels": list(names),
         "balanced_accuracy": float(recall.mean()),
         "cross_entropy": float(-np.log(likelihood).mean()),
-        "confusion": confusion.tolist(),
+        "confusion": counts.tolist(),
         "groups": _groups(faces, correct, _hits),
     }
 
@@ -232,11 +231,23 @@ def _groups(
     }
 
 
+def wilson(hits: int, count: int) -> list[float]:
+    """Wilson's interval of a share, at the confidence of all figures: [low, high]."""
+    interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts of faces, a row for each true label, a column for each predicted one."""
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (true, predicted), 1)
+    return counts
+
+
 def _hits(correct: pd.Series) -> dict:
     """The accuracy of faces that are classified correctly or not, and its Wilson interval."""
-    test = stats.binomtest(int(correct.sum()), len(correct))
-    low, high = test.proportion_ci(CONFIDENCE, method="wilson")
-    return {"accuracy": float(correct.mean()), "interval": [float(low), float(high)]}
+    interval = wilson(int(correct.sum()), len(correct))
+    return {"accuracy": float(correct.mean()), "interval": interval}
 
 
 def _errors(errors: pd.Series) -> dict:
