@@ -84,6 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import device
 
     device.start()
+    from vggface_gender.datasets import mix
+
     prints: dict[Path, Prints] = {}
     cells, sections = [], []
     for name, folder in folders.items():
@@ -93,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
             about = {
                 "run": name,
                 "dataset": dataset.label,
-                "trained_on": dataset_name in trained_on(runs.settings(folder)),
+                "trained_on": bool(mix.own_split(runs.settings(folder), dataset_name)),
             }
             cells.append(about | cell(table, dataset, training, prints))
             if not arguments.without_report:
@@ -245,13 +247,6 @@ def montages(compared: "Compared", images: dict[str, bytes]) -> list[dict]:
     return found
 
 
-def trained_on(settings: dict) -> list[str]:
-    """The datasets that a run of these settings was trained on, as the commands take them."""
-    from vggface_gender.datasets import mix
-
-    return [part for part, _, _ in mix.parse(settings["dataset"])]
-
-
 def prepare(
     folder: Path, name: str, arguments: argparse.Namespace
 ) -> "tuple[Dataset, list[Dataset] | None]":
@@ -260,17 +255,18 @@ def prepare(
     A dataset that it was trained on has the run's split, lest it be tested on what it knows.
     """
     from vggface_gender import datasets
+    from vggface_gender.datasets import mix
 
-    def records(part: str, seed: int) -> "Dataset":
+    def records(part: str, split: dict) -> "Dataset":
         source = arguments.source / part if arguments.source and part in datasets.NAMED else None
-        return datasets.prepare(part, source, arguments.data_dir, seed)
+        return datasets.prepare(part, source, arguments.data_dir, **split)
 
     settings = runs.settings(folder)
-    parts = trained_on(settings)
-    own_seed = settings.get("split_seed", 0)
-    dataset = records(name, own_seed if name in parts else arguments.split_seed)
+    own = mix.own_split(settings, name)
+    dataset = records(name, own or {"seed": arguments.split_seed})
+    parts = [part for part, _, _ in mix.parse(settings["dataset"])]
     try:
-        return dataset, [records(part, own_seed) for part in parts]
+        return dataset, [records(part, mix.own_split(settings, part)) for part in parts]
     except InputError:
         return dataset, None
 

@@ -90,13 +90,14 @@ def utkface_multitask(arguments: argparse.Namespace, published: dict) -> dict:
     sides = {kind: compare_runs.repeats(name) for kind, name in names.items()}
 
     from vggface_gender import datasets, device
+    from vggface_gender.datasets import mix
     from vggface_gender.evaluation import comparison
 
     device.start(0)
     source = arguments.source and arguments.source / "UTKFace"
     for folder in (folder for side in sides.values() for folder in side.values()):
-        split_seed = runs.settings(folder)["split_seed"]
-        dataset = datasets.prepare("UTKFace", source, arguments.data_dir, split_seed)
+        split = mix.own_split(runs.settings(folder), "UTKFace")
+        dataset = datasets.prepare("UTKFace", source, arguments.data_dir, **split)
         evaluate_oversampled(folder, dataset, copies)
     found = {}
     for split in (OVERSAMPLED, "test"):
@@ -132,9 +133,8 @@ def _spread(side: "dict[str, Repeat]", task: str) -> dict:
 
 def _train(name: str, more: list[str], arguments: argparse.Namespace) -> None:
     """Train a run, unless it is finished."""
-    seeds = range(arguments.repeats)
-    folders = runs.repeats(runs.MODEL_FILES / name, seeds).values()
-    if all((folder / runs.METRICS).is_file() for folder in folders):
+    places = runs.trainings(seed=0, repeats=arguments.repeats)
+    if all((runs.MODEL_FILES / name / place / runs.METRICS).is_file() for place in places):
         return
     options = [*RECIPE, "--data-dir", str(arguments.data_dir)]
     options += ["--source", str(arguments.source)] if arguments.source else []

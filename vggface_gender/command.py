@@ -186,6 +186,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train with N seeds from --seed up, each in a folder of its own in the run's",
     )
+    group.add_argument(
+        "--folds",
+        type=positive,
+        metavar="N",
+        help="train N times, each time with another of N folds as the test split: the dataset's "
+        "own folds, else drawn by person; each in a folder of its own in the run's",
+    )
     add_precision_argument(group)
 
 

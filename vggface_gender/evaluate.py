@@ -4,7 +4,8 @@
     python -m vggface_gender.evaluate --dataset UTKFace
 
 Writes the predictions table and the metrics computed from it into the run's folder; for the default
-classifier, which is the package's, into model_files/default-evaluation.
+classifier, which is the package's, into model_files/default-evaluation. A dataset that the run was
+trained on is divided as it was then, unless --split-seed says otherwise: its test split is unseen.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "classifier's to model_files/default-evaluation)",
     )
     command.add_precision_argument(parser)
+    parser.set_defaults(split_seed=None)
     return parser.parse_args(argv)
 
 
@@ -49,10 +51,14 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start()
     from vggface_gender import classifier, datasets
+    from vggface_gender.datasets import mix
     from vggface_gender.evaluation import predictions, results
 
     trained = classifier.load(path, arguments.precision)
-    dataset = datasets.prepare(**command.dataset_arguments(arguments))
+    division = {"seed": arguments.split_seed or 0}
+    if arguments.split_seed is None and (path.parent / "config.json").is_file():
+        division |= mix.own_split(runs.settings(path.parent), arguments.dataset)
+    dataset = datasets.prepare(**command.dataset_arguments(arguments) | division)
     split = arguments.split
     if split not in dataset.counts:
         raise command.InputError(

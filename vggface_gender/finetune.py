@@ -56,6 +56,8 @@ def main(argv: list[str] | None = None) -> None:
 
     precision = device.precision(arguments.precision)
     initial = classifier.load(path, precision)
+    if arguments.folds:
+        _check_folds(initial, arguments.dataset)
     arguments.backbone = initial.about.get("backbone") or "file"
     arguments.layer = initial.about.get("layer")
     origin = {"init": _stated(path), "init_weights": runs.digest(path)}
@@ -143,6 +145,18 @@ def continued(
         head = heads.trainable(head)
         head = keras.Model(head.input, {task: head.output[task] for task in tasks}, name="head")
     return backbone, head
+
+
+def _check_folds(initial: "Classifier", dataset: str) -> None:
+    """Refuse folds of what the classifier was trained on: it has seen faces of every one."""
+    from vggface_gender.datasets import mix
+
+    for name, _, _ in mix.parse(dataset):
+        if name in initial.about.get("dataset", ""):
+            raise command.InputError(
+                f"--folds: the run was trained on {name} already, so that no fold of it is unseen; "
+                "train by folds from the start, with multitask"
+            )
 
 
 def _stated(path: Path) -> str:

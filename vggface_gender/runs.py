@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from vggface_gender import command
 from vggface_gender.command import InputError
@@ -93,14 +94,59 @@ def digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
-def seeds_label(seeds: range) -> str:
-    """What a run's name says of its seeds: `seed0`, or of repeats `seeds0-4`."""
-    return f"seed{seeds[0]}" if len(seeds) == 1 else f"seeds{seeds[0]}-{seeds[-1]}"
+class Training(NamedTuple):
+    """What sets one training of a command apart from its others."""
+
+    seed: int  # of weights, order and dropout
+    split_seed: int
+    fold: tuple[int, int] | None = None  # which fold is the test split, and of how many
+
+    @property
+    def settings(self) -> dict:
+        """As a run's settings keep it."""
+        return self._asdict() if self.fold else {"seed": self.seed, "split_seed": self.split_seed}
 
 
-def repeats(folder: Path, seeds: range) -> dict[int, Path]:
-    """Each seed's own folder: the run's where there is one seed, else `seed-<k>` in it."""
-    return {seed: folder if len(seeds) == 1 else folder / f"seed-{seed}" for seed in seeds}
+def trainings(
+    seed: int,
+    repeats: int = 1,
+    split_seed: int = 0,
+    resplit: bool = False,
+    folds: int | None = None,
+) -> dict[str, Training]:
+    """What a command is to train, by the folder of each within the run's.
+
+    Args:
+        seed: the first.
+        repeats: how many seeds from there on.
+        resplit: each seed has the split of its own number, in place of `split_seed`.
+        folds: train once for each of so many folds, which is its test split.
+
+    Returns:
+        `seed-<k>` or `fold-<k>` to training; of a single one, whose folder is the run's, "".
+
+    Raises:
+        InputError: both repeats and folds are asked for, or a single fold.
+    """
+    if folds is not None:
+        if folds < 2 or repeats > 1 or resplit:
+            raise InputError(
+                "--folds takes 2 or more, and goes with neither --repeats nor --resplit"
+            )
+        return {f"fold-{k}": Training(seed, split_seed, (k, folds)) for k in range(folds)}
+    each = {
+        f"seed-{k}": Training(k, k if resplit else split_seed) for k in range(seed, seed + repeats)
+    }
+    return each if repeats > 1 else {"": next(iter(each.values()))}
+
+
+def label(each: Mapping[str, Training]) -> str:
+    """What a run's name says of its trainings: `seed0`, `seeds0-4` or `folds5`."""
+    several = list(each.values())
+    if several[0].fold:
+        return f"folds{len(several)}"
+    first, last = several[0].seed, several[-1].seed
+    return f"seed{first}" if first == last else f"seeds{first}-{last}"
 
 
 def begin(folder: Path, settings: Mapping, overwrite: bool = False) -> None:

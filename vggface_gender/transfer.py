@@ -74,15 +74,17 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.evaluation import results
 
     precision = device.precision(arguments.precision)
-    dataset = datasets.prepare(**command.dataset_arguments(arguments))
-    tasks = {arguments.task: dataset.classes(arguments.task)}
+    each = runs.trainings(
+        arguments.seed, arguments.repeats, arguments.split_seed, folds=arguments.folds
+    )
+    prepared = {
+        fold: datasets.prepare(**command.dataset_arguments(arguments), fold=fold)
+        for fold in dict.fromkeys(training.fold for training in each.values())
+    }
     backbone = backbones.load(arguments.backbone, precision, arguments.layer)
     recipe = heads.recipe(backbone.name)
     settings = {
         "command": "transfer",
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "split_seed": arguments.split_seed,
         "task": arguments.task,
         "backbone": arguments.backbone,
         "layer": arguments.layer,
@@ -93,21 +95,33 @@ def main(argv: list[str] | None = None) -> None:
         "rate": arguments.rate or recipe.rate,
         "precision": precision,
     }
-    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
-    folder = runs.MODEL_FILES / (arguments.run or _name(arguments, dataset.label, seeds))
-    each = runs.repeats(folder, seeds)
-    for seed, its_folder in each.items():
-        runs.begin(its_folder, settings | {"seed": seed}, arguments.overwrite)
+    all_settings = {
+        place: settings
+        | {
+            "dataset": prepared[training.fold].name,
+            "fingerprint": prepared[training.fold].fingerprint,
+            "counts": prepared[training.fold].counts,
+        }
+        | training.settings
+        for place, training in each.items()
+    }
+    name = arguments.run or _name(arguments, next(iter(prepared.values())).label, runs.label(each))
+    folder = runs.MODEL_FILES / name
+    for place, its in all_settings.items():
+        runs.begin(folder / place, its, arguments.overwrite)
 
     cache = Path(arguments.data_dir) / "features"
-    splits = [
-        _examples(dataset, split, tasks, backbone, arguments.padding, cache)
-        for split in ("train", "validation", "test")
-    ]
-    for seed, its_folder in each.items():
-        train(its_folder, settings | {"seed": seed}, dataset, splits, tasks, backbone)
-    if len(seeds) > 1:
-        results.publish_summary(folder, list(each.values()))
+    for fold, dataset in prepared.items():
+        tasks = {arguments.task: dataset.classes(arguments.task)}
+        splits = [
+            _examples(dataset, split, tasks, backbone, arguments.padding, cache)
+            for split in ("train", "validation", "test")
+        ]
+        for place, training in each.items():
+            if training.fold == fold:
+                train(folder / place, all_settings[place], dataset, splits, tasks, backbone)
+    if len(each) > 1:
+        results.publish_summary(folder, [folder / place for place in each])
 
 
 def train(
@@ -122,7 +136,7 @@ def train(
 
     Args:
         folder: the run's, begun.
-        settings: those of `main`, and the seed.
+        settings: those of `main`.
         splits: train, validation and test.
     """
     import keras
@@ -161,16 +175,24 @@ def train(
     about = {key: settings[key] for key in ("backbone", "layer", "dataset")}
     trained = classifier.build(backbone, head, tasks, padding, settings["precision"], about)
     classifier.save(trained, folder / runs.CLASSIFIER)
-    outputs = head.predict(test.features, batch_size=256, verbose=0)
-    table = predictions.table(test.truth.name, test.truth[list(labels.TASKS)], outputs, tasks)
+
+    def predicted(part: Examples) -> "pd.DataFrame":
+        outputs = head.predict(part.features, batch_size=256, verbose=0)
+        return predictions.table(part.truth.name, part.truth[list(labels.TASKS)], outputs, tasks)
+
+    if "fold" in settings:  # whose table of results has all three splits
+        for split, part in (("train", known), ("validation", validation)):
+            path = folder / f"predictions-{dataset.label}-{split}.csv"
+            predictions.write(predicted(part), path)
+    table = predicted(test)
     results.publish(table, dataset.label, "test", folder, folder / runs.METRICS)
     runs.end(folder)
 
 
-def _name(arguments: argparse.Namespace, dataset: str, seeds: range) -> str:
+def _name(arguments: argparse.Namespace, dataset: str, trainings: str) -> str:
     """A run's name where the user gives none."""
     parts = [dataset, arguments.task, Path(arguments.backbone).stem, arguments.layer]
-    return "-".join(filter(None, [*parts, runs.seeds_label(seeds)]))
+    return "-".join(filter(None, [*parts, trainings]))
 
 
 class Examples(NamedTuple):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vggface_gender.augmentation import Amounts
-    from vggface_gender.datasets import mix
+    from vggface_gender.datasets import Dataset, mix
 
 SELECT = ("loss", "balanced-accuracy", "worst-group")
 SCHEDULES = ("cosine", "constant", "decay", "plateau")
@@ -213,7 +213,7 @@ def repeat(
     name: Callable[[str], str],
     start: "Callable[[dict, dict], tuple[keras.Model, keras.Model]] | None" = None,
 ) -> None:
-    """Train once for each seed, each in a run of its own, and sum up their spread.
+    """Train once for each seed or fold, each in a run of its own, and sum up their spread.
 
     Args:
         arguments: of the command line (see `add_arguments`), and `backbone` and `layer`.
@@ -225,29 +225,34 @@ def repeat(
     from vggface_gender.datasets import mix
     from vggface_gender.evaluation import results
 
+    each = runs.trainings(
+        arguments.seed,
+        arguments.repeats,
+        arguments.split_seed,
+        arguments.resplit,
+        arguments.folds,
+    )
     precision = device.precision(arguments.precision)
-    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
-    trainings = {}
-    for seed in seeds:
-        split_seed = seed if arguments.resplit else arguments.split_seed
-        if not trainings or arguments.resplit:
-            mixed = mix.prepare(**command.dataset_arguments(arguments) | {"seed": split_seed})
-            planned = plan(mixed)
+    prepared, trainings = {}, {}
+    for place, training in each.items():
+        split = {"seed": training.split_seed, "fold": training.fold}
+        if str(split) not in prepared:
+            mixed = mix.prepare(**command.dataset_arguments(arguments) | split)
+            prepared[str(split)] = mixed, plan(mixed)
+        mixed, planned = prepared[str(split)]
         its = settings(arguments, mixed, list(planned.tasks), precision) | planned.settings
-        its |= {"command": arguments.command, "split_seed": split_seed, "seed": seed}
-        trainings[seed] = mixed, planned.tasks, its
-    folder = runs.MODEL_FILES / (arguments.run or f"{name(mixed.label)}-{runs.seeds_label(seeds)}")
-    each = runs.repeats(folder, seeds)
-    for seed, its_folder in each.items():
-        runs.begin(its_folder, trainings[seed][2], arguments.overwrite)
+        its |= {"command": arguments.command} | training.settings
+        trainings[place] = mixed, planned.tasks, its
+    folder = runs.MODEL_FILES / (arguments.run or f"{name(mixed.label)}-{runs.label(each)}")
+    for place, (_, _, its) in trainings.items():
+        runs.begin(folder / place, its, arguments.overwrite)
     cache = Path(arguments.data_dir) / "features"
-    for seed, its_folder in each.items():
-        mixed, tasks, its = trainings[seed]
+    for place, (mixed, tasks, its) in trainings.items():
         with device.scope(arguments.distribute):
             begun = start(its, tasks) if start else None
-        train(its_folder, its, mixed, tasks, cache, begun)
-    if len(seeds) > 1:
-        results.publish_summary(folder, list(each.values()))
+        train(folder / place, its, mixed, tasks, cache, begun)
+    if len(each) > 1:
+        results.publish_summary(folder, [folder / place for place in each])
 
 
 def settings(
@@ -269,7 +274,6 @@ def settings(
         "dataset": mixed.name,
         "fingerprint": mixed.fingerprint,
         "counts": dict(mixed.counts),
-        "split_seed": arguments.split_seed,
         "tasks": tasks,
         "backbone": arguments.backbone,
         "layer": arguments.layer or defaults.features,
@@ -515,10 +519,18 @@ def _publish(
         settings["mirror"],
     )
     classifier.save(trained, folder / runs.CLASSIFIER)
+
+    def predicted(dataset: "Dataset", split: str) -> "pd.DataFrame":
+        truth, outputs = classifier.classify(trained, dataset, split)
+        return predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
+
     for place, part in enumerate(mixed.parts):
-        truth, outputs = classifier.classify(trained, part.dataset, "test")
-        table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
         label = part.dataset.label
+        if "fold" in settings:  # whose table of results has all three splits
+            for split in ("train", "validation"):
+                table = predicted(part.dataset, split)
+                predictions.write(table, folder / f"predictions-{label}-{split}.csv")
+        table = predicted(part.dataset, "test")
         name = runs.METRICS if place == 0 else f"metrics-{label}-test.json"
         figures = results.publish(table, label, "test", folder, folder / name)
         if place == 0:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def prepare(
     data_dir: str | Path = DATA_DIR,
     seed: int = 0,
     keep_going: bool = False,
+    fold: tuple[int, int] | None = None,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
 
@@ -101,13 +102,15 @@ def prepare(
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
         keep_going: build even if more than 5% of the images are unreadable.
+        fold: which fold is the test split, from 0, and of how many (see `builder.with_test_fold`);
+            None for one split. Each fold's records have a folder of their own.
 
     Raises:
         InputError: no such dataset, its files are not there, or they are not what is expected.
     """
     kind, config, path = _resolve(name, source)
     builder_class = _builder_class(kind)
-    config = f"{config}split_{seed}"
+    config = f"{config}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, kind, config, str(builder_class.VERSION))
     with _locked(Path(data_dir, f".{kind}.lock")):
         for leftover in Path(data_dir).glob(f".{kind}.building.*"):
@@ -121,7 +124,8 @@ def prepare(
             print(f"{path} has changed since {directory} was written: writing it anew")
         if kind != "synthetic_faces" and not (path and path.exists()):
             raise InputError(_how_to_get(name, builder_class, path))
-        _build(builder_class, config, path, directory, data_dir, seed, keep_going)
+        options = {"seed": seed, "keep_going": keep_going, "fold": fold}
+        _build(builder_class, config, path, directory, data_dir, options)
     dataset = _open(name, directory)
     print(describe(dataset))
     return dataset
@@ -137,6 +141,9 @@ def describe(dataset: Dataset) -> str:
         for task, counts in summary["labels"][split].items():
             listed = ", ".join(f"{label} {n:,}" for label, n in counts.items())
             lines.append(f"    {task}: {listed}")
+    if fold := summary.get("fold"):
+        whose = "its own folds" if fold["own"] else f"folds drawn with seed {summary['seed']}"
+        lines.append(f"  fold: {fold['test']} of {fold['of']} is the test split ({whose})")
     drawn = " and ".join(summary["drawn"])
     lines.append(
         f"  split: {drawn} drawn with seed {summary['seed']}"
@@ -215,8 +222,7 @@ def _build(
     source: Path | None,
     directory: Path,
     data_dir: str | Path,
-    seed: int,
-    keep_going: bool,
+    options: Mapping,
 ) -> None:
     """Build in a folder aside, then move the finished records to `directory`."""
     import tensorflow_datasets as tfds
@@ -225,8 +231,7 @@ def _build(
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.parts[-3]}.building.", dir=data_dir))
     try:
         builder = builder_class(
-            seed=seed,
-            keep_going=keep_going,
+            **options,
             config=tfds.core.BuilderConfig(name=config),
             data_dir=aside,
         )

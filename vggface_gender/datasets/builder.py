@@ -80,9 +80,23 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     PADDING: float | None = None  # the crops' frame, as dlib.get_face_chip's padding
     NOTES: tuple[str, ...] = ()  # what was done to the data, for the summary
 
-    def __init__(self, *, seed: int = 0, keep_going: bool = False, **kwargs):
-        """Args: seed: of the split. keep_going: build even if much of it is unreadable."""
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        keep_going: bool = False,
+        fold: tuple[int, int] | None = None,
+        **kwargs,
+    ):
+        """Begin a builder.
+
+        Args:
+            seed: of the split.
+            keep_going: build even if much of it is unreadable.
+            fold: which fold is the test split, and of how many; None for a split by fractions.
+        """
         self.seed = seed
+        self.fold = fold
         self.keep_going = keep_going
         self._planned: Plan | None = None
         super().__init__(**kwargs)
@@ -129,6 +143,9 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 f"(the first: {name}: {reason}); mend them"
                 + (", or build with --keep-going" if checked.good else "")
             )
+        has_own_folds = any(item.fold is not None for item in checked.good)
+        if self.fold:
+            checked = with_test_fold(checked, self.fold, self.seed)
         divided, left_out = divide(checked, self.FRACTIONS, self.seed)
         checked.skipped.update(left_out)
         summary = summarize(divided, checked) | {
@@ -137,6 +154,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "seed": self.seed,
             "listing": listing_hash(listed),
         }
+        if self.fold:
+            summary["fold"] = {"test": self.fold[0], "of": self.fold[1], "own": has_own_folds}
         return Plan(divided, checked.reencoded, summary)
 
     def build(self, source: Path | None, shards: int) -> None:
@@ -218,6 +237,50 @@ def to_jpeg(content: bytes) -> bytes:
     photo = Image.fromarray(faces.decode(io.BytesIO(content), "image"))
     photo.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return encoded.getvalue()
+
+
+def with_test_fold(checked: Checked, fold: tuple[int, int], seed: int) -> Checked:
+    """The images with one fold as their test split and the others as train.
+
+    The folds are the dataset's own where it has some, else drawn with `seed`, persons and exact
+    duplicates on one side. Splits that the dataset names are set aside. Where its own folds share
+    a person with the test fold, the images of that person outside it are skipped.
+
+    Args:
+        fold: which one, from 0, in the order of the dataset's own numbers; and of how many.
+
+    Raises:
+        InputError: the dataset's own folds are of another number, or some images have none.
+    """
+    items, (chosen, count) = checked.good, fold
+    own = sorted({item.fold for item in items} - {None})
+    if own:
+        if any(item.fold is None for item in items):
+            without = next(item.name for item in items if item.fold is None)
+            raise InputError(f"{without} has no fold, and others have: give every image one")
+        if len(own) != count:
+            raise InputError(
+                f"the dataset has folds of its own, {', '.join(map(str, own))}: "
+                f"give --folds {len(own)}"
+            )
+        fold_of = [own.index(item.fold) for item in items]
+    else:
+        fold_of = splits.folds(
+            names=[item.name for item in items],
+            strata=[(item.gender, item.race) for item in items],
+            ties=[checked.digests, [item.subject for item in items]],
+            count=count,
+            seed=seed,
+        )
+    tested = {item.subject for item, k in zip(items, fold_of, strict=True) if k == chosen} - {None}
+    good, digests, skipped = [], [], dict(checked.skipped)
+    for item, digest, k in zip(items, checked.digests, fold_of, strict=True):
+        if k != chosen and item.subject in tested:
+            skipped[item.name] = f"its person, {item.subject}, is in the test fold too"
+            continue
+        good.append(item._replace(split="test" if k == chosen else "train"))
+        digests.append(digest)
+    return checked._replace(good=good, digests=digests, skipped=skipped)
 
 
 def divide(

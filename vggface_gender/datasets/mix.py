@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +97,7 @@ def prepare(
     data_dir: str | Path = datasets.DATA_DIR,
     seed: int = 0,
     keep_going: bool = False,
+    fold: tuple[int, int] | None = None,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
 
@@ -103,7 +105,7 @@ def prepare(
         name: the mix, or one dataset (see `parse`).
         source: where the files lie: of one dataset, its own folder; of a mix, the folder that
             holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
-        data_dir, seed, keep_going: see `datasets.prepare`.
+        data_dir, seed, keep_going, fold: see `datasets.prepare`.
 
     Raises:
         InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
@@ -118,7 +120,7 @@ def prepare(
         its_source = source
         if source is not None and len(asked) > 1:
             its_source = Path(source, part) if named else None
-        dataset = datasets.prepare(part, its_source, data_dir, seed, keep_going)
+        dataset = datasets.prepare(part, its_source, data_dir, seed, keep_going, fold)
         if dataset.directory in [other.dataset.directory for other in parts]:
             raise InputError(f"{name}: {part} is there twice; give each dataset once")
         if dataset.label in [other.dataset.label for other in parts]:
@@ -131,6 +133,23 @@ def prepare(
             first, last = rows(parts[-1], "train", _count(parts[-1]))
             print(f"{part}[{share}]: {last - first:,} of {_count(parts[-1]):,} train records")
     return Mix(name, tuple(parts))
+
+
+def own_split(settings: Mapping, name: str) -> dict:
+    """The split on which a run of these settings did not train: arguments of `prepare`.
+
+    Args:
+        settings: a run's.
+        name: a dataset, as the commands take it.
+
+    Returns:
+        `seed` and `fold`; {} where the run was not trained on that dataset, whose every split is
+        as good as another.
+    """
+    if name not in [part for part, _, _ in parse(settings["dataset"])]:
+        return {}
+    fold = settings.get("fold")
+    return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
 
 
 def parse(text: str) -> list[tuple[str, str | None, float]]:

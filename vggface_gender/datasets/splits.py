@@ -57,6 +57,18 @@ def assign(
     return split_of
 
 
+def folds(
+    names: Sequence[str],
+    strata: Sequence[Hashable],
+    ties: Sequence[Sequence[Hashable | None]],
+    count: int,
+    seed: int,
+) -> list[int]:
+    """A fold, from 0, for each record: `count` of equal size, otherwise as `assign` does it."""
+    fractions = {str(fold): 1 / count for fold in range(count)}
+    return [int(fold) for fold in assign(names, strata, ties, fractions, seed)]
+
+
 def _components(count: int, ties: Sequence[Sequence[Hashable | None]]) -> np.ndarray:
     """The connected component of each of `count` records under the ties, as an integer."""
     links = []
