@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from vggface_gender.command import InputError
-from vggface_gender.evaluation import audit, predictions
+from vggface_gender.evaluation import audit, calibration, predictions
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 GENDERS = ("female", "male")
@@ -103,38 +103,21 @@ def test_a_planted_gap_is_found_and_where_there_is_none_the_interval_mostly_says
     assert covered / 2000 >= 0.935
 
 
-def test_the_calibration_error_by_a_loop_of_its_own():
-    true, probability = arrays(table())
-    confidence, right = probability.max(1), probability.argmax(1) == true
-    error = 0.0
-    for low in np.arange(15) / 15:
-        inside = (confidence > low) & (confidence <= low + 1 / 15)
-        if inside.any():
-            error += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
-    found = audit.calibration(true, probability)
-    assert found["ece"] == pytest.approx(error, abs=1e-9)
-    assert sum(each["count"] for each in found["bins"]) == 400
-
-
-def test_planted_overconfidence_is_found_and_the_temperature_takes_it_away():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 2, (20_000, 3))
-    honest = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    true = (rng.random((20_000, 1)) > honest.cumsum(1)).sum(1)
-    assert audit.calibration(true, honest)["ece"] < 0.01
-    sharp = audit.tempered(honest, 1 / 2.5)
-    assert audit.calibration(true, sharp)["ece"] > 0.1
-    fitted = audit.temperature(true, sharp)
-    assert fitted == pytest.approx(2.5, rel=0.05)
-    np.testing.assert_allclose(audit.tempered(sharp, 2.5), honest, atol=1e-4)
-    assert audit.calibration(true, audit.tempered(sharp, fitted))["ece"] < 0.01
-
-
-def test_abstaining():
-    probability = np.array([[0.55, 0.45], [0.3, 0.7], [0.05, 0.95], [0.9, 0.1]])
-    rows = audit.abstention(np.array([1, 1, 1, 1]), probability, (0.5, 0.6, 0.95, 0.96))
-    assert [row["answered"] for row in rows] == [1, 0.75, 0.25, 0]
-    assert [row["accuracy"] for row in rows] == [0.5, pytest.approx(2 / 3), 1, None]
+def test_calibration_and_abstention_of_a_group_are_those_of_its_faces_alone():
+    frame = table(600)
+    audited = audit.audit(frame, "gender")
+    for column, members in audited["abstention_by"].items():
+        assert set(members) == set(audited["calibration_by"][column])
+    for race, rows in audited["abstention_by"]["race"].items():
+        true, probability = arrays(frame[frame.race == race])
+        confidence, right = probability.max(1), probability.argmax(1) == true
+        for row in rows:
+            answered = confidence >= row["threshold"]
+            assert row["answered"] == pytest.approx(answered.mean(), abs=1e-9)
+            if answered.any():
+                assert row["accuracy"] == pytest.approx(right[answered].mean(), abs=1e-9)
+        error = calibration.calibration(true, probability)["ece"]
+        assert audited["calibration_by"]["race"][race] == pytest.approx(error, abs=1e-9)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
             "make them with python -m vggface_gender.evaluate"
         )
 
-    from vggface_gender.evaluation import audit, metrics, predictions
+    from vggface_gender.evaluation import audit, calibration, metrics, predictions
 
     table = predictions.read(found[arguments.dataset])
     fitted_on = compare_runs.tables(folder, "validation").get(arguments.dataset)
@@ -63,9 +63,9 @@ def main(argv: list[str] | None = None) -> None:
         if fitted_on and arguments.split != "validation":
             known = metrics.compared(predictions.read(fitted_on), task)
             told = metrics.compared(table, task)
-            temperature = audit.temperature(known.true, known.probability)
-            after = audit.tempered(told.probability, temperature)
-            error = audit.calibration(told.true, after)["ece"]
+            temperature = calibration.temperature(known.true, known.probability)
+            after = calibration.tempered(told.probability, temperature)
+            error = calibration.calibration(told.true, after)["ece"]
             audited[task]["temperature"] = {"temperature": temperature, "ece": error}
             print(
                 f"with the temperature {temperature:.3f}, fitted on validation: expected "

@@ -4,6 +4,7 @@ It is one `.keras` file made of stock Keras layers: `keras.saving.load_model` re
 `load` also reads its contract, a JSON member of the same archive that Keras passes over.
 """
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -42,6 +43,7 @@ class Classifier:
     padding: float  # the crops' frame, as `dlib.get_face_chip`'s padding
     precision: str  # the dtype policy that the backbone was trained in
     about: dict = field(default_factory=dict)  # backbone and dataset, for people
+    temperatures: dict[str, float] = field(default_factory=dict)  # see `calibrated`
 
     def predict(self, crops: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
         """Answers for crops.
@@ -111,6 +113,23 @@ def build(
         outputs = {task: (output + others[task]) / 2 for task, output in outputs.items()}
     model = keras.Model(crop, outputs, name="classifier")
     return Classifier(model, dict(tasks), size, padding, precision, dict(about))
+
+
+def calibrated(classifier: Classifier, temperatures: Mapping[str, float]) -> Classifier:
+    """The classifier with the probabilities that it would give with all scores divided by these.
+
+    The division is a part of the model, so whoever loads the file has it. No answer changes, only
+    how sure it is (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        temperatures: task to number, fitted on validation (`evaluation.calibration`).
+    """
+    outputs = dict(classifier.model.output)
+    for task, temperature in temperatures.items():
+        scores = keras.ops.log(outputs[task] + np.finfo(np.float32).tiny) / temperature
+        outputs[task] = keras.ops.softmax(scores)
+    model = keras.Model(classifier.model.input, outputs, name="classifier")
+    return dataclasses.replace(classifier, model=model, temperatures=dict(temperatures))
 
 
 def classify(

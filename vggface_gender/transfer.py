@@ -142,7 +142,7 @@ def train(
     import keras
 
     from vggface_gender import classifier, heads, input_pipeline, training
-    from vggface_gender.evaluation import predictions, results
+    from vggface_gender.evaluation import calibration, predictions, results
 
     known, validation, test = splits
     batch, epochs, seed = settings["batch"], settings["epochs"], settings["seed"]
@@ -174,17 +174,22 @@ def train(
 
     about = {key: settings[key] for key in ("backbone", "layer", "dataset")}
     trained = classifier.build(backbone, head, tasks, padding, settings["precision"], about)
-    classifier.save(trained, folder / runs.CLASSIFIER)
 
-    def predicted(part: Examples) -> "pd.DataFrame":
+    def predicted(part: Examples, temperatures: dict[str, float]) -> "pd.DataFrame":
         outputs = head.predict(part.features, batch_size=256, verbose=0)
+        for task, temperature in temperatures.items():
+            outputs[task] = calibration.tempered(outputs[task], temperature)
         return predictions.table(part.truth.name, part.truth[list(labels.TASKS)], outputs, tasks)
+
+    temperatures = calibration.temperatures(predicted(validation, {}), tasks)
+    trained = classifier.calibrated(trained, temperatures)
+    classifier.save(trained, folder / runs.CLASSIFIER)
 
     if "fold" in settings:  # whose table of results has all three splits
         for split, part in (("train", known), ("validation", validation)):
             path = folder / f"predictions-{dataset.label}-{split}.csv"
-            predictions.write(predicted(part), path)
-    table = predicted(test)
+            predictions.write(predicted(part, temperatures), path)
+    table = predicted(test, temperatures)
     results.publish(table, dataset.label, "test", folder, folder / runs.METRICS)
     runs.end(folder)
 

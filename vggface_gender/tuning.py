@@ -504,9 +504,15 @@ def _publish(
     backbone: "keras.Model",
     head: "keras.Model",
 ) -> None:
-    """Write the classifier, test it on each part's test split, and end the run."""
+    """Calibrate the classifier on validation, write it, test it on each part's test split, end."""
+    import pandas as pd
+
     from vggface_gender import classifier, heads, input_pipeline, runs
-    from vggface_gender.evaluation import predictions, results
+    from vggface_gender.evaluation import calibration, predictions, results
+
+    def predicted(dataset: "Dataset", split: str) -> "pd.DataFrame":
+        truth, outputs = classifier.classify(trained, dataset, split)
+        return predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
 
     about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
     trained = classifier.build(
@@ -518,11 +524,9 @@ def _publish(
         about,
         settings["mirror"],
     )
+    held_out = pd.concat([predicted(part.dataset, "validation") for part in mixed.parts])
+    trained = classifier.calibrated(trained, calibration.temperatures(held_out, tasks))
     classifier.save(trained, folder / runs.CLASSIFIER)
-
-    def predicted(dataset: "Dataset", split: str) -> "pd.DataFrame":
-        truth, outputs = classifier.classify(trained, dataset, split)
-        return predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
 
     for place, part in enumerate(mixed.parts):
         label = part.dataset.label

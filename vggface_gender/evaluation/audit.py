@@ -3,26 +3,22 @@ and whether its confidence can be believed.
 
 Accuracy and false rates per gender, race, age band and their intersections come through fairlearn's
 `MetricFrame`; the gap between the best and the worst group has an interval that holds for all pairs
-of groups together; calibration, temperature and abstention treat the probability of the likeliest
-label as the classifier's confidence.
+of groups together; calibration and abstention, which treat the probability of the likeliest label
+as the classifier's confidence, are told of all faces and of every group.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_rate
-from scipy import optimize
 from sklearn.metrics import accuracy_score
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from vggface_gender.command import InputError
 from vggface_gender.evaluation import metrics
-from vggface_gender.evaluation.metrics import CONFIDENCE, EPSILON, GROUPINGS, SMALL
-
-BINS = 15  # of confidence, as Guo et al. 2017 (arXiv:1706.04599) have them
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-TEMPERATURES = (0.05, 20.0)
+from vggface_gender.evaluation.calibration import abstention, calibration
+from vggface_gender.evaluation.metrics import CONFIDENCE, GROUPINGS, SMALL
 
 
 def audit(frame: pd.DataFrame, task: str) -> dict:
@@ -30,8 +26,9 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
 
     Returns:
         `count`, `labels`; `confusion`, counts by true and told label; `groups` and `gaps` by
-        grouping (see `rates` and `gap`); `calibration` of all faces and, as `calibration_by`, the
-        error of each gender, race and age band; `abstention` (see there).
+        grouping (see `rates` and `gap`); `calibration` and `abstention` of all faces (see
+        `evaluation.calibration`) and, as `calibration_by` (the expected error) and `abstention_by`,
+        of each gender, race and age band that is not small.
 
     Raises:
         InputError: no face has a true label that the outputs have a name for.
@@ -45,6 +42,17 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         grouping: rates(true, probability, names, [keys[column] for column in columns])
         for grouping, columns in GROUPINGS.items()
     }
+
+    def by_group(score: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, dict]:
+        return {
+            column: {
+                name: score(true[chosen], probability[chosen])
+                for name in keys[column].cat.categories
+                if (chosen := (keys[column] == name).to_numpy()).sum() >= SMALL
+            }
+            for column in keys
+        }
+
     return {
         "task": task,
         "count": len(faces),
@@ -53,15 +61,9 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "gaps": {grouping: gap(members) for grouping, members in groups.items()},
         "confusion": metrics.confusion(true, probability.argmax(axis=1), len(names)).tolist(),
         "calibration": calibration(true, probability),
-        "calibration_by": {
-            column: {
-                name: calibration(true[chosen], probability[chosen])["ece"]
-                for name in keys[column].cat.categories
-                if (chosen := (keys[column] == name).to_numpy()).sum() >= SMALL
-            }
-            for column in keys
-        },
+        "calibration_by": by_group(lambda *faces: calibration(*faces)["ece"]),
         "abstention": abstention(true, probability),
+        "abstention_by": by_group(abstention),
     }
 
 
@@ -176,82 +178,6 @@ def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
     margin = probability[rows, told] - probability[rows, true]
     found = np.flatnonzero(is_suspect)
     return found[np.argsort(-margin[found], kind="stable")]
-
-
-def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> dict:
-    """Whether a confidence of so much is right so often.
-
-    Returns:
-        `ece`: the expected calibration error, the mean over faces of the difference between their
-        bin's mean confidence and its accuracy; `bins` of equal width that hold faces: `from`, `to`,
-        `count`, mean `confidence`, `accuracy` and its Wilson `interval`.
-    """
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == true
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    filled = []
-    for place in np.unique(places):
-        chosen = places == place
-        number, hits = int(chosen.sum()), int(right[chosen].sum())
-        filled.append(
-            {
-                "from": place / bins,
-                "to": (place + 1) / bins,
-                "count": number,
-                "confidence": float(confidence[chosen].mean()),
-                "accuracy": hits / number,
-                "interval": metrics.wilson(hits, number),
-            }
-        )
-    off = sum(each["count"] * abs(each["confidence"] - each["accuracy"]) for each in filled)
-    return {"ece": off / len(true) if len(true) else None, "bins": filled}
-
-
-def tempered(probability: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities as softmax would give them with all scores divided by a temperature."""
-    scores = np.log(np.maximum(probability, np.finfo(np.float32).tiny)) / temperature
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
-
-
-def temperature(true: np.ndarray, probability: np.ndarray) -> float:
-    """The temperature with the least cross-entropy (Guo et al. 2017), to be fitted on validation.
-
-    Above 1 the classifier was too sure of itself, below 1 not sure enough.
-    """
-
-    def cross_entropy(logarithm: float) -> float:
-        likely = tempered(probability, np.exp(logarithm))[np.arange(len(true)), true]
-        return float(-np.log(np.clip(likely, EPSILON, 1)).mean())
-
-    found = optimize.minimize_scalar(
-        cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6}
-    )
-    return float(np.exp(found.x))
-
-
-def abstention(
-    true: np.ndarray, probability: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
-) -> list[dict]:
-    """What is left if answers below a confidence are withheld.
-
-    Returns:
-        For each threshold `threshold`, the `answered` share of faces, and their `accuracy` (None
-        where none is answered).
-    """
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == true
-    rows = []
-    for threshold in thresholds:
-        answered = confidence >= threshold
-        rows.append(
-            {
-                "threshold": threshold,
-                "answered": float(answered.mean()),
-                "accuracy": float(right[answered].mean()) if answered.any() else None,
-            }
-        )
-    return rows
 
 
 def report(audited: Mapping) -> str:
