@@ -147,10 +147,10 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dataset",
         required=True,
-        help="UTKFace, FairFace, GenderDataset, GenderDataset_Small or SyntheticFaces; a folder of "
-        "class folders; or a .csv file with a column file and any of gender, race, age, subject, "
-        "fold, split; or a mix of them, where the command trains on several: "
-        "UTKFace[:20%%]+FairFace*0.5",
+        help="UTKFace, FairFace, Adience, AllAgeFaces, GenderDataset, GenderDataset_Small or "
+        "SyntheticFaces; a folder of class folders; or a .csv file with a column file and any of "
+        "gender, race, age, subject, fold, split; or a mix of them, where the command trains on "
+        "several: UTKFace[:20%%]+FairFace*0.5",
     )
     group.add_argument(
         "--source",

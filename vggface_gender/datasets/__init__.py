@@ -24,6 +24,8 @@ from vggface_gender.command import InputError
 NAMED = {
     "UTKFace": "utk_face",
     "FairFace": "fair_face",
+    "Adience": "adience",
+    "AllAgeFaces": "all_age_faces",
     "GenderDataset": "gender_dataset",
     "GenderDataset_Small": "gender_dataset_small",
     "SyntheticFaces": "synthetic_faces",

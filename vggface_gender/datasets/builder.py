@@ -29,6 +29,7 @@ END_OF_IMAGE = b"\xff\xd9"  # a JPEG's last marker; its compressed data can't ho
 JPEG_QUALITY = 95  # for what has to be re-encoded; chroma is not subsampled
 MISSING_AGE = -1.0
 MISSING_FOLD = -1
+TOLD = "a classifier told the labels: nothing is drawn for validation or test"  # for the summary
 
 
 class Labelled(NamedTuple):
@@ -43,6 +44,7 @@ class Labelled(NamedTuple):
     fold: int | None = None
     split: str | None = None  # where the dataset itself says so
     problem: str | None = None  # why it can't be used, where its name or row shows that already
+    told: bool = False  # its label is a classifier's answer, to train on and not to score by
 
 
 class Checked(NamedTuple):
@@ -144,18 +146,20 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 + (", or build with --keep-going" if checked.good else "")
             )
         has_own_folds = any(item.fold is not None for item in checked.good)
-        if self.fold:
-            checked = with_test_fold(checked, self.fold, self.seed)
+        told = any(item.told for item in checked.good)
+        fold = None if told else self.fold
+        if fold:
+            checked = with_test_fold(checked, fold, self.seed)
         divided, left_out = divide(checked, self.FRACTIONS, self.seed)
         checked.skipped.update(left_out)
         summary = summarize(divided, checked) | {
             "padding": self.PADDING,
-            "notes": list(self.NOTES),
+            "notes": [*self.NOTES, *([TOLD] if told else [])],
             "seed": self.seed,
             "listing": listing_hash(listed),
         }
-        if self.fold:
-            summary["fold"] = {"test": self.fold[0], "of": self.fold[1], "own": has_own_folds}
+        if fold:
+            summary["fold"] = {"test": fold[0], "of": fold[1], "own": has_own_folds}
         return Plan(divided, checked.reencoded, summary)
 
     def build(self, source: Path | None, shards: int) -> None:
@@ -325,7 +329,13 @@ def divide(
 
 
 def drawn_splits(items: Iterable[Labelled]) -> list[str]:
-    """Which of validation and test the dataset doesn't name, so that they are drawn from train."""
+    """Which of validation and test the dataset doesn't name, so that they are drawn from train.
+
+    None where labels are a classifier's answers: such a dataset is there to be trained on.
+    """
+    items = list(items)
+    if any(item.told for item in items):
+        return []
     named = {item.split for item in items}
     return [split for split in ("validation", "test") if split not in named]
 

@@ -1,4 +1,8 @@
-"""A table of one's own: a CSV with `file` and any of gender, race, age, subject, fold and split."""
+"""A table of one's own: a CSV with `file` and any of gender, race, age, subject, fold and split.
+
+A column `confidence` says that a classifier told the labels (tools/pseudo_label.py). Such a table
+is for training alone: nothing of it is drawn for validation or test.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +15,7 @@ from vggface_gender.command import InputError
 from vggface_gender.datasets import splits
 from vggface_gender.datasets.builder import FacesBuilder, Labelled
 
-COLUMNS = ("file", "gender", "race", "age", "subject", "fold", "split")
+COLUMNS = ("file", "gender", "race", "age", "subject", "fold", "split", "confidence")
 
 
 class Builder(FacesBuilder):
@@ -75,4 +79,5 @@ def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
         fold=cell("fold", int),
         split=cell("split", lambda text: text if text in splits.SPLITS else None),
         problem=None if image.is_file() else "listed, but not there",
+        told=bool(row.get("confidence", "").strip()),
     )

@@ -1,0 +1,74 @@
+"""AllAgeFaces: faces whose names say a serial number, by gender, and the age."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
+
+NAME = re.compile(r"(?P<person>\d{5})A(?P<age>\d{2})")
+LAST_FEMALE, LAST = 7380, 13321  # serial numbers: women from 0, then men
+ARCHIVE = "All-Age-Faces Dataset"  # the folder that the archive unpacks to
+# The archive spells the first so; without any of them the images lie at the top.
+IMAGES = ("aglined faces", "aligned faces", "original images")
+LISTS = {"train.txt": "train", "val.txt": "test"}  # in `image sets`: its halves to our splits
+
+
+class Builder(FacesBuilder):
+    """TFDS builder; `manual_dir` is the unpacked archive."""
+
+    TITLE = "All-Age-Faces (AAF), 13,322 mostly Asian faces from 2 to 80 years old"
+    TERMS = "none published with it but to cite the paper"
+    HOMEPAGE = "https://github.com/JingchunCheng/All-Age-Faces-Dataset"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "[serial, 5 digits]A[age, 2 digits].jpg files in aglined faces/ (spelt so), "
+        "aligned faces/ or original images/, or at the top; and, if at hand, image sets/train.txt "
+        "and image sets/val.txt"
+    )
+    PADDING = None  # neither its page nor the names of its files say how faces were framed
+    NOTES = (
+        "the published validation half is the test split and validation is a tenth of train; "
+        "where image sets/ is absent, the images are divided 80/10/10",
+    )
+
+    @classmethod
+    def labelled(cls, source: Path) -> Iterator[Labelled]:
+        inner = source / ARCHIVE
+        top = inner if inner.is_dir() else source
+        folder = next((top / name for name in IMAGES if (top / name).is_dir()), top)
+        listed = halves(top / "image sets")
+        for item in images_under(folder, within=source):
+            if item.image.parent != folder:
+                continue  # another kind of picture, in a folder of its own
+            split = listed.pop(item.image.stem, None)
+            yield item._replace(split=split, **parse(item.image.stem))
+        for stem, split in listed.items():
+            image = folder / f"{stem}.jpg"
+            name = image.relative_to(source).as_posix()
+            yield Labelled(name, image, split=split, problem="listed, but not there")
+
+
+def halves(folder: Path) -> dict[str, str]:
+    """The split of each image, by its name without the ending; {} where a list is absent."""
+    if not all((folder / name).is_file() for name in LISTS):
+        return {}
+    return {
+        line.split()[0].removesuffix(".jpg"): split
+        for name, split in LISTS.items()
+        for line in (folder / name).read_text(errors="replace").splitlines()
+        if line.strip()
+    }
+
+
+def parse(stem: str) -> dict:
+    """The labels that an image's name without its ending gives, as fields of `Labelled`."""
+    match = NAME.fullmatch(stem)
+    if not match:
+        return {"problem": "its name is not a serial number of five digits, A and an age of two"}
+    if int(match["person"]) > LAST:
+        return {"problem": f"its serial number is above {LAST}, the last"}
+    return {
+        "gender": "female" if int(match["person"]) <= LAST_FEMALE else "male",
+        "age": float(match["age"]),
+        "subject": match["person"],
+    }
