@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vggface_gender import classifier, evaluate, finetune, multitask
+from vggface_gender import classifier, evaluate, finetune, multitask, tuning
 from vggface_gender.command import InputError
 from vggface_gender.evaluation import predictions
 
@@ -197,3 +197,27 @@ def test_two_devices_give_the_losses_of_one(training):
         assert done.returncode == 0, done.stderr[-2000:]
         losses[how] = pd.read_csv(Path("model_files", how, "history.csv")).loss.to_numpy()
     np.testing.assert_allclose(losses["none"], losses["mirrored"], rtol=0.02)
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "adapted"])
+def test_the_backbones_batch_normalization_stays_or_moves_as_asked(batch_norm):
+    keras.utils.set_random_seed(0)
+    crop = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(crop)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    backbone = keras.Model(crop, x, name="backbone")
+    features = keras.Input(backbone.output_shape[1:])
+    flat = keras.layers.Flatten()(features)
+    outputs = {"gender": keras.layers.Dense(2, activation="softmax", name="gender")(flat)}
+    head = keras.Model(features, outputs, name="head")
+    model = tuning.joined(backbone, head, batch_norm)
+    norm = backbone.get_layer("norm")
+    before = [np.array(weight) for weight in norm.weights]
+    kernel = np.array(backbone.get_layer("conv").kernel)
+    model.compile("adam", loss={"gender": "categorical_crossentropy"})
+    rng = np.random.default_rng(0)
+    crops, targets = rng.random((32, 16, 16, 3)) * 255, np.eye(2)[rng.integers(0, 2, 32)]
+    model.fit(crops, {"gender": targets}, verbose=0)
+    moved = [np.abs(np.array(w) - b).max() > 0 for w, b in zip(norm.weights, before, strict=True)]
+    assert moved == [batch_norm == "adapted"] * 4
+    assert np.abs(np.array(backbone.get_layer("conv").kernel) - kernel).max() > 0

@@ -34,12 +34,13 @@ class Layers(NamedTuple):
     unfreeze: str | None  # the first layer to train; None for all
     batch: int
     rate: float  # of the heads; the backbone's share of it is RATES
+    batch_norm: str = "frozen"  # statistics that were never trained must not be
 
 
 LAYERS = {
     "dlib": Layers("map+block_4_3", "block_2_1", 64, 5e-4),
     "vggface": Layers(None, "conv5_1", 32, 1e-4),
-    "resnet50": Layers(None, None, 32, 1e-3),
+    "resnet50": Layers(None, None, 32, 1e-3, "adapted"),
 }
 # Shares of the base rate by depth. A backbone at more than a fifth of a fresh head's rate forgets.
 RATES = {"backbone": 0.16}
@@ -113,8 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-norm",
         choices=("frozen", "adapted"),
-        default="frozen",
-        help="the backbone's batch normalization: its statistics as they are, or moved",
+        help="the backbone's batch normalization: as it is, or trained, its statistics moved "
+        "(default: adapted of ResNet-50, else frozen)",
     )
     group.add_argument(
         "--distribute",
@@ -295,7 +296,7 @@ def settings(
         "age_head": arguments.age_head,
         "loss_weights": {"age": 0.5}
         | named(arguments.loss_weights, labels.TASKS, "--loss-weights"),
-        "batch_norm": arguments.batch_norm,
+        "batch_norm": arguments.batch_norm or defaults.batch_norm,
         "augment": amounts(arguments.augment)._asdict(),
         "mixup": arguments.mixup,
         "balance": arguments.balance,
@@ -575,13 +576,19 @@ def joined(backbone: "keras.Model", head: "keras.Model", batch_norm: str) -> "ke
     """Backbone, or the top of one, and head as one model to train.
 
     Args:
-        batch_norm: "frozen" or "adapted": whether the backbone's statistics stay as they are.
+        batch_norm: "frozen" or "adapted": whether the backbone's batch normalization stays as it
+            is, statistics, scale and shift.
     """
     import keras
 
+    if batch_norm == "frozen":
+        # Not by calling the backbone with training=False: within a functional model Keras 3.15 puts
+        # the outer call's argument in the place of that one.
+        for layer in backbone.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
     inputs = keras.Input(backbone.input_shape[1:], dtype=backbone.inputs[0].dtype, name="input")
-    features = backbone(inputs, training=False if batch_norm == "frozen" else None)
-    return keras.Model(inputs, head(features), name="tuned")
+    return keras.Model(inputs, head(backbone(inputs)), name="tuned")
 
 
 def compile(

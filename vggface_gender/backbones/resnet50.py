@@ -6,8 +6,8 @@ He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 201
 trained here from the start, or from a file of weights.
 
 Its batch normalization keeps averages of the data that it was trained on. Whether they stay as they
-are or move with new data is for whoever trains to say (`training=False`, or a frozen layer, keeps
-them), never for this file: from random weights they must move.
+are or move with new data is for whoever trains to say (a layer that is not trainable keeps them),
+never for this file: from random weights they must move.
 """
 
 import re
