@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from vggface_gender import classifier, heads
+from vggface_gender import classifier, command, heads
 from vggface_gender.evaluation import calibration, predictions
 
 TASKS = {"gender": ("female", "male"), "race": ("White", "Black", "Asian"), "age": ()}
@@ -105,3 +105,59 @@ def test_certainty_stays_finite():
     plain = classifier.Classifier(model, {"gender": ("female", "male")}, 8, 0.25, "float32")
     got = classifier.calibrated(plain, {"gender": 0.5}).predict(np.zeros((3, 8, 8, 3), np.uint8))
     np.testing.assert_allclose(got["gender"], [[1, 0]] * 3, atol=1e-6)
+
+
+def dropping(rate: float) -> classifier.Classifier:
+    keras.utils.set_random_seed(1)
+    crop = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(crop)
+    backbone = keras.Model(crop, keras.layers.Conv2D(8, 5, strides=4)(x), name="tiny")
+    head = heads.answers(heads.shared(backbone.output_shape[1:], TASKS, dropout=rate))
+    norm = head.get_layer("normalize")
+    norm.moving_mean.assign(keras.random.normal(norm.moving_mean.shape, seed=2))
+    plain = classifier.build(backbone, head, TASKS, 0.25, "float32", {}, mirror=True)
+    return classifier.calibrated(plain, {"gender": 1.7})
+
+
+def test_without_anything_dropped_the_samples_are_the_answer():
+    trained = dropping(1e-9)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    got, expected = classifier.sampler(trained, 3)(crops), trained.predict(crops)
+    for task in TASKS:
+        np.testing.assert_allclose(got.means[task], expected[task], rtol=1e-5, atol=1e-6)
+    chances = expected["race"].astype(float)
+    entropy = -(chances * np.log(chances)).sum(1)
+    np.testing.assert_allclose(got.doubts["race"], entropy, atol=1e-5)
+    np.testing.assert_allclose(got.doubts["age"], 0, atol=1e-4)
+    with pytest.raises(command.InputError, match="no dropout"):
+        classifier.sampler(dropping(0.0), 3)
+
+
+def test_dropout_is_sampled_as_a_numpy_head_samples_it():
+    """The head's two dropped layers by hand; batch normalization with its moving statistics."""
+    trained = dropping(0.5)
+    crops = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    got = classifier.sampler(trained, 4000)(crops)
+    backbone, head = trained.parts()
+    rng = np.random.default_rng(1)
+    norm = head.get_layer("normalize")
+    weights = {name: head.get_layer(name).get_weights() for name in ("shared", "gender")}
+    sides = []
+    for crop in (crops, crops[:, :, ::-1]):
+        x = backbone.predict(crop, verbose=0).reshape(2, -1)
+        x = (x - norm.moving_mean) / np.sqrt(norm.moving_variance + norm.epsilon)
+        x = np.asarray(x * norm.gamma + norm.beta)
+        x = x * (rng.random((4000, *x.shape)) < 0.5) * 2
+        x = np.maximum(x @ weights["shared"][0] + weights["shared"][1], 0)
+        x = x * (rng.random(x.shape) < 0.5) * 2
+        x = np.exp(x @ weights["gender"][0] + weights["gender"][1])
+        sides.append(x / x.sum(-1, keepdims=True))
+    each = np.mean(sides, 0)
+    expected = (each ** (1 / 1.7) / (each ** (1 / 1.7)).sum(-1, keepdims=True)).mean(0)
+    np.testing.assert_allclose(got.means["gender"], expected, atol=0.02)
+    again = classifier.sampler(trained, 40, seed=3)(crops).means["race"]
+    np.testing.assert_array_equal(
+        classifier.sampler(trained, 40, seed=3)(crops).means["race"], again
+    )
+    assert np.abs(classifier.sampler(trained, 40, seed=4)(crops).means["race"] - again).max() > 0
+    assert got.doubts["age"].min() > 0

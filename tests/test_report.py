@@ -35,7 +35,8 @@ def text(audited):
     face = np.full((64, 64, 3), 128, np.uint8)
     section = {
         "title": "a <run> on faces: gender",
-        "audit": audited | {"temperature": {"temperature": 1.25, "ece": 0.012}},
+        "audit": audited,
+        "temperature": 1.25,
         "figures": [{"title": "maps", "picture": report.thumbnail(face, 200)}],
         "montages": [
             {"title": "wrong", "faces": [{"picture": report.thumbnail(face), "caption": "<b>?"}]},
@@ -48,10 +49,11 @@ def text(audited):
         "by_gender": {"female": {"accuracy": 0.88, "interval": [0.8, 0.9], "count": 150}},
         "without_overlap": 0.899,
     }
+    race = {"accuracy": 0.5, "labels": ["White", "Black"], "dropped": 1234}
     cell = {"run": "a <run>", "dataset": "faces", "trained_on": True, "count": 300}
     cells = [
         cell | {"gender": gender, "overlap": {"exact": 0, "near": 7}},
-        cell | {"age": {"mae": 4.567}, "overlap": None},
+        cell | {"age": {"mae": 4.567, "dropped": 0}, "race": race, "overlap": None},
     ]
     return report.page("Classifiers & faces", [section], cells, "One.\n\nTwo <i>.")
 
@@ -62,11 +64,16 @@ def test_its_figures_are_the_audits(text, audited):
             row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', text)
             assert row, (grouping, name)
             assert row[1] == f"{group['count']:,}" and row[2] == f"{group['accuracy']:.1%}"
-    assert f"{audited['calibration']['ece']:.3f}" in text and "0.012" in text
+    assert f"{audited['calibration']['ece']:.3f}" in text and "1.25" in text
+    for name, rows in audited["abstention_by"]["race"].items():
+        row = next(row for row in rows if row["threshold"] == report.THRESHOLD)
+        cells = f"<td>{row['answered']:.1%}</td><td>{row['accuracy']:.1%}</td>"
+        assert re.search(rf'">{name}</td><td>0\.\d+</td>{cells}', text)
     gap = audited["gaps"]["gender"]
     assert f"<b>{gap['worst']}</b> {gap['difference']:.1%}" in text
     small = [name for name, group in audited["groups"]["race"].items() if group["small"]]
     assert small == ["Others"] and '<tr class=small><td class="text">Others' in text
+    assert "1,234 faces have a race that the classifier has no name for" in text
     assert "90.0%" in text and "4.57" in text and "89.9%" in text and ">7<" in text
 
 

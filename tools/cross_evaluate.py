@@ -189,6 +189,7 @@ def audited(name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame") 
             {
                 "title": f"{name} on {dataset.label}: {task}",
                 "audit": audit.audit(table, task),
+                "temperature": trained.temperatures.get(task),
                 "figures": [
                     {
                         "title": "Where the answers come from: average faces and Grad-CAM maps",

@@ -8,9 +8,10 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import keras
@@ -43,6 +44,7 @@ class Classifier:
     padding: float  # the crops' frame, as `dlib.get_face_chip`'s padding
     precision: str  # the dtype policy that the backbone was trained in
     about: dict = field(default_factory=dict)  # backbone and dataset, for people
+    mirror: bool = False  # see `build`
     temperatures: dict[str, float] = field(default_factory=dict)  # see `calibrated`
 
     def predict(self, crops: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
@@ -112,7 +114,7 @@ def build(
         others = head(backbone(keras.ops.flip(x, axis=2), training=False))
         outputs = {task: (output + others[task]) / 2 for task, output in outputs.items()}
     model = keras.Model(crop, outputs, name="classifier")
-    return Classifier(model, dict(tasks), size, padding, precision, dict(about))
+    return Classifier(model, dict(tasks), size, padding, precision, dict(about), mirror)
 
 
 def calibrated(classifier: Classifier, temperatures: Mapping[str, float]) -> Classifier:
@@ -124,12 +126,76 @@ def calibrated(classifier: Classifier, temperatures: Mapping[str, float]) -> Cla
     Args:
         temperatures: task to number, fitted on validation (`evaluation.calibration`).
     """
-    outputs = dict(classifier.model.output)
-    for task, temperature in temperatures.items():
-        scores = keras.ops.log(outputs[task] + np.finfo(np.float32).tiny) / temperature
-        outputs[task] = keras.ops.softmax(scores)
+    outputs = _tempered(classifier.model.output, temperatures)
     model = keras.Model(classifier.model.input, outputs, name="classifier")
     return dataclasses.replace(classifier, model=model, temperatures=dict(temperatures))
+
+
+def _tempered(outputs: Mapping, temperatures: Mapping[str, float]) -> dict:
+    return dict(outputs) | {
+        task: keras.ops.softmax(
+            keras.ops.log(outputs[task] + np.finfo(np.float32).tiny) / temperature
+        )
+        for task, temperature in temperatures.items()
+    }
+
+
+class Sampled(NamedTuple):
+    """What a classifier answers with parts of its head dropped at random, many times."""
+
+    means: dict[str, np.ndarray]  # as `Classifier.predict` gives them
+    doubts: dict[str, np.ndarray]  # (n,) entropy of the mean in nats; of age the deviation in years
+
+
+def sampler(classifier: Classifier, samples: int, seed: int = 0) -> Callable[[np.ndarray], Sampled]:
+    """A function that answers with dropout left on, as in training: Monte-Carlo dropout.
+
+    The mean of such answers stands for the mean over networks that fit the training data as well
+    (Gal and Ghahramani, ICML 2016), and its entropy for how little these agree or know. Only the
+    head drops anything, so a crop passes the backbone once.
+
+    Args:
+        samples: answers to take the mean of.
+        seed: of what is dropped; the same calls in the same order give the same.
+
+    Returns:
+        A function of crops (n, h, w, 3), at most a batch of them.
+
+    Raises:
+        InputError: the head drops nothing.
+    """
+    backbone, head = classifier.parts()
+    if not any(getattr(layer, "rate", 0) for layer in head.layers):
+        raise InputError("the classifier's head has no dropout, so every answer would be the same")
+    noisy = keras.models.clone_model(head)
+    noisy.set_weights(head.get_weights())
+    for layer in noisy.layers:  # called as in training, but for what normalizes a batch
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    crop = keras.Input((None, None, 3))
+    x = keras.layers.Resizing(classifier.size, classifier.size, dtype="float32")(crop)
+    sides = [x, keras.ops.flip(x, axis=2)] if classifier.mirror else [x]
+    trunk = keras.Model(crop, [backbone(side, training=False) for side in sides])
+    features = [keras.Input(backbone.output_shape[1:]) for _ in sides]
+    answers = [noisy(one) for one in features]
+    outputs = {task: sum(one[task] for one in answers) / len(answers) for task in classifier.tasks}
+    top = keras.Model(features, _tempered(outputs, classifier.temperatures))
+    dropouts = [layer for layer in noisy.layers if isinstance(layer, keras.layers.Dropout)]
+    for place, layer in enumerate(dropouts):
+        layer.seed_generator.state.assign([seed, place])
+
+    def sample(crops: np.ndarray) -> Sampled:
+        seen = trunk.predict_on_batch(crops)
+        seen = seen if isinstance(seen, list) else [seen]
+        drawn = [top(seen, training=True) for _ in range(samples)]
+        means, doubts = {}, {}
+        for task, names in classifier.tasks.items():
+            each = np.stack([np.asarray(one[task], np.float64) for one in drawn])
+            means[task] = each.mean(axis=0)
+            surprise = -np.log(np.maximum(means[task], np.finfo(np.float32).tiny))
+            doubts[task] = (means[task] * surprise).sum(-1) if names else each.std(axis=0)
+        return Sampled(means, doubts)
+
+    return sample
 
 
 def classify(
@@ -145,15 +211,40 @@ def classify(
         `Classifier.predict`).
     """
     truth = input_pipeline.labels(dataset, split)
-    parts = []
-    with tqdm(total=len(truth), desc=f"{dataset.label}, {split}", unit=" images") as bar:
-        for part in input_pipeline.batches(
-            dataset, split, batch, classifier.size, classifier.padding
-        ).as_numpy_iterator():
-            parts.append(classifier.predict(part["image"], batch))
+    parts = [
+        classifier.predict(crops, batch) for crops in _crops(classifier, dataset, split, batch)
+    ]
+    return truth, {t: np.concatenate([part[t] for part in parts]) for t in classifier.tasks}
+
+
+def classify_sampled(
+    classifier: Classifier,
+    dataset: Dataset,
+    split: str,
+    samples: int,
+    seed: int = 0,
+    batch: int = 64,
+) -> tuple[pd.DataFrame, Sampled]:
+    """The same with dropout left on (see `sampler`): the labels, and what was sampled."""
+    truth, sample = input_pipeline.labels(dataset, split), sampler(classifier, samples, seed)
+    parts = [sample(crops) for crops in _crops(classifier, dataset, split, batch)]
+    joined = (
+        {task: np.concatenate([one[task] for one in several]) for task in classifier.tasks}
+        for several in zip(*parts, strict=True)
+    )
+    return truth, Sampled(*joined)
+
+
+def _crops(
+    classifier: Classifier, dataset: Dataset, split: str, batch: int
+) -> Iterator[np.ndarray]:
+    """A split's crops as the classifier wants them, batch by batch, with a progress bar."""
+    batches = input_pipeline.batches(dataset, split, batch, classifier.size, classifier.padding)
+    count = dataset.counts[split]
+    with tqdm(total=count, desc=f"{dataset.label}, {split}", unit=" images") as bar:
+        for part in batches.as_numpy_iterator():
+            yield part["image"]
             bar.update(len(part["image"]))
-    outputs = {t: np.concatenate([part[t] for part in parts]) for t in classifier.tasks}
-    return truth, outputs
 
 
 def save(classifier: Classifier, path: str | Path, half: bool = False) -> None:

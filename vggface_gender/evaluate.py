@@ -38,6 +38,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="where the table and the metrics go (default: the run's folder; the default "
         "classifier's to model_files/default-evaluation)",
     )
+    parser.add_argument(
+        "--dropout",
+        type=command.positive,
+        metavar="N",
+        help="answer with the mean of N answers with dropout left on, and tell how far to trust "
+        "their entropy; the files get -dropoutN in their names",
+    )
     command.add_precision_argument(parser)
     parser.set_defaults(split_seed=None)
     return parser.parse_args(argv)
@@ -64,12 +71,21 @@ def main(argv: list[str] | None = None) -> None:
         raise command.InputError(
             f"{dataset.name} has no split {split}: give --split {' or '.join(dataset.counts)}"
         )
-    truth, outputs = classifier.classify(trained, dataset, split, arguments.batch)
-    table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, trained.tasks)
     folder = arguments.out or runs.results_folder(path)
+    if arguments.dropout:
+        truth, sampled = classifier.classify_sampled(
+            trained, dataset, split, arguments.dropout, batch=arguments.batch
+        )
+        outputs, split = sampled.means, f"{split}-dropout{arguments.dropout}"
+    else:
+        truth, outputs = classifier.classify(trained, dataset, split, arguments.batch)
+    table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, trained.tasks)
     results.publish(
         table, dataset.label, split, folder, folder / f"metrics-{dataset.label}-{split}.json"
     )
+    if arguments.dropout:
+        doubts = folder / f"doubts-{dataset.label}-{split}.csv"
+        results.publish_doubts(table, sampled.doubts, doubts)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import numpy as np
 from vggface_gender.evaluation.audit import SMALL
 
 THUMB = 96  # pixels of a face in a montage
+THRESHOLD = 0.9  # the confidence from which the table of groups has them answered
 COLOUR, FAINT = "#1f4e79", "#c7d3e0"
 
 
@@ -27,10 +28,10 @@ def page(title: str, sections: Sequence[Mapping], matrix: Sequence[Mapping], not
     """The page.
 
     Args:
-        sections: one a classifier, dataset and task: `title`; `audit` (see `audit.audit`), which
-            may have a `temperature` with its `temperature` and `ece`; `figures`, a list of `title`
-            and `picture` (see `thumbnail`); `montages`, a list of `title` and `faces`, each a
-            `picture` with a `caption`.
+        sections: one a classifier, dataset and task: `title`; `audit` (see `audit.audit`); the
+            `temperature` in the classifier, or None; `figures`, a list of `title` and `picture`
+            (see `thumbnail`); `montages`, a list of `title` and `faces`, each a `picture` with a
+            `caption`.
         matrix: the cells of `tools/cross_evaluate.py`.
         notes: plain text on what the page is of, paragraphs apart by blank lines.
     """
@@ -53,6 +54,7 @@ def page(title: str, sections: Sequence[Mapping], matrix: Sequence[Mapping], not
         sections=list(zip(sections, charts, strict=True)),
         matrix=matrix,
         small=SMALL,
+        threshold=THRESHOLD,
     )
 
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from vggface_gender import command, labels, runs
 from vggface_gender.datasets import splits
@@ -37,6 +39,40 @@ def publish(
     print(metrics.report(figures))
     print(f"predictions: {path}\nmetrics: {metrics_path}")
     return figures
+
+
+def publish_doubts(table: pd.DataFrame, doubts: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write how unsure each answer is, and print how well that tells wrong answers from right ones.
+
+    Args:
+        table: the predictions that the doubts are about.
+        doubts: see `classifier.Sampled`.
+    """
+    frame = pd.DataFrame({"name": table.name, **doubts})
+    with command.whole(path) as part:
+        frame.to_csv(part, index=False)
+    print("\nDoubts (of gender and race the mean answer's entropy in nats, of age a deviation):")
+    for task, doubt in doubts.items():
+        print(f"  {task}: {_worth(table, task, doubt)}")
+    print(f"doubts: {path}")
+
+
+def _worth(table: pd.DataFrame, task: str, doubt: np.ndarray) -> str:
+    """How well an answer's doubt tells that it is wrong, or of age how far off."""
+    if task == "age":
+        known = table.age.notna().to_numpy()
+        off = (table.age_predicted - table.age).abs().to_numpy()
+        rank = stats.spearmanr(doubt[known], off[known]).statistic if known.sum() > 2 else np.nan
+        return f"mean {doubt.mean():.2f} years; rank correlation with the error {rank:.3f}"
+    faces, _, true, probability = metrics.compared(table, task)
+    wrong, doubt = probability.argmax(axis=1) != true, doubt[faces.index]
+    if wrong.all() or not wrong.any():
+        return f"mean {doubt.mean():.3f}; all answers are {'wrong' if wrong.any() else 'right'}"
+    # The share of pairs of a wrong and a right answer in which the wrong one is doubted more.
+    pairs = wrong.sum() * (~wrong).sum()
+    area = stats.mannwhitneyu(doubt[wrong], doubt[~wrong]).statistic / pairs
+    right, mistaken = doubt[~wrong].mean(), doubt[wrong].mean()
+    return f"{right:.3f} where right, {mistaken:.3f} where wrong; AUROC {area:.3f}"
 
 
 def publish_summary(folder: Path, repeats: Sequence[Path]) -> dict:
