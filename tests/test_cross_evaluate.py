@@ -93,6 +93,25 @@ def test_the_matrix_is_computed_from_the_tables(tool, home, monkeypatch, capsys)
     assert flat.gender_accuracy.tolist() == pytest.approx([c["gender"]["accuracy"] for c in cells])
 
 
+def test_what_detection_loses_and_what_changed_crops_do_are_in_the_report(tool, home, monkeypatch):
+    monkeypatch.chdir(home)
+    options = ["--runs", "b", "--datasets", "one/one.csv", "--out", "more"]
+    tool.main([*options, "--detect", "--robustness"])
+    (cell,) = json.loads(Path("more/matrix.json").read_text())
+    found = pd.read_csv(next(Path("more/detection").glob("*.csv")))
+    assert cell["detection"]["count"] == len(found) == 30
+    assert cell["detection"]["lost"] == (found.found == 0).sum()
+    (audited,) = json.loads(Path("more/audits.json").read_text())
+    changes = {one["name"]: one for one in audited["robustness"]["changes"]}
+    table = predictions.read(next(Path("model_files/b/robustness").glob("*resolution*16.csv")))
+    expected = metrics.evaluate(table)["gender"]["accuracy"]
+    (name,) = [name for name in changes if "16" in name]
+    assert changes[name]["tasks"]["gender"]["accuracy"] == pytest.approx(expected)
+    html = Path("more/report.html").read_text()
+    assert f"one: {cell['detection']['lost']} of 30 faces lost" in html
+    assert "What changed crops do to it" in html and html.count("<svg") == 4
+
+
 def test_planted_duplicates_are_counted_and_left_out(tool, home, monkeypatch):
     monkeypatch.chdir(home)
     options = ["--datasets", "one/one.csv", "two/two.csv", "--out", "matrix", "--without-report"]

@@ -37,6 +37,7 @@ def text(audited):
         "title": "a <run> on faces: gender",
         "audit": audited,
         "temperature": 1.25,
+        "robustness": None,
         "figures": [{"title": "maps", "picture": report.thumbnail(face, 200)}],
         "montages": [
             {"title": "wrong", "faces": [{"picture": report.thumbnail(face), "caption": "<b>?"}]},

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import compare_runs
 import gradcam as gradcam_tool
+import robustness as robustness_tool
 
-from vggface_gender import command, labels, runs
+from vggface_gender import command, labels, predict, runs
 from vggface_gender.command import InputError
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="where the matrix goes",
     )
     parser.add_argument(
+        "--detect", action="store_true", help="tell whom the face detector would lose, too"
+    )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="tell what turning, framing and coarsening the crops does, in the report",
+    )
+    parser.add_argument(
         "--without-report", action="store_true", help="the matrix alone, which is quicker"
     )
     return parser.parse_args(argv)
@@ -87,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.datasets import mix
 
     prints: dict[Path, Prints] = {}
-    cells, sections = [], []
+    cells, sections, detections = [], [], {}
     for name, folder in folders.items():
         for dataset_name in arguments.datasets:
             dataset, training = prepare(folder, dataset_name, arguments)
@@ -98,8 +107,12 @@ def main(argv: list[str] | None = None) -> None:
                 "trained_on": bool(mix.own_split(runs.settings(folder), dataset_name)),
             }
             cells.append(about | cell(table, dataset, training, prints))
+            if arguments.detect:
+                found = detected(dataset, arguments.out)
+                cells[-1]["detection"] = {key: found[key] for key in ("count", "lost", "interval")}
+                detections[dataset.slug] = {"dataset": dataset.label} | found
             if not arguments.without_report:
-                sections += audited(name, folder, dataset, table)
+                sections += audited(name, folder, dataset, table, arguments.robustness)
 
     import pandas as pd
 
@@ -112,10 +125,11 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments.without_report:
         from vggface_gender.evaluation import report as html
 
-        text = html.page("Classifiers audited", sections, cells, NOTES)
+        text = html.page("Classifiers audited", sections, cells, NOTES, [*detections.values()])
         with command.whole(arguments.out / "report.html") as part:
             part.write_text(text, encoding="utf-8")
-        audits = [{"title": one["title"], **one["audit"]} for one in sections]
+        kept = ("title", "temperature", "robustness")
+        audits = [{key: one[key] for key in kept} | one["audit"] for one in sections]
         command.write_json(audits, arguments.out / "audits.json")
         print(f"report: {arguments.out / 'report.html'}")
 
@@ -166,8 +180,22 @@ def cell(
     return result
 
 
-def audited(name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame") -> list[dict]:
-    """The report's sections on one classifier and dataset, one for gender and one for race."""
+def detected(dataset: "Dataset", out: Path) -> dict:
+    """Whom the face detector loses of a dataset's test split; see `detection.measure`."""
+    from vggface_gender.evaluation import detection
+
+    found = detection.measure(dataset, "test", out / "detection", threshold=predict.THRESHOLD)
+    return {key: found[key] for key in ("count", "lost", "interval", "groups", "gaps")}
+
+
+def audited(
+    name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame", robust: bool = False
+) -> list[dict]:
+    """The report's sections on one classifier and dataset, one for gender and one for race.
+
+    Args:
+        robust: tell what changes of the crops do, too.
+    """
     import numpy as np
 
     from vggface_gender import classifier, input_pipeline
@@ -176,6 +204,15 @@ def audited(name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame") 
 
     trained = classifier.load(folder / runs.CLASSIFIER)
     images = dict(zip(table.name, input_pipeline.jpegs(dataset, "test"), strict=True))
+    summary = None
+    if robust:
+        amounts = {
+            kind: [one for one in several if kind != "resolution" or one < trained.size]
+            for kind, several in robustness_tool.AMOUNTS.items()
+        }
+        changes = robustness_tool.chosen(amounts, trained.size)
+        path = folder / runs.CLASSIFIER
+        summary = robustness_tool.measured(path, trained, dataset, "test", changes)
     sections = []
     for task in predictions.CLASSIFICATION_TASKS:
         if task not in trained.tasks:
@@ -190,6 +227,7 @@ def audited(name: str, folder: Path, dataset: "Dataset", table: "pd.DataFrame") 
                 "title": f"{name} on {dataset.label}: {task}",
                 "audit": audit.audit(table, task),
                 "temperature": trained.temperatures.get(task),
+                "robustness": summary,
                 "figures": [
                     {
                         "title": "Where the answers come from: average faces and Grad-CAM maps",
@@ -265,7 +303,7 @@ def prepare(
     settings = runs.settings(folder)
     own = mix.own_split(settings, name)
     dataset = records(name, own or {"seed": arguments.split_seed})
-    parts = [part for part, _, _ in mix.parse(settings["dataset"])]
+    parts = mix.names(settings["dataset"])
     try:
         return dataset, [records(part, mix.own_split(settings, part)) for part in parts]
     except InputError:
@@ -322,7 +360,7 @@ def report(cells: list[dict]) -> str:
     from vggface_gender.evaluation import metrics
 
     heading = "run,dataset,faces,gender,95% interval,female,male,race,(of),age,in training"
-    rows = [[*heading.split(","), "gender without"]]
+    rows = [[*heading.split(","), "gender without", "not detected"]]
     for one in cells:
         gender, race, age = (one.get(task) for task in labels.TASKS)
         by = gender["by_gender"] if gender else {}
@@ -341,6 +379,7 @@ def report(cells: list[dict]) -> str:
                 f"{gender['without_overlap']:.3f}"
                 if gender and "without_overlap" in gender
                 else "-",
+                f"{one['detection']['lost']:,}" if "detection" in one else "-",
             ]
         )
     notes = [

@@ -17,6 +17,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
+from vggface_gender.evaluation import robustness
 from vggface_gender.evaluation.audit import SMALL
 
 THUMB = 96  # pixels of a face in a montage
@@ -24,16 +25,23 @@ THRESHOLD = 0.9  # the confidence from which the table of groups has them answer
 COLOUR, FAINT = "#1f4e79", "#c7d3e0"
 
 
-def page(title: str, sections: Sequence[Mapping], matrix: Sequence[Mapping], notes: str) -> str:
+def page(
+    title: str,
+    sections: Sequence[Mapping],
+    matrix: Sequence[Mapping],
+    notes: str,
+    detections: Sequence[Mapping] = (),
+) -> str:
     """The page.
 
     Args:
         sections: one a classifier, dataset and task: `title`; `audit` (see `audit.audit`); the
             `temperature` in the classifier, or None; `figures`, a list of `title` and `picture`
             (see `thumbnail`); `montages`, a list of `title` and `faces`, each a `picture` with a
-            `caption`.
+            `caption`; `robustness`, what `robustness.summarize` gives, or None.
         matrix: the cells of `tools/cross_evaluate.py`.
         notes: plain text on what the page is of, paragraphs apart by blank lines.
+        detections: one a dataset: its name as `dataset`, and what `detection.measure` gives.
     """
     template = resources.files("vggface_gender.evaluation").joinpath("report.html").read_text()
     environment = jinja2.Environment(
@@ -45,6 +53,8 @@ def page(title: str, sections: Sequence[Mapping], matrix: Sequence[Mapping], not
             "groups": group_chart(section["audit"]["groups"]),
             "reliability": reliability_chart(section["audit"]["calibration"]),
             "coverage": coverage_chart(section["audit"]["abstention"]),
+            "robustness": section["robustness"]
+            and _svg(robustness.figure(section["robustness"], section["audit"]["task"])),
         }
         for section in sections
     ]
@@ -53,6 +63,7 @@ def page(title: str, sections: Sequence[Mapping], matrix: Sequence[Mapping], not
         notes=[part for part in notes.split("\n\n") if part],
         sections=list(zip(sections, charts, strict=True)),
         matrix=matrix,
+        detections=detections,
         small=SMALL,
         threshold=THRESHOLD,
     )
