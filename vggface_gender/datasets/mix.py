@@ -146,10 +146,18 @@ def own_split(settings: Mapping, name: str) -> dict:
         `seed` and `fold`; {} where the run was not trained on that dataset, whose every split is
         as good as another.
     """
-    if name not in [part for part, _, _ in parse(settings["dataset"])]:
+    if name not in names(settings["dataset"]):
         return {}
     fold = settings.get("fold")
     return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
+
+
+def names(text: str) -> list[str]:
+    """The datasets of a mix, as it was asked for once: also of what is no longer there."""
+    try:
+        return [name for name, _, _ in parse(text)]
+    except InputError:
+        return [_divide(piece.strip())[0] for piece in text.split("+")]
 
 
 def parse(text: str) -> list[tuple[str, str | None, float]]:

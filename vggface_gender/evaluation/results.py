@@ -10,7 +10,7 @@ from scipy import stats
 
 from vggface_gender import command, labels, runs
 from vggface_gender.datasets import splits
-from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.evaluation import metrics, model_card, predictions
 
 
 def publish(
@@ -36,8 +36,9 @@ def publish(
         "tasks": metrics.evaluate(predictions.read(path)),
     }
     command.write_json(figures, metrics_path)
+    card = model_card.write(folder)
     print(metrics.report(figures))
-    print(f"predictions: {path}\nmetrics: {metrics_path}")
+    print(f"predictions: {path}\nmetrics: {metrics_path}" + (f"\ncard: {card}" if card else ""))
     return figures
 
 
