@@ -2,13 +2,15 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender import backbones, classifier, heads
+from vggface_gender import backbones, classifier, datasets, heads, input_pipeline
 from vggface_gender.backbones import resnet50, vggface
 from vggface_gender.command import InputError
 from vggface_gender.evaluation import gradcam
@@ -154,11 +156,50 @@ def test_averages_are_of_each_group_alone_and_weigh_every_face_alike():
     assert (sheet[-gradcam.SIDE :, 175:] == 255).all()  # of the other row nothing was right
 
 
-def test_the_tool_draws_the_default_classifiers_answers(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def tool():
     script = Path(__file__).resolve().parents[1] / "tools" / "gradcam.py"
     spec = importlib.util.spec_from_file_location("gradcam_tool", script)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_aligned_first_turned_faces_are_upright_again(tool, faces_dir, tmp_path):
+    photos = sorted((faces_dir / "FairFace" / "train").glob("*.jpg"))[:16]
+    lines = ["file,gender,split"]
+    for place, photo in enumerate(photos):
+        image = cv2.imread(str(photo))
+        turned = cv2.getRotationMatrix2D((112, 112), 9, 0.9)
+        turned[:, 2] += (6, -4)
+        turned = cv2.warpAffine(image, turned, (224, 224), borderMode=cv2.BORDER_REPLICATE)
+        for kind, picture in (("a", image), ("b", turned)):
+            cv2.imwrite(str(tmp_path / f"{place}{kind}.png"), picture)
+            lines.append(f"{place}{kind}.png,female,test")
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((224, 224, 3), 128, np.uint8))
+    lines.append("grey.png,female,test")
+    (tmp_path / "faces.csv").write_text("\n".join(lines) + "\n")
+    trained = SimpleNamespace(size=150, padding=0.25)
+    dataset = datasets.prepare(str(tmp_path / "faces.csv"), data_dir=tmp_path / "records")
+    names = input_pipeline.labels(dataset, "test").name.tolist()
+    crops, found = map(np.concatenate, zip(*tool.aligned(trained, dataset, "test"), strict=True))
+    crop = dict(zip(names, crops.astype(int), strict=True))
+    is_found = dict(zip(names, found, strict=True))
+    assert not is_found["grey.png"] and (crop["grey.png"] == 0).all()
+    pairs = [k for k in range(16) if is_found[f"{k}a.png"] and is_found[f"{k}b.png"]]
+    assert len(pairs) >= 5
+    middle = np.s_[30:120, 30:120]  # the face, not what was filled in around it
+    for k in pairs:
+        same = np.abs(crop[f"{k}a.png"][middle] - crop[f"{k}b.png"][middle]).mean()
+        others = [
+            np.abs(crop[f"{k}a.png"][middle] - crop[f"{other}b.png"][middle]).mean()
+            for other in pairs
+            if other != k
+        ]
+        assert same < min(others)
+
+
+def test_the_tool_draws_the_default_classifiers_answers(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     tool.main(["--dataset", "SyntheticFaces", "--task", "gender", "--out", "pictures"])
     written = sorted(Path("pictures").iterdir())

@@ -40,6 +40,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="of the backbone (default: its last map of 3 rows and columns or more)",
     )
     parser.add_argument(
+        "--align",
+        action="store_true",
+        help="find each face in its picture and align it first, so that averages are faces where "
+        "the dataset's own pictures are not aligned; what is not found is left out",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the pictures go (default: the run's folder)"
     )
     return parser.parse_args(argv)
@@ -70,7 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     examples: dict[str, list] = {column: [] for column in COLUMNS}
 
     def explained() -> Iterator[tuple]:
-        found = explain(trained, dataset, arguments.split, arguments.task, arguments.layer)
+        found = explain(
+            trained, dataset, arguments.split, arguments.task, arguments.layer, arguments.align
+        )
         for crops, maps, keys in found:
             for crop, heat, key in zip(crops, maps, keys, strict=True):
                 if key and len(examples[key[-1]]) < 2 * EXAMPLES:
@@ -101,9 +109,19 @@ def groups(cells: dict[tuple, object]) -> list[tuple[str, str]]:
 
 
 def explain(
-    trained: "Classifier", dataset: "Dataset", split: str, task: str, layer: str | None = None
+    trained: "Classifier",
+    dataset: "Dataset",
+    split: str,
+    task: str,
+    layer: str | None = None,
+    align: bool = False,
 ) -> "Iterator[tuple[np.ndarray, np.ndarray, list[tuple | None]]]":
-    """Batches of crops, their maps, and each crop's (gender, race, right or wrong) or None."""
+    """Batches of crops, their maps, and each crop's (gender, race, right or wrong) or None.
+
+    Args:
+        align: find each face in its picture and align it first; where none is found, the crop's
+            key is None.
+    """
     import numpy as np
     from tqdm import tqdm
 
@@ -113,18 +131,55 @@ def explain(
     truth = input_pipeline.labels(dataset, split)
     wanted = input_pipeline.targets(truth, task, trained.tasks[task])
     explainer = gradcam.explainer(trained.model, task, layer)
-    done = 0
+    done = lost = 0
+    if align:
+        batches = aligned(trained, dataset, split)
+    else:
+        records = input_pipeline.batches(dataset, split, BATCH, trained.size, trained.padding)
+        batches = ((part["image"].numpy(), True) for part in records)
     with tqdm(total=len(truth), desc=f"Grad-CAM, {task}", unit=" faces") as bar:
-        for part in input_pipeline.batches(dataset, split, BATCH, trained.size, trained.padding):
-            crops = part["image"].numpy()
+        for crops, found in batches:
             maps, told = explainer(crops)
             rows = slice(done, done + len(crops))
             true = wanted[rows]
             right = np.abs(told - true) < AGE_OFF if task == "age" else told == true
-            known = np.isfinite(true) if task == "age" else true >= 0
+            known = found & (np.isfinite(true) if task == "age" else true >= 0)
+            lost += int(np.sum(np.logical_not(found)))
             yield crops, maps, _keys(truth.iloc[rows], right, known)
             done += len(crops)
             bar.update(len(crops))
+    if align:
+        print(f"{lost:,} of {len(truth):,} faces were not found in their pictures, and left out")
+
+
+def aligned(
+    trained: "Classifier", dataset: "Dataset", split: str
+) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """Batches of the largest face of each picture, aligned, and whether there was one (else black).
+
+    The crops are (b, size, size, 3) `uint8` RGB in the classifier's frame.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    from vggface_gender import crops, faces, input_pipeline
+
+    def look(jpeg: bytes) -> np.ndarray | None:
+        photo = crops.decode(jpeg)
+        found = faces.detect(photo)
+        if not found:
+            return None
+        largest = max(found, key=lambda face: face.box[2] - face.box[0])
+        return faces.align(photo, [largest], trained.size, trained.padding)[0]
+
+    black = np.zeros((trained.size, trained.size, 3), np.uint8)
+    jpegs = input_pipeline.jpegs(dataset, split)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(jpegs), BATCH):
+            seen = list(pool.map(look, jpegs[start : start + BATCH]))
+            crop = np.stack([black if one is None else one for one in seen])
+            yield crop, np.array([one is not None for one in seen])
 
 
 def _keys(truth: "pd.DataFrame", right: "np.ndarray", known: "np.ndarray") -> list[tuple | None]:
