@@ -301,7 +301,7 @@ def test_look_ahead_keeps_the_order_and_its_bound():
         time.sleep(0.02 * (i % 3 == 0))
         return i
 
-    for read, i in enumerate(predict._ahead(work, range(20), threads=3)):
+    for read, i in enumerate(predict.ahead(work, range(20), threads=3)):
         assert i == read
         assert len(started) <= read + 1 + 3
     assert sorted(started) == list(range(20))

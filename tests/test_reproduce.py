@@ -90,7 +90,7 @@ def test_the_published_validation_set_counts_races_as_stated(tools, trained, mon
     dataset = datasets.prepare("UTKFace", Path("UTKFace"), Path("tfrecords"))
     copies = {"Black": 2, "Asian": 3, "Indian": 3, "Others": 4}
     folder = Path("model_files/m/seed-0")
-    reproduce.evaluate_oversampled(folder, dataset, copies)
+    reproduce.reproduce_utkface.evaluate_oversampled(folder, dataset, copies)
     table = predictions.read(folder / "predictions-UTKFace-validation-oversampled.csv")
     assert table.name.is_unique
     times = table.groupby(table.name.str.rpartition(" copy ")[0]).race.agg(["first", "count"])
@@ -114,7 +114,9 @@ def test_changes_are_the_four_stated_and_spare_white_faces(tools):
     crop = np.zeros((8, 8, 3), np.uint8)
     crop[:, :4], crop[:, 4:] = 200, 100
     changed = np.arange(600) >= 100
-    shown = reproduce._classify_changed(Means(), crop[None], np.zeros(600, int), changed)["gender"]
+    shown = reproduce.reproduce_utkface._classify_changed(
+        Means(), crop[None], np.zeros(600, int), changed
+    )["gender"]
     assert (shown[:100] == [200, 100]).all()
     kinds, counts = np.unique(shown[100:].round(), axis=0, return_counts=True)
     assert kinds.tolist() == [[75, 150], [100, 200], [150, 75], [200, 100]]

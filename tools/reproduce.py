@@ -1,45 +1,31 @@
-"""Print published figures beside ours, under the published protocol and under a clean one.
+"""Print published figures beside ours, each table by its name.
 
     python tools/reproduce.py utkface-multitask --source path/to/faces
-    python tools/reproduce.py utkface-multitask --runs MULTITASK GENDER RACE BALANCED
+    python tools/reproduce.py resnet50-subgroups --tables MORPH=MORPH/faces.csv --runs RUN
+    python tools/reproduce.py vggface-transfer --source path/to/faces
 
-Runs that are not there are trained first, which takes an hour and more on two cores; finished ones
-are used. Published figures, with their sources, stand in `published.json` beside this file.
+Runs that are not there are trained first, some tables' for hours on two cores; finished ones are
+used. A dataset that is not there is told with how to get it. Published figures, with their sources,
+stand in `published.json` beside this file.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import compare_runs
+import cross_evaluate
+import pseudo_label
+import reproduce_utkface
 
-from vggface_gender import command, multitask, runs
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from vggface_gender.classifier import Classifier
-    from vggface_gender.datasets import Dataset
-    from vggface_gender.evaluation.comparison import Repeat
+from vggface_gender import command, datasets, finetune, labels, multitask, runs, transfer
+from vggface_gender.command import InputError
+from vggface_gender.datasets import mix
 
 PUBLISHED = Path(__file__).with_name("published.json")
-OVERSAMPLED = "validation-oversampled"
-TASKS = ("gender", "race")
-DEFAULT_RUN = "reproduce-utkface-{}"
-SEVERAL, BALANCED = "several tasks", "several, balanced"
-KINDS = {  # of training, and the tasks of each
-    "multitask": ("gender", "race", "age"),
-    "gender": ("gender",),
-    "race": ("race",),
-    "balanced": ("gender", "race", "age"),
-}
-RECIPE = [  # what validated best; the README has what else was tried
-    *("--dataset", "UTKFace+FairFace", "--epochs", "10"),
-    *("--augment", "noise=0", "erasing=0.1", "--mirror", "--resplit"),
-]
-DARKENED, DARK_NOISE = 0.75, 0.0625  # what a pixel is multiplied by, and the most that is added
+RUN = "reproduce-{}-{}"  # a table's name, and what is trained for it
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -48,177 +34,321 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("name", choices=sorted(TABLES), help="the published table")
     parser.add_argument(
         "--runs",
-        nargs=4,
-        metavar=("MULTITASK", "GENDER", "RACE", "BALANCED"),
-        help="finished runs to use, the last trained with races balanced as published (default: "
-        "reproduce-utkface-multitask, -gender, -race, -balanced)",
+        nargs="+",
+        metavar="RUN",
+        help="finished runs to use in place of training: of utkface-multitask four (several tasks, "
+        "gender, race, several tasks balanced), of the others one for each that would be trained",
     )
     parser.add_argument(
         "--source",
         type=Path,
         metavar="DIR",
-        help="the folder that holds the datasets' folders, UTKFace and FairFace (else $FACES_DIR)",
+        help="the folder that holds the datasets' folders, such as UTKFace (else $FACES_DIR)",
+    )
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        type=_table,
+        default=[],
+        metavar="NAME=PATH",
+        help="tables or folders of datasets that have no builder: MORPH, KaggleGender, "
+        "JapanesePoliticians (the README shows how they are made)",
     )
     parser.add_argument("--data-dir", type=Path, default=Path("tfrecords"), metavar="DIR")
     parser.add_argument(
         "--repeats", type=command.positive, default=3, metavar="N", help="seeds of each training"
     )
+    parser.add_argument(
+        "--threshold",
+        type=command.share,
+        metavar="C",
+        help="of nii-pseudo-labels: the least confidence of an answer to learn from (default: 0.9)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--training",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="OPTION",
+        help="further options of every training, after all others; such figures are not comparable",
+    )
+    parser.set_defaults(split_seed=0)
     return parser.parse_args(argv)
+
+
+def _table(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if not path or not Path(path).exists():
+        raise argparse.ArgumentTypeError(
+            f"{text} is not NAME=PATH of a table or folder that exists"
+        )
+    return name, path
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     published = json.loads(PUBLISHED.read_text())[arguments.name]
+    print(f"{published['what']}\nsource: {published['source']}")
     found = TABLES[arguments.name](arguments, published)
     if arguments.json:
         command.write_json({"published": published, "ours": found}, arguments.json)
 
 
-# ------------------------------------------------------------------------- UTKFace, multitask
+# --------------------------------------------------------------------------------- what is shared
 
 
-def utkface_multitask(arguments: argparse.Namespace, published: dict) -> dict:
-    """One network for gender, race and age against one network a task, under both protocols."""
-    names = dict(zip(KINDS, arguments.runs or map(DEFAULT_RUN.format, KINDS), strict=True))
-    copies = published["protocol"]["copies"]
-    if not arguments.runs:
-        balance = "race:" + ",".join(f"{race}={times}" for race, times in copies.items())
-        for kind, tasks in KINDS.items():
-            more = ["--balance", balance] if kind == "balanced" else []
-            _train(names[kind], [*more, "--tasks", *tasks], arguments)
-    sides = {kind: compare_runs.repeats(name) for kind, name in names.items()}
+def place(name: str, arguments: argparse.Namespace) -> str:
+    """A published dataset's name, or a mix of such, as the commands take it.
 
-    from vggface_gender import datasets, device
-    from vggface_gender.datasets import mix
-    from vggface_gender.evaluation import comparison
-
-    device.start(0)
-    source = arguments.source and arguments.source / "UTKFace"
-    for folder in (folder for side in sides.values() for folder in side.values()):
-        split = mix.own_split(runs.settings(folder), "UTKFace")
-        dataset = datasets.prepare("UTKFace", source, arguments.data_dir, **split)
-        evaluate_oversampled(folder, dataset, copies)
-    found = {}
-    for split in (OVERSAMPLED, "test"):
-        read = {
-            kind: {key: compare_runs.read(at, "UTKFace", split) for key, at in side.items()}
-            for kind, side in sides.items()
-        }
-        found[split] = {
-            task: {
-                "one task": _spread(read[task], task),
-                SEVERAL: _spread(read["multitask"], task),
-                BALANCED: _spread(read["balanced"], task),
-            }
-            for task in TASKS
-        }
-    print(report(found, published))
-    for task in TASKS:
-        compared = comparison.compare(read[task], read["multitask"])
-        found[f"{task}, one task against several"] = compared
-        print(
-            f"\nclean test, A one task ({task}), B several tasks\n\n{comparison.report(compared)}"
+    Raises:
+        InputError: it has no builder, and no table of it was given.
+    """
+    tables = dict(arguments.tables)
+    known = {*datasets.NAMED, *tables}
+    wanted = {part.partition("[")[0] for part in name.split("+")}
+    if missing := sorted(wanted - known):
+        raise InputError(
+            f"{arguments.name} needs {' and '.join(missing)}, which has no builder: make a table "
+            'or a folder of it (README, "Other datasets") and give '
+            + " ".join(f"--tables {each}=PATH" for each in missing)
         )
+    for each in wanted & set(tables):
+        name = name.replace(each, tables[each])
+    return name
+
+
+def available(names: list[str], arguments: argparse.Namespace) -> list[str]:
+    """Those of the datasets that are there, as the commands take them; the others are told."""
+    found = []
+    for name in names:
+        try:
+            prepared(place(name, arguments), arguments)
+            found.append(place(name, arguments))
+        except InputError as error:
+            print(f"left out: {error}")
+    if not found:
+        raise InputError(f"{arguments.name}: none of its datasets is there ({', '.join(names)})")
     return found
 
 
-def _spread(side: "dict[str, Repeat]", task: str) -> dict:
-    """The accuracy's mean, spread and values over a side's repeats."""
+def prepared(name: str, arguments: argparse.Namespace) -> "mix.Mix":
+    """The records of a dataset, or of a mix, as the commands take it."""
+    return mix.prepare(name, _source(name, arguments), arguments.data_dir)
+
+
+def _source(name: str, arguments: argparse.Namespace) -> Path | None:
+    """Where the files of a dataset, or of a mix, lie, as the commands take it."""
+    parts = [part for part, _, _ in mix.parse(name)]
+    if arguments.source is None or not {*parts} & {*datasets.NAMED}:
+        return None
+    return arguments.source / parts[0] if len(parts) == 1 else arguments.source
+
+
+def train(
+    run: str, main: Callable, dataset: str, options: list[str], arguments: argparse.Namespace
+) -> str:
+    """Train a run, unless it is finished; returns its name."""
+    folders = compare_runs.repeats(run) if (runs.MODEL_FILES / run).is_dir() else {}
+    if not folders or not all((each / runs.METRICS).is_file() for each in folders.values()):
+        line = ["--dataset", dataset, "--data-dir", str(arguments.data_dir), "--run", run]
+        source = _source(dataset, arguments)
+        line += ["--source", str(source)] if source else []
+        main([*line, *options, *arguments.training])
+    return run
+
+
+def figures(run: str, dataset: str, arguments: argparse.Namespace) -> list[dict]:
+    """A run's metrics on a dataset's test split (see `metrics.evaluate`), one for each repeat."""
     from vggface_gender.evaluation import metrics
 
-    figures = [{"tasks": metrics.evaluate(repeat.table)} for repeat in side.values()]
-    return metrics.summarize(figures)["tasks"][task]["accuracy"]
+    found = []
+    for folder in compare_runs.repeats(run).values():
+        tested, _ = cross_evaluate.prepare(folder, dataset, arguments)
+        found.append(metrics.evaluate(cross_evaluate.predicted(folder, tested)))
+    return found
 
 
-def _train(name: str, more: list[str], arguments: argparse.Namespace) -> None:
-    """Train a run, unless it is finished."""
-    places = runs.trainings(seed=0, repeats=arguments.repeats)
-    if all((runs.MODEL_FILES / name / place / runs.METRICS).is_file() for place in places):
-        return
-    options = [*RECIPE, "--data-dir", str(arguments.data_dir)]
-    options += ["--source", str(arguments.source)] if arguments.source else []
-    options += ["--run", name, "--repeats", str(arguments.repeats)]
-    multitask.main([*options, *more])
-
-
-def evaluate_oversampled(folder: Path, dataset: "Dataset", copies: dict[str, int]) -> None:
-    """Write a run's predictions on UTKFace's validation split as the publication drew it.
-
-    Nothing should be concluded from it but how it compares with the publication: the run was chosen
-    on these faces, and those of some groups count several times.
-    """
+def spread(values: list[float]) -> dict:
+    """Mean, standard deviation (0 of one) and values."""
     import numpy as np
 
-    from vggface_gender import classifier, input_pipeline, labels, sampling
-    from vggface_gender.evaluation import predictions
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "sd": sd, "n": len(values), "values": values}
 
-    path = folder / f"predictions-UTKFace-{OVERSAMPLED}.csv"
-    if runs.is_current(path, folder):
-        return
-    trained = classifier.load(folder / runs.CLASSIFIER)
-    truth = input_pipeline.labels(dataset, "validation")
-    crops = np.concatenate(
-        [
-            part["image"].numpy()
-            for part in input_pipeline.batches(
-                dataset, "validation", 64, trained.size, trained.padding
-            )
+
+def side_by_side(rows: list[tuple[str, float | None, dict]]) -> str:
+    """A table of what was published (None where it is not known) beside the spread of ours."""
+    from vggface_gender.evaluation import metrics
+
+    lines = [["", "published", "ours", "sd of n", "difference"]]
+    for what, theirs, ours in rows:
+        lines.append(
+            [
+                what,
+                "-" if theirs is None else f"{theirs:.4f}",
+                f"{ours['mean']:.4f}",
+                f"{ours['sd']:.4f} of {ours['n']}" if ours["n"] > 1 else "n = 1",
+                "-" if theirs is None else f"{ours['mean'] - theirs:+.4f}",
+            ]
+        )
+    return metrics.aligned(lines, text_columns=range(1))
+
+
+# ------------------------------------------------------------------------------------- the tables
+
+
+def vggface_transfer(arguments: argparse.Namespace, published: dict) -> dict:
+    """A head on frozen features, on a whole dataset and on a tenth of it."""
+    names = dict(zip(published["datasets"], arguments.runs or [], strict=bool(arguments.runs)))
+    options = [*published["training"], "--backbone", "vggface"]
+    options += ["--repeats", str(arguments.repeats)]
+    found, rows = {}, []
+    for dataset in available(published["datasets"], arguments):
+        run = names.get(dataset) or RUN.format(arguments.name, dataset)
+        if not arguments.runs:
+            train(run, transfer.main, dataset, options, arguments)
+        tested = [one["gender"] for one in figures(run, dataset, arguments)]
+        found[dataset] = {
+            metric: spread([one[metric] for one in tested])
+            for metric in ("accuracy", "cross_entropy")
+        }
+        rows += [
+            (f"{dataset}, {metric}", published["figures"][dataset][metric], ours)
+            for metric, ours in found[dataset].items()
         ]
-    )
-    times = sampling.factors(truth, "race", copies=copies).astype(int)
-    rows = np.repeat(np.arange(len(truth)), times)
-    outputs = _classify_changed(trained, crops, rows, truth.race.to_numpy()[rows] != "White")
-    number = np.concatenate([np.arange(count) for count in times])
-    names = [f"{name} copy {copy}" for name, copy in zip(truth.name[rows], number, strict=True)]
-    true = truth[list(labels.TASKS)].iloc[rows].reset_index(drop=True)
-    predictions.write(predictions.table(names, true, outputs, trained.tasks), path)
+    print(f"\n{side_by_side(rows)}\n\ncross-entropy: ours after a temperature from validation")
+    return found
 
 
-def _classify_changed(
-    trained: "Classifier", crops: "np.ndarray", rows: "np.ndarray", changed: "np.ndarray"
-) -> dict[str, "np.ndarray"]:
-    """Answers for copies of crops, those marked as changed each with a change drawn at random."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    parts = []
-    for start in range(0, len(rows), 256):
-        chosen = slice(start, start + 256)
-        copies = crops[rows[chosen]]
-        draws = np.where(changed[chosen], rng.integers(4, size=len(copies)), 0)
-        mirrored, darkened = draws % 2 == 1, draws >= 2
-        copies[mirrored] = copies[mirrored, :, ::-1]
-        noise = rng.random((*copies.shape[:3], 1), np.float32)[darkened] * DARK_NOISE
-        copies[darkened] = (copies[darkened] * DARKENED + noise + 0.5).astype(np.uint8)
-        parts.append(trained.predict(copies))
-    return {task: np.concatenate([part[task] for part in parts]) for task in trained.tasks}
-
-
-def report(found: dict, published: dict) -> str:
-    """The published accuracies beside ours, under both protocols."""
-    titles = {
-        OVERSAMPLED: "as published: validation, oversampled by race and changed at random",
-        "test": "clean: the test split, each face once, as it is",
-    }
-    lines = [published["what"], f"source: {published['source']}"]
-    for split, tasks in found.items():
-        heading = f"  {'':8}{'':18}published  ours (mean, sd of n)   difference"
-        lines += ["", titles[split], heading]
-        for task, kinds in tasks.items():
-            theirs = published["figures"][task]["accuracy"]
-            for kind, ours in kinds.items():
-                # What was published of several tasks was trained balanced.
-                their = theirs[SEVERAL if kind == BALANCED else kind]
-                spread = f"({ours['sd']:.4f} of {ours['n']})" if ours["n"] > 1 else "(n = 1)"
-                lines.append(
-                    f"  {task:8}{kind:18}{their:9.4f}  {ours['mean']:.4f} {spread:16}"
-                    f"{ours['mean'] - their:+.4f}"
-                )
-    return "\n".join(lines)
+def resnet50_subgroups(arguments: argparse.Namespace, published: dict) -> dict:
+    """A gender model's accuracy on the subgroups that overall accuracy hides."""
+    morph = place("MORPH", arguments)
+    run = (arguments.runs or [RUN.format(arguments.name, "resnet50")])[0]
+    if not arguments.runs:
+        options = published["training"][2:]
+        train(run, multitask.main, published["training"][1], options, arguments)
+    tested = [one["gender"] for one in figures(run, morph, arguments)]
+    found, rows = {}, []
+    for group, theirs in published["figures"].items():
+        by = "gender x race" if "," in group else "gender"
+        each = [one if group == "all" else one["groups"][by].get(group) for one in tested]
+        if None in each:
+            print(f"left out: the test split has nobody who is {group}")
+            continue
+        found[group] = spread([one["accuracy"] for one in each]) | {"count": each[0]["count"]}
+        rows.append((f"{group} ({each[0]['count']:,} faces)", theirs, found[group]))
+    print(f"\n{side_by_side(rows)}\n\nours: {run}, which was trained on other faces than theirs")
+    return found
 
 
-TABLES = {"utkface-multitask": utkface_multitask}
+def adience_five_folds(arguments: argparse.Namespace, published: dict) -> dict:
+    """A head on embeddings, a training a fold, nobody on two sides."""
+    from vggface_gender.evaluation import predictions, results
+
+    tasks = list(published["figures"])
+    names = dict(zip(tasks, arguments.runs or [], strict=bool(arguments.runs)))
+    found, rows = {}, []
+    for task in tasks:
+        run = names.get(task) or RUN.format(arguments.name, task)
+        if not arguments.runs:
+            options = [*published["training"], "--task", task]
+            train(run, transfer.main, "Adience", options, arguments)
+        folders = list(compare_runs.repeats(run).values())
+        print(f"\n{task}, of age the mean absolute error in years")
+        print(results.fold_table(results.fold_rows(folders, "Adience")))
+        tables = [predictions.read(each / "predictions-Adience-test.csv") for each in folders]
+        found[task] = spread([_share_right(table, task) for table in tables])
+        what = "age, in 8 bins" if task == "age" else task
+        rows.append((f"{what}, test mean", published["figures"][task], found[task]))
+    print(f"\n{side_by_side(rows)}")
+    return found
+
+
+def _share_right(table, task: str) -> float:
+    """The accuracy of a predictions table, of age in Adience's 8 bins."""
+    from vggface_gender.evaluation import metrics
+
+    if task != "age":
+        return metrics.evaluate(table)[task]["accuracy"]
+    known = table[table.age.notna()]
+    told = known.age_predicted.map(labels.adience_age_bin)
+    return float((told == known.age.map(labels.adience_age_bin)).mean())
+
+
+def nii_cross_dataset(arguments: argparse.Namespace, published: dict) -> dict:
+    """Each of several gender models on each of several datasets."""
+    names = available(published["datasets"], arguments)
+    trained = list(arguments.runs or [])
+    if not trained:
+        for name in names:
+            run = RUN.format(arguments.name, prepared(name, arguments).label)
+            trained.append(train(run, multitask.main, name, published["training"], arguments))
+    return {"matrix": _matrix(trained, names, arguments)}
+
+
+def nii_fine_tuning(arguments: argparse.Namespace, published: dict) -> dict:
+    """A gender model after each link of a chain of datasets."""
+    trained = list(arguments.runs or [])
+    if not trained:
+        for link in published["datasets"]:
+            try:
+                name = place(link, arguments)
+                label = prepared(name, arguments).label
+            except InputError as error:
+                print(f"the chain ends before {link}: {error}")
+                break
+            run = RUN.format(arguments.name, f"{len(trained) + 1}-{label}")
+            if trained:
+                options = [*published["training"], "--init", trained[-1]]
+                trained.append(train(run, finetune.main, name, options, arguments))
+            else:
+                trained.append(train(run, multitask.main, name, published["training"], arguments))
+        if not trained:
+            raise InputError(f"{arguments.name}: its first dataset is not there")
+    return {"matrix": _matrix(trained, available(published["tested_on"], arguments), arguments)}
+
+
+def nii_pseudo_labels(arguments: argparse.Namespace, published: dict) -> dict:
+    """A gender model before and after it learned from its own sure answers on other faces."""
+    home, other = (place(name, arguments) for name in published["datasets"])
+    if arguments.runs and len(arguments.runs) != 2:
+        raise InputError("nii-pseudo-labels takes two --runs: before and after")
+    before, after = arguments.runs or (RUN.format(arguments.name, k) for k in ("before", "after"))
+    if not arguments.runs:
+        train(before, multitask.main, home, published["training"], arguments)
+        prepared(other, arguments)
+        out = runs.MODEL_FILES / before / "pseudo-labels"
+        line = ["--dataset", other, "--run", before, "--data-dir", str(arguments.data_dir)]
+        thresholds = [str(each) for each in published["thresholds"]]
+        pseudo_label.main([*line, "--out", str(out / "sweep"), "--sweep", *thresholds])
+        line += ["--threshold", str(arguments.threshold or published["threshold"]), "--balance"]
+        if not (out / "accepted" / "faces.csv").is_file():
+            pseudo_label.main([*line, "--out", str(out / "accepted")])
+        mixed = f"{home}+{out / 'accepted' / 'faces.csv'}*{published['weight']}"
+        train(after, multitask.main, mixed, published["training"], arguments)
+    return {"matrix": _matrix([before, after], [home, other], arguments)}
+
+
+def _matrix(trained: list[str], names: list[str], arguments: argparse.Namespace) -> list[dict]:
+    """Every run on every dataset, printed; see `cross_evaluate.cell`."""
+    out = runs.MODEL_FILES / RUN.format(arguments.name, "matrix")
+    line = ["--runs", *trained, "--datasets", *names, "--without-report", "--out", str(out)]
+    line += ["--data-dir", str(arguments.data_dir)]
+    line += ["--source", str(arguments.source)] if arguments.source else []
+    print()
+    cross_evaluate.main(line)
+    return json.loads((out / "matrix.json").read_text())
+
+
+TABLES = {
+    "adience-five-folds": adience_five_folds,
+    "nii-cross-dataset": nii_cross_dataset,
+    "nii-fine-tuning": nii_fine_tuning,
+    "nii-pseudo-labels": nii_pseudo_labels,
+    "resnet50-subgroups": resnet50_subgroups,
+    "utkface-multitask": reproduce_utkface.compare,
+    "vggface-transfer": vggface_transfer,
+}
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         look, upsample=args.upsample, threshold=args.threshold, crops=args.crops
     )
     load = functools.cache(functools.partial(_load, path, args.race))
-    sights = _ahead(look_at, photos, threads=min(len(photos), os.cpu_count() or 1, 8))
+    sights = ahead(look_at, photos, threads=min(len(photos), os.cpu_count() or 1, 8))
     answers = predict(sights, load, args.race)
     # A bar only for people (None: not where standard error is a file), and only where they wait.
     bar = tqdm(answers, total=len(photos), unit="photo", disable=len(photos) < 10 or None)
@@ -338,7 +338,7 @@ def _load(path: Path, race: bool) -> "Classifier":
     return loaded
 
 
-def _ahead(function: Callable, items: Iterable, threads: int) -> Iterator:
+def ahead(function: Callable, items: Iterable, threads: int) -> Iterator:
     """`map`, computed in threads and never more than `threads` results ahead of the reader."""
     with ThreadPoolExecutor(threads) as pool:
         results = collections.deque()

@@ -223,7 +223,7 @@ def repeat(
         start: settings and tasks to what a training continues from (see `train`).
     """
     from vggface_gender import device, runs
-    from vggface_gender.datasets import mix
+    from vggface_gender.datasets import mix, splits
     from vggface_gender.evaluation import results
 
     each = runs.trainings(
@@ -239,6 +239,10 @@ def repeat(
         split = {"seed": training.split_seed, "fold": training.fold}
         if str(split) not in prepared:
             mixed = mix.prepare(**command.dataset_arguments(arguments) | split)
+            if missing := {*splits.SPLITS} - {*mixed.counts}:
+                raise command.InputError(
+                    f"{mixed.name} has too few images for a {min(missing)} split"
+                )
             prepared[str(split)] = mixed, plan(mixed)
         mixed, planned = prepared[str(split)]
         its = settings(arguments, mixed, list(planned.tasks), precision) | planned.settings
@@ -312,7 +316,7 @@ class Examples(NamedTuple):
     """A split of a mix, its parts one after the other."""
 
     truth: "pd.DataFrame"  # see `input_pipeline.labels`; and `part`, the part's place
-    rows: list[slice]  # of each part, which of its split's records
+    rows: list[slice | None]  # of each part, which of its split's records; None: it has no such
     targets: "dict[str, np.ndarray]"  # see `input_pipeline.soft_targets`
     weights: "dict[str, np.ndarray]"
 
@@ -323,7 +327,7 @@ def examples(
     """A split's labels and targets, the parts' weights and those of groups multiplied in.
 
     Raises:
-        InputError: nothing in the split has a label of a task.
+        InputError: nothing in the split has a label of a task, or a part has nothing to train on.
     """
     import numpy as np
     import pandas as pd
@@ -334,7 +338,10 @@ def examples(
     tables, rows = [], []
     for place, part in enumerate(mixed.parts):
         if split not in part.dataset.counts:
-            raise command.InputError(f"{part.dataset.name} has too few images for a {split} split")
+            if split == "train":
+                raise command.InputError(f"{part.dataset.name} has too few images to train on")
+            rows.append(None)  # as a table of pseudo-labels
+            continue
         table = input_pipeline.labels(part.dataset, split)
         first, last = mix.rows(part, split, len(table))
         tables.append(table.iloc[first:last].assign(part=place))
@@ -420,6 +427,7 @@ def train(
         arrays = [
             features.extract(each.dataset, split, model, padding, cache, **options)[rows]
             for each, rows in zip(mixed.parts, part.rows, strict=True)
+            if rows
         ]
         # One part stays mapped from its file; several have to be copied into memory.
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -525,11 +533,16 @@ def _publish(
         about,
         settings["mirror"],
     )
-    held_out = pd.concat([predicted(part.dataset, "validation") for part in mixed.parts])
+    held_out = pd.concat(
+        predicted(part.dataset, "validation")
+        for part in mixed.parts
+        if "validation" in part.dataset.counts
+    )
     trained = classifier.calibrated(trained, calibration.temperatures(held_out, tasks))
     classifier.save(trained, folder / runs.CLASSIFIER)
 
-    for place, part in enumerate(mixed.parts):
+    tested = [part for part in mixed.parts if "test" in part.dataset.counts]
+    for place, part in enumerate(tested):
         label = part.dataset.label
         if "fold" in settings:  # whose table of results has all three splits
             for split in ("train", "validation"):
@@ -642,7 +655,8 @@ def _validation_crops(
         input_pipeline.batches(part.dataset, "validation", 64, size, padding).map(
             lambda part: part["image"]
         )
-        for part in mixed.parts
+        for part, rows in zip(mixed.parts, held_out.rows, strict=True)
+        if rows
     ]
     return input_pipeline.with_targets(parts, held_out.targets, held_out.weights)
 
