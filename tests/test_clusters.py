@@ -376,7 +376,10 @@ def test_a_layer_of_the_head_or_of_the_backbone(tool, home, tmp_path, mirror):
         (["--datasets", "nothing.csv"], "no dataset nothing.csv"),
         (["--datasets", "light/light.csv", "--task", "race"], "light.csv has no race labels"),
         (["--datasets", "hues/hues.csv"], "one gender alone, female"),
-        (["--datasets", "light/light.csv", "--split", "train"], "no split train: give test"),
+        (
+            ["--datasets", "light/light.csv", "--split", "train"],
+            "no split train: give --split test",
+        ),
         ([*HUES, "--count", "2"], "2 faces are fewer than the 3 clusters"),
         ([*LIGHT, "--datasets", "light/light.csv", "light/light.csv"], "two of one name"),
         ([*LIGHT, "--datasets", "light/light.csv", "nothing.csv"], "no dataset nothing.csv"),

@@ -328,6 +328,17 @@ def test_a_run_that_goes_on_from_another_claims_no_more_than_it_knows(finished):
     assert "whether `earlier` had seen it" in plain(section(continued, "All figures"))
 
 
+def test_what_an_earlier_run_learned_from_binds_what_goes_on_from_it(finished):
+    settings = {"dataset": "FairFace", "init": "earlier", "before": ["/data/my faces", "UTKFace"]}
+    card = written(finished(settings))
+    assert "trained on `my faces`, then on `UTKFace`" in item(card, "Goes on from")
+    licences = item(card, "Licences")
+    assert "non-commercial research only (UTKFace)" in licences and "/data" not in card
+    assert "Nor anything commercial" in card
+    alone = written(finished({"dataset": "FairFace"}, name="alone"))
+    assert "non-commercial" not in item(alone, "Licences")
+
+
 @pytest.mark.parametrize("settings", [{"dataset": "some/faces"}, {"backbone": "some/net.keras"}])
 def test_what_unknown_images_or_weights_hold_is_not_claimed_to_be_known(finished, settings):
     folder = finished(settings, figures("UTKFace"))

@@ -143,6 +143,11 @@ def test_finetune_goes_on_with_the_head_or_replaces_it_and_says_so(training, opt
         "gender": ("female", "male")
     }
     assert pd.read_csv("model_files/next/history.csv").phase.tolist() == ["backbone"] * 2
+    again = ["--init", "next", "--unfreeze", "conv2", "--run", "third"]
+    finetune.main([*options, *again, "--tasks", "gender"])
+    learned_from = [classifier.load("model_files/next/classifier.keras").about["dataset"]] * 2
+    settings = json.loads(Path("model_files/third/config.json").read_text())["settings"]
+    assert settings["before"] == learned_from
     finetune.main([*options, *more, "--tasks", "gender", "age", "--run", "other"])
     assert "age: a fresh head" in capsys.readouterr().out
     assert (conv("next", "conv2") != conv("mine", "conv2")).any()

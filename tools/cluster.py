@@ -192,13 +192,11 @@ def choose(name: str, arguments: argparse.Namespace, path: Path | None) -> Chose
     own_split = {}
     if path and (path.parent / "config.json").is_file():
         own_split = mix.own_split(runs.settings(path.parent), name)
-    is_in_source = arguments.source and name in datasets.NAMED
-    source = arguments.source / name if is_in_source else None
+    source = datasets.source_in(arguments.source, name)
     division = own_split or {"seed": arguments.split_seed}
     dataset = datasets.prepare(name, source, arguments.data_dir, **division)
     split, task = arguments.split, arguments.task
-    if split not in dataset.counts:
-        raise InputError(f"{name} has no split {split}: give {', '.join(dataset.counts)}")
+    dataset.require(split)
     truth = input_pipeline.labels(dataset, split)
     occurring = set(truth[task])
     names = tuple(label for label in dataset.classes(task) if label in occurring)

@@ -297,7 +297,7 @@ def prepare(
     from vggface_gender.datasets import mix
 
     def records(part: str, split: dict) -> "Dataset":
-        source = arguments.source / part if arguments.source and part in datasets.NAMED else None
+        source = datasets.source_in(arguments.source, part)
         return datasets.prepare(part, source, arguments.data_dir, **split)
 
     settings = runs.settings(folder)
@@ -317,8 +317,7 @@ def predicted(folder: Path, dataset: "Dataset") -> "pd.DataFrame":
 
     path = folder / runs.CLASSIFIER
     place = runs.results_folder(path) / f"predictions-{dataset.label}-test.csv"
-    if "test" not in dataset.counts:
-        raise InputError(f"{dataset.name} has no test split")
+    dataset.require("test")
     if runs.is_current(place, folder):
         table = predictions.read(place)
         if _same_faces(table, dataset):

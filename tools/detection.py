@@ -87,13 +87,9 @@ def main(argv: list[str] | None = None) -> None:
 
     chosen = []
     for name in arguments.datasets:
-        is_in_source = arguments.source and name in datasets.NAMED
-        source = arguments.source / name if is_in_source else None
+        source = datasets.source_in(arguments.source, name)
         dataset = datasets.prepare(name, source, arguments.data_dir, arguments.split_seed)
-        if arguments.split not in dataset.counts:
-            raise InputError(
-                f"{name} has no split {arguments.split}: give --split {' or '.join(dataset.counts)}"
-            )
+        dataset.require(arguments.split)
         chosen.append(dataset)
     names = [dataset.label for dataset in chosen]
     if len(set(names)) < len(names):

@@ -48,6 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the pictures go (default: the run's folder)"
     )
+    parser.set_defaults(split_seed=None)
     return parser.parse_args(argv)
 
 
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     from PIL import Image
 
     from vggface_gender import classifier, datasets, input_pipeline
+    from vggface_gender.datasets import mix
     from vggface_gender.evaluation import gradcam
 
     trained = classifier.load(path)
@@ -68,11 +70,9 @@ def main(argv: list[str] | None = None) -> None:
         raise command.InputError(
             f"the classifier does not tell {arguments.task}: {', '.join(trained.tasks)}"
         )
-    dataset = datasets.prepare(**command.dataset_arguments(arguments))
-    if arguments.split not in dataset.counts:
-        raise command.InputError(
-            f"{dataset.name} has no split {arguments.split}: give {', '.join(dataset.counts)}"
-        )
+    division = mix.division(path, arguments.dataset, arguments.split_seed)
+    dataset = datasets.prepare(**command.dataset_arguments(arguments) | division)
+    dataset.require(arguments.split)
     examples: dict[str, list] = {column: [] for column in COLUMNS}
 
     def explained() -> Iterator[tuple]:

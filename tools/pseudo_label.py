@@ -162,6 +162,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start()
     from vggface_gender import classifier, datasets, pseudo_labels
+    from vggface_gender.datasets import mix
     from vggface_gender.evaluation import metrics, predictions
 
     trained = classifier.load(path, arguments.precision)
@@ -176,7 +177,7 @@ def main(argv: list[str] | None = None) -> None:
             arguments.dataset, arguments.source, arguments.data_dir, arguments.split_seed
         )
         faces = of_dataset(dataset, arguments.split, trained, counts)
-        if arguments.dataset in trained_on(trained):
+        if arguments.dataset in mix.names(trained.about.get("dataset", "")):
             print("note: the classifier was trained on this dataset, so what it says is flattered")
     else:
         faces = of_photos(photos, trained, arguments.crops, arguments.every, counts)
@@ -245,16 +246,6 @@ def wanted(arguments: argparse.Namespace, names: tuple[str, ...]) -> list[float]
     return [own.get(name, default) for name in names]
 
 
-def trained_on(trained: "Classifier") -> list[str]:
-    """The datasets that a classifier was trained on, as far as they are at hand."""
-    from vggface_gender.datasets import mix
-
-    try:
-        return [name for name, _, _ in mix.parse(trained.about.get("dataset", ""))]
-    except InputError:  # such as a table that has gone
-        return []
-
-
 def of_dataset(
     dataset: "Dataset", split: str, trained: "Classifier", counts: collections.Counter
 ) -> Iterator[Face]:
@@ -267,9 +258,7 @@ def of_dataset(
 
     from vggface_gender import input_pipeline
 
-    if split not in dataset.counts:
-        there = " or ".join(dataset.counts)
-        raise InputError(f"{dataset.name} has no split {split}: give --split {there}")
+    dataset.require(split)
     parts = input_pipeline.batches(dataset, split, BATCH, trained.size, trained.padding)
     with tqdm(total=dataset.counts[split], unit=" faces", disable=None) as bar:
         for part in parts.as_numpy_iterator():

@@ -93,16 +93,10 @@ def main(argv: list[str] | None = None) -> None:
     trained = classifier.load(path)
     asked = (arguments.rotations, arguments.margins, arguments.resolutions)
     changes = chosen(dict(zip(AMOUNTS, asked, strict=True)), trained.size)
-    # As evaluate divides it: a dataset that the run was trained on as it was then.
-    division = {"seed": arguments.split_seed or 0}
-    if arguments.split_seed is None and (path.parent / "config.json").is_file():
-        division |= mix.own_split(runs.settings(path.parent), arguments.dataset)
+    division = mix.division(path, arguments.dataset, arguments.split_seed)
     dataset = datasets.prepare(**command.dataset_arguments(arguments) | division)
     split = arguments.split
-    if split not in dataset.counts:
-        raise InputError(
-            f"{dataset.name} has no split {split}: give --split {' or '.join(dataset.counts)}"
-        )
+    dataset.require(split)
     folder = place(path)
     summary = measured(path, trained, dataset, split, changes, arguments.count)
     tasks = list(summary["changes"][0]["tasks"])

@@ -62,15 +62,10 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.evaluation import predictions, results
 
     trained = classifier.load(path, arguments.precision)
-    division = {"seed": arguments.split_seed or 0}
-    if arguments.split_seed is None and (path.parent / "config.json").is_file():
-        division |= mix.own_split(runs.settings(path.parent), arguments.dataset)
+    division = mix.division(path, arguments.dataset, arguments.split_seed)
     dataset = datasets.prepare(**command.dataset_arguments(arguments) | division)
     split = arguments.split
-    if split not in dataset.counts:
-        raise command.InputError(
-            f"{dataset.name} has no split {split}: give --split {' or '.join(dataset.counts)}"
-        )
+    dataset.require(split)
     folder = arguments.out or runs.results_folder(path)
     if arguments.dropout:
         truth, sampled = classifier.classify_sampled(

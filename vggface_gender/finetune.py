@@ -60,7 +60,11 @@ def main(argv: list[str] | None = None) -> None:
         _check_folds(initial, arguments.dataset)
     arguments.backbone = initial.about.get("backbone") or "file"
     arguments.layer = initial.about.get("layer")
-    origin = {"init": _stated(path), "init_weights": runs.digest(path)}
+    origin = {
+        "init": _stated(path),
+        "init_weights": runs.digest(path),
+        "before": _learned_from(initial),
+    }
 
     def plan(mixed: "mix.Mix") -> tuning.Plan:
         tasks, fresh = choose(initial, mixed, arguments.tasks, arguments.replace_head)
@@ -147,12 +151,18 @@ def continued(
     return backbone, head
 
 
+def _learned_from(initial: "Classifier") -> list[str]:
+    """All that a classifier learned from, datasets and mixes, the first first."""
+    dataset = initial.about.get("dataset")
+    return [*initial.about.get("before", ()), *([dataset] if dataset else ())]
+
+
 def _check_folds(initial: "Classifier", dataset: str) -> None:
     """Refuse folds of what the classifier was trained on: it has seen faces of every one."""
     from vggface_gender.datasets import mix
 
     for name, _, _ in mix.parse(dataset):
-        if name in initial.about.get("dataset", ""):
+        if any(name in dataset for dataset in _learned_from(initial)):
             raise command.InputError(
                 f"--folds: the run was trained on {name} already, so that no fold of it is unseen; "
                 "train by folds from the start, with multitask"

@@ -523,7 +523,8 @@ def _publish(
         truth, outputs = classifier.classify(trained, dataset, split)
         return predictions.table(truth.name, truth[list(labels.TASKS)], outputs, tasks)
 
-    about = {key: settings[key] for key in ("backbone", "layer", "dataset", "unfreeze")}
+    kept = ("backbone", "layer", "dataset", "unfreeze", "before")
+    about = {key: settings[key] for key in kept if key in settings}
     trained = classifier.build(
         backbone,
         heads.answers(head),

@@ -67,6 +67,13 @@ class Dataset:
         """The crops' frame as `dlib.get_face_chip`'s padding; None where it is not known."""
         return self.summary["padding"]
 
+    def require(self, split: str) -> None:
+        """Raise an InputError that names the splits there are, unless `split` is one."""
+        if split not in self.counts:
+            raise InputError(
+                f"{self.name} has no split {split}: give --split {' or '.join(self.counts)}"
+            )
+
     def classes(self, task: str) -> tuple[str, ...]:
         """The label names of `task` that a classifier of this dataset has; () for age.
 
@@ -131,6 +138,11 @@ def prepare(
     dataset = _open(name, directory)
     print(describe(dataset))
     return dataset
+
+
+def source_in(folder: Path | None, name: str) -> Path | None:
+    """A dataset's own source in the folder that holds one for each; None of a folder or a table."""
+    return folder / name if folder and name in NAMED else None
 
 
 def describe(dataset: Dataset) -> str:

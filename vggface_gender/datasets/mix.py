@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from vggface_gender import command, datasets, labels
+from vggface_gender import command, datasets, labels, runs
 from vggface_gender.command import InputError
 from vggface_gender.datasets import Dataset, splits
 
@@ -150,6 +150,21 @@ def own_split(settings: Mapping, name: str) -> dict:
         return {}
     fold = settings.get("fold")
     return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
+
+
+def division(classifier: Path, name: str, seed: int | None = None) -> dict:
+    """How to divide a dataset that a classifier is tested on: arguments of `prepare`.
+
+    Args:
+        classifier: its file; of a run, beside the run's settings.
+        seed: as it is asked for; None for the run's own division (see `own_split`), or seed 0 of
+            what it was not trained on.
+    """
+    if seed is not None:
+        return {"seed": seed}
+    is_run = (classifier.parent / "config.json").is_file()
+    own = own_split(runs.settings(classifier.parent), name) if is_run else {}
+    return own or {"seed": 0}
 
 
 def names(text: str) -> list[str]:

@@ -172,7 +172,8 @@ def card(folder: Path, words: Words | None = None) -> str:
     """
     settings = runs.settings(folder)
     names = _datasets(settings["dataset"])
-    sources = _sources(settings["backbone"], names)
+    before = [name for dataset in settings.get("before", ()) for name in _datasets(dataset)]
+    sources = _sources(settings["backbone"], [*names, *before])
     figures = _figures(folder)
     own = {figures[0]["dataset"], *map(_label, names)}
     figures.sort(key=lambda its: (not _is_unseen(its, own), its["dataset"] not in own))
@@ -371,9 +372,11 @@ def _about(
     network = _network(settings["backbone"])[1].about
     about = [f"**Network:** {network}. {how}, under a head of our own."]
     if init := settings.get("init"):
+        before = ", then on ".join(f"`{without_places(it)}`" for it in settings.get("before", ()))
         about.append(
-            f"**Goes on from:** the classifier `{init}`, whose weights it began with. What that "
-            "had learned from has a part in this one; its own card says what it was."
+            f"**Goes on from:** the classifier `{init}`, whose weights it began with"
+            + (f"; that was trained on {before}" if before else "")
+            + ". What that had learned from has a part in this one; its own card says what it was."
         )
     about += _training_data(settings, names)
     mirror = " It answers with the mean over a crop and its mirror image."
