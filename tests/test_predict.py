@@ -163,6 +163,26 @@ def test_without_a_run_the_default_classifier_answers(
     assert {path.name for path in package.rglob("*")} == {"default", runs.CLASSIFIER}
 
 
+def test_with_dropout_left_on_answers_are_means_and_say_how_unsure(photos_dir, capsys):
+    photo = str(photos_dir / "couple.jpg")
+    answers = []
+    for more in ([], ["--dropout", "30"], ["--dropout", "30"]):
+        predict.main([photo, "--run", "default", "--json", "--no-draw", *more])
+        answers.append(json.loads(capsys.readouterr().out)["faces"])
+    assert answers[1] == answers[2]
+    for plain, sampled in zip(*answers[:2], strict=True):
+        assert sampled["gender"]["label"] == plain["gender"]["label"]
+        assert sampled["gender"]["probability"] != plain["gender"]["probability"]
+        chances = np.array(list(sampled["gender"]["probabilities"].values()))
+        entropy = -(chances * np.log(chances)).sum()
+        assert sampled["gender"]["entropy"] == pytest.approx(entropy, abs=1e-3)
+        assert (
+            sampled["age"]["deviation"] > 0
+            and abs(sampled["age"]["years"] - plain["age"]["years"]) < 5
+        )
+        assert "entropy" not in plain["gender"] and "deviation" not in plain["age"]
+
+
 def test_plain_text(run, photos_dir, tmp_path, capsys):
     photo, nobody = photos_dir / "kit_with_rose.jpg", blank(tmp_path / "nobody.png")
     assert predict.main([str(photo), str(nobody), "--run", run]) == 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from vggface_gender.classifier import Classifier
+    from vggface_gender.classifier import Classifier, Sampled
     from vggface_gender.faces import Face
 
 # Photos wait for each other until so many faces are there to classify, or so many pixels are held.
@@ -79,15 +79,22 @@ def look(path: Path, upsample: int = 1, threshold: float = THRESHOLD, crops: boo
     return see(photo, str(path), upsample, threshold, crops)
 
 
-def classify(sights: Sequence[Sight], classifier: "Classifier", race: bool = False) -> list[dict]:
+def classify(
+    sights: Sequence[Sight],
+    classifier: "Classifier",
+    race: bool = False,
+    sample: "Callable[[np.ndarray], Sampled] | None" = None,
+) -> list[dict]:
     """What the classifier says of every face of the photos, in one batch.
 
     Args:
         race: whether to tell the perceived race too.
+        sample: answers with dropout left on in place of the classifier's (`classifier.sampler`).
 
     Returns:
         For each face, photo after photo, its `box` (left, top, right, bottom), `score` (None if it
-        was not detected) and, by task, `label`, `probability` and `probabilities`, or `years`.
+        was not detected) and, by task, `label`, `probability` and `probabilities`, or `years`; of
+        samples also the mean answer's `entropy` in nats, or the answers' `deviation` in years.
     """
     import numpy as np
 
@@ -98,7 +105,10 @@ def classify(sights: Sequence[Sight], classifier: "Classifier", race: bool = Fal
         for sight in sights
         if sight.faces
     ]
-    outputs = classifier.predict(np.concatenate(crops))
+    if sample:
+        outputs, doubts = sample(np.concatenate(crops))
+    else:
+        outputs, doubts = classifier.predict(np.concatenate(crops)), None
     people = []
     for i, face in enumerate(face for sight in sights for face in sight.faces):
         person = {
@@ -108,8 +118,12 @@ def classify(sights: Sequence[Sight], classifier: "Classifier", race: bool = Fal
         for task, names in classifier.tasks.items():
             if task == "age":
                 person[task] = {"years": round(float(outputs[task][i]), 1)}
+                if doubts:
+                    person[task]["deviation"] = round(float(doubts[task][i]), 1)
             elif task != "race" or race:
                 person[task] = _chances(names, outputs[task][i])
+                if doubts:
+                    person[task]["entropy"] = round(float(doubts[task][i]), 4)
         people.append(person)
     return people
 
@@ -126,17 +140,30 @@ def answer(sight: Sight, people: list[dict]) -> dict:
 
 
 def predict(
-    sights: Iterable[Sight], load: "Callable[[], Classifier]", race: bool = False
+    sights: Iterable[Sight],
+    load: "Callable[[], Classifier]",
+    race: bool = False,
+    samples: int | None = None,
 ) -> Iterator[tuple[Sight, dict]]:
     """Each photo with its answer, in order; faces of several photos are classified together.
 
     Args:
         load: gives the classifier; called only if there is a face.
         race: as `classify` takes it.
+        samples: answer with the mean of so many answers with dropout left on.
     """
+
+    @functools.cache
+    def sample() -> "Callable[[np.ndarray], Sampled] | None":
+        if not samples:
+            return None
+        from vggface_gender import classifier
+
+        return classifier.sampler(load(), samples)
+
     for batch in _batches(sights):
         seen = any(sight.faces for sight in batch)
-        people = iter(classify(batch, load(), race) if seen else ())
+        people = iter(classify(batch, load(), race, sample()) if seen else ())
         for sight in batch:
             yield sight, answer(sight, list(itertools.islice(people, len(sight.faces))))
 
@@ -265,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     load = functools.cache(functools.partial(_load, path, args.race))
     sights = ahead(look_at, photos, threads=min(len(photos), os.cpu_count() or 1, 8))
-    answers = predict(sights, load, args.race)
+    answers = predict(sights, load, args.race, args.dropout)
     # A bar only for people (None: not where standard error is a file), and only where they wait.
     bar = tqdm(answers, total=len(photos), unit="photo", disable=len(photos) < 10 or None)
     unreadable = 0
@@ -299,6 +326,12 @@ def _parser() -> command.Parser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
     parser.add_argument("--race", action="store_true", help="tell the perceived race too")
+    parser.add_argument(
+        "--dropout",
+        type=command.positive,
+        metavar="N",
+        help="answer with the mean of N answers with dropout left on; --json tells how unsure",
+    )
     parser.add_argument(
         "--out", type=Path, default="model_files/predictions", help="folder for the drawn copies"
     )
