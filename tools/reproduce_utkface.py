@@ -29,7 +29,7 @@ KINDS = {  # of training, and the tasks of each
     "balanced": ("gender", "race", "age"),
 }
 RECIPE = [  # what validated best; the README has what else was tried
-    *("--dataset", "UTKFace+FairFace", "--epochs", "10"),
+    *("--dataset", "UTKFace+FairFace", "--epochs", "10", "--loss-weights", "race=2"),
     *("--augment", "noise=0", "erasing=0.1", "--mirror", "--resplit"),
 ]
 DARKENED, DARK_NOISE = 0.75, 0.0625  # what a pixel is multiplied by, and the most that is added
