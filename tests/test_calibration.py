@@ -137,7 +137,7 @@ def test_dropout_is_sampled_as_a_numpy_head_samples_it():
     """The head's two dropped layers by hand; batch normalization with its moving statistics."""
     trained = dropping(0.5)
     crops = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    got = classifier.sampler(trained, 4000)(crops)
+    got = classifier.sampler(trained, 800)(crops)
     backbone, head = trained.parts()
     rng = np.random.default_rng(1)
     norm = head.get_layer("normalize")
@@ -154,7 +154,7 @@ def test_dropout_is_sampled_as_a_numpy_head_samples_it():
         sides.append(x / x.sum(-1, keepdims=True))
     each = np.mean(sides, 0)
     expected = (each ** (1 / 1.7) / (each ** (1 / 1.7)).sum(-1, keepdims=True)).mean(0)
-    np.testing.assert_allclose(got.means["gender"], expected, atol=0.02)
+    np.testing.assert_allclose(got.means["gender"], expected, atol=0.04)
     again = classifier.sampler(trained, 40, seed=3)(crops).means["race"]
     np.testing.assert_array_equal(
         classifier.sampler(trained, 40, seed=3)(crops).means["race"], again

@@ -47,7 +47,7 @@ def test_transfer_writes_a_run_whose_figures_follow_from_its_files(command_line,
     kept = {path.name for path in RUN.iterdir()}
     assert kept == {
         *("classifier.keras", "config.json", "history.csv", "metrics.json", "tensorboard"),
-        "predictions-faces-test.csv",
+        *("predictions-faces-test.csv", "model_card.md"),
     }
     figures = json.loads((RUN / "metrics.json").read_text())
     table = predictions.read(RUN / "predictions-faces-test.csv")
