@@ -103,6 +103,34 @@ def test_a_planted_gap_is_found_and_where_there_is_none_the_interval_mostly_says
     assert covered / 2000 >= 0.935
 
 
+def test_planted_wrong_labels_are_the_first_to_be_suspected():
+    rng = np.random.default_rng(7)
+    truth = rng.integers(0, 3, 3000)
+    scores = rng.normal(0, 1, (3000, 3))
+    scores[np.arange(3000), truth] += 5
+    probability = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    right = probability.argmax(1) == truth
+    planted = rng.choice(np.flatnonzero(right), 60, replace=False)
+    labelled = truth.copy()
+    labelled[planted] = (truth[planted] + rng.integers(1, 3, 60)) % 3
+    found = audit.suspects(labelled, probability)
+    assert np.isin(planted, found).mean() > 0.8
+    assert np.isin(found[:40], planted).mean() > 0.9
+    assert np.isin(found, planted).mean() > 0.7
+    # Where no label is wrong, only what the classifier tells surely wrong is left.
+    assert len(audit.suspects(truth, probability)) < 0.01 * 3000
+
+
+def test_suspects_by_hand():
+    true = np.array([0, 0, 0, 1, 1, 1])
+    of_one = np.array([0.1, 0.2, 0.9, 0.7, 0.8, 0.39])  # the probability of label 1
+    # Label 1 is told its own faces with 0.63 on average, label 0 with 0.6: the third face is told
+    # 1 with 0.9, and the last one 0 with 0.61.
+    assert audit.suspects(true, np.stack([1 - of_one, of_one], 1)).tolist() == [2, 5]
+    of_one[5] = 0.41
+    assert audit.suspects(true, np.stack([1 - of_one, of_one], 1)).tolist() == [2]
+
+
 def test_calibration_and_abstention_of_a_group_are_those_of_its_faces_alone():
     frame = table(600)
     audited = audit.audit(frame, "gender")
