@@ -140,6 +140,8 @@ def test_a_run_is_only_tested_on_its_own_split_where_it_was_trained_there():
     settings = {"dataset": "UTKFace[:20%]+FairFace*0.5", "split_seed": 2, "fold": [1, 5]}
     assert mix.own_split(settings, "FairFace") == {"seed": 2, "fold": (1, 5)}
     assert mix.own_split(settings, "GenderDataset") == {}
+    chain = {"dataset": "FairFace", "before": ["UTKFace[:20%]+FairFace", "GenderDataset"]}
+    assert mix.learned_from(chain) == ["UTKFace", "FairFace", "GenderDataset"]
     gone = {"dataset": "nowhere/faces.csv*0.5+FairFace", "split_seed": 1}
     assert mix.own_split(gone, "UTKFace") == {}
     assert mix.own_split(gone, "nowhere/faces.csv") == {"seed": 1, "fold": None}

@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
             about = {
                 "run": name,
                 "dataset": dataset.label,
-                "trained_on": bool(mix.own_split(runs.settings(folder), dataset_name)),
+                "trained_on": dataset_name in mix.learned_from(runs.settings(folder)),
             }
             cells.append(about | cell(table, dataset, training, prints))
             if arguments.detect:
@@ -301,11 +301,13 @@ def prepare(
         return datasets.prepare(part, source, arguments.data_dir, **split)
 
     settings = runs.settings(folder)
-    own = mix.own_split(settings, name)
-    dataset = records(name, own or {"seed": arguments.split_seed})
-    parts = mix.names(settings["dataset"])
+
+    def division(part: str) -> dict:
+        return mix.own_split(settings, part) or {"seed": arguments.split_seed}
+
+    dataset = records(name, division(name))
     try:
-        return dataset, [records(part, mix.own_split(settings, part)) for part in parts]
+        return dataset, [records(part, division(part)) for part in mix.learned_from(settings)]
     except InputError:
         return dataset, None
 

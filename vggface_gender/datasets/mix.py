@@ -167,6 +167,12 @@ def division(classifier: Path, name: str, seed: int | None = None) -> dict:
     return own or {"seed": 0}
 
 
+def learned_from(settings: Mapping) -> list[str]:
+    """The datasets that a run of these settings learned from, and those before it."""
+    mixes = [*settings.get("before", ()), settings["dataset"]]
+    return list(dict.fromkeys(name for text in mixes for name in names(text)))
+
+
 def names(text: str) -> list[str]:
     """The datasets of a mix, as it was asked for once: also of what is no longer there."""
     try:
