@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender import backbones, classifier, datasets, heads, input_pipeline
+from vggface_gender import backbones, classifier, datasets, heads, input_pipeline, labels
 from vggface_gender.backbones import resnet50, vggface
 from vggface_gender.command import InputError
 from vggface_gender.evaluation import gradcam
@@ -197,6 +197,26 @@ def test_aligned_first_turned_faces_are_upright_again(tool, faces_dir, tmp_path)
             if other != k
         ]
         assert same < min(others)
+
+
+def test_races_of_another_taxonomy_are_compared_in_what_both_name(tool, tmp_path, draw_table):
+    """A classifier of FairFace's seven races on UTKFace's five: nobody is left out for a name."""
+    keras.utils.set_random_seed(3)
+    tasks = {"race": labels.FAIRFACE_RACES}
+    backbone, _ = tiny()
+    head = heads.compact(backbone.output_shape[1:], tasks)
+    trained = classifier.build(backbone, head, tasks, 0.25, "float32", {})
+    dataset = datasets.prepare(str(draw_table(tmp_path, 70, 48)), data_dir=tmp_path / "records")
+    explained = tool.explain(trained, dataset, "train", "race")
+    keys = [key for _, _, batch in explained for key in batch]
+    truth, outputs = classifier.classify(trained, dataset, "train")
+    told = np.array(labels.FAIRFACE_RACES)[outputs["race"].argmax(1)]
+    coarser = labels.project(labels.FAIRFACE_RACES, labels.UTKFACE_RACES)
+    expected = [
+        (gender, race, "right" if coarser[one] == race else "wrong") if gender and race else None
+        for gender, race, one in zip(truth.gender, truth.race, told, strict=True)
+    ]
+    assert keys == expected and {"Asian", "Others"} & {key[1] for key in keys if key}
 
 
 def test_the_tool_draws_the_default_classifiers_answers(tool, tmp_path, monkeypatch, capsys):
