@@ -44,7 +44,7 @@ def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
 
     and age has, in years,
 
-    - `mae`: the mean absolute error, and its 95% `interval` by Student's t (None for one face);
+    - `mae`: the mean absolute error, and its 95% `interval` (`mean_interval`; None for one face);
     - `bias`: the mean of predicted minus true;
     - `within_5_years`: the share of faces at most five years off.
 
@@ -250,14 +250,37 @@ def _hits(correct: pd.Series) -> dict:
     return {"accuracy": float(correct.mean()), "interval": interval}
 
 
+def mean_interval(values: np.ndarray) -> list[float]:
+    """The interval of a mean, at the confidence of all figures, for values that may be skewed.
+
+    Student's t, transformed so that the skewness of the values does not move it: P. Hall, "On the
+    removal of skewness by transformation", JRSS B 54 (1992), the monotone cubic. Absolute errors
+    are skewed: of 30 exponential values Student's own holds the mean at 0.91 in place of 0.95.
+
+    Args:
+        values: (n,), at least 2.
+    """
+    count = len(values)
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    skew = float(stats.skew(values, bias=False)) if count > 2 and error > 0 else 0.0
+    quantile, slope = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)), skew / math.sqrt(count)
+
+    def transformed(z: float) -> float:
+        if abs(slope) < 1e-9:
+            return z
+        return 3 / slope * (float(np.cbrt(1 + slope * (z - slope / 6))) - 1)
+
+    mean = float(np.mean(values))
+    return [mean - transformed(quantile) * error, mean - transformed(-quantile) * error]
+
+
 def _errors(errors: pd.Series) -> dict:
     """The mean absolute error of predicted minus true years, its interval, and the bias."""
     absolute = errors.abs()
     mae, interval = float(absolute.mean()), None
     if len(errors) > 1:
-        quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(errors) - 1)
-        margin = float(quantile * absolute.std(ddof=1) / math.sqrt(len(errors)))
-        interval = [max(0.0, mae - margin), mae + margin]
+        low, high = mean_interval(absolute.to_numpy())
+        interval = [max(0.0, low), high]
     return {
         "mae": mae,
         "interval": interval,
