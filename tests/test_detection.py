@@ -16,7 +16,7 @@ from PIL import Image
 
 from vggface_gender import datasets, input_pipeline
 from vggface_gender.command import InputError
-from vggface_gender.evaluation import detection, metrics
+from vggface_gender.evaluation import detection, metrics, predictions
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "detection.py"
 
@@ -182,7 +182,7 @@ def test_a_table_reads_back_as_it_was_written(tmp_path):
     odd = ["NA", "a,b", 'c"d', "e\nf", "\udce9.jpg", " g ", "None", "1"]
     frame.loc[: len(odd) - 1, "name"] = odd
     frame.loc[5, "score"] = 0.1 + 0.2
-    detection.write(frame, tmp_path / "t.csv")
+    predictions.write(frame, tmp_path / "t.csv")
     pd.testing.assert_frame_equal(detection.read(tmp_path / "t.csv"), frame, check_exact=True)
     (tmp_path / "bad.csv").write_text("name,found\na,yes\n")
     with pytest.raises(InputError, match=r"bad\.csv is not a table of detections"):
@@ -211,7 +211,7 @@ def test_a_table_is_used_again_only_if_it_is_of_the_same_faces(drawn):
     # Every figure is computed from the file.
     table = detection.read(place)
     table["found"] = 1 - table.found
-    detection.write(table, place)
+    predictions.write(table, place)
     assert detection.measure(dataset, "test", drawn / "tables")["lost"] == 10 - first["lost"]
     # Other settings and part of the faces have tables of their own.
     part = detection.measure(dataset, "test", drawn / "tables", count=4)
@@ -223,10 +223,10 @@ def test_a_table_is_used_again_only_if_it_is_of_the_same_faces(drawn):
     for column, value in (("name", "x.jpg"), ("age", 3.5), ("gender", None), ("race", "Indian")):
         other = table.copy()
         other.loc[1, column] = value
-        detection.write(other, place)
+        predictions.write(other, place)
         assert detection.measure(dataset, "test", drawn / "tables") == first
     # Neither is one used that is older than the records.
-    detection.write(table, place)
+    predictions.write(table, place)
     os.utime(place, (kept.st_mtime - 1000, kept.st_mtime - 1000))
     assert detection.measure(dataset, "test", drawn / "tables") == first
 

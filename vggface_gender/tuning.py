@@ -236,15 +236,16 @@ def repeat(
     precision = device.precision(arguments.precision)
     prepared, trainings = {}, {}
     for place, training in each.items():
-        split = {"seed": training.split_seed, "fold": training.fold}
-        if str(split) not in prepared:
-            mixed = mix.prepare(**command.dataset_arguments(arguments) | split)
+        split = training.split_seed, training.fold
+        if split not in prepared:
+            division = dict(zip(("seed", "fold"), split, strict=True))
+            mixed = mix.prepare(**command.dataset_arguments(arguments) | division)
             if missing := {*splits.SPLITS} - {*mixed.counts}:
                 raise command.InputError(
                     f"{mixed.name} has too few images for a {min(missing)} split"
                 )
-            prepared[str(split)] = mixed, plan(mixed)
-        mixed, planned = prepared[str(split)]
+            prepared[split] = mixed, plan(mixed)
+        mixed, planned = prepared[split]
         its = settings(arguments, mixed, list(planned.tasks), precision) | planned.settings
         its |= {"command": arguments.command} | training.settings
         trainings[place] = mixed, planned.tasks, its

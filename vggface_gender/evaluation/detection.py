@@ -8,7 +8,6 @@ crop had found the face before, which makes it easier: faces that were lost then
 records at all.
 """
 
-import csv
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from vggface_gender import command, crops, faces, input_pipeline, labels
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import audit, metrics
+from vggface_gender.evaluation import audit, metrics, predictions
 from vggface_gender.evaluation.metrics import CONFIDENCE, GROUPINGS, SMALL
 
 FILLS = {"replicate": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
@@ -59,7 +58,7 @@ def measure(
     place = folder / file_name(dataset.label, split, part, **settings)
     if not _is_there(place, truth, (dataset.directory / "metadata.json").stat().st_mtime):
         images = input_pipeline.jpegs(dataset, split)[: len(truth)]
-        write(table(truth, images, f"{dataset.label}, {split}", **settings), place)
+        predictions.write(table(truth, images, f"{dataset.label}, {split}", **settings), place)
     return figures(read(place)) | {"table": str(place)}
 
 
@@ -196,19 +195,6 @@ def report(found: Mapping) -> str:
         f"{found['several']:,}"
     )
     return "\n".join(lines)
-
-
-def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV (UTF-8), whole or not at all; `read` gives the same back."""
-    with command.whole(path) as part:
-        frame.to_csv(
-            part,
-            index=False,
-            quoting=csv.QUOTE_NONNUMERIC,
-            lineterminator="\n",
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def probabilities(frame: pd.DataFrame, task: str) -> np.ndarray:
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Write a predictions table as CSV (UTF-8), whole or not at all; `read` gives the same back.
+    """Write a table of faces as CSV (UTF-8), whole or not at all; `read` gives predictions back.
 
     Text is quoted, since a file's name may hold anything, line breaks and undecodable bytes
     included; numbers are written with as many digits as tell them apart.
