@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from vggface_gender import command
+from vggface_gender.base import console
 
-command.quiet()  # before any test module imports Keras
+console.quiet()  # before any test module imports Keras
 
 
 @pytest.fixture(scope="session")

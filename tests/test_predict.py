@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender import classifier, faces, heads, predict, runs
-from vggface_gender.command import InputError
-from vggface_gender.labels import GENDERS, UTKFACE_RACES
+from vggface_gender import predict
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
+from vggface_gender.inference import classifier
+from vggface_gender.photos import faces
+from vggface_gender.training import heads
 
 TASKS = {"gender": GENDERS, "race": UTKFACE_RACES, "age": ()}
 

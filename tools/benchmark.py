@@ -30,7 +30,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import command, runs
+from vggface_gender.base import console, files, geometry, options, runs
+from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -146,7 +147,7 @@ def decode_with_opencv(jpegs: Sequence[bytes], size: int) -> "Iterator[np.ndarra
     """The images as the package decodes them: batches (b, size, size, 3) `uint8`."""
     import numpy as np
 
-    from vggface_gender import crops
+    from vggface_gender.photos import crops
 
     for start in range(0, len(jpegs), BATCH):
         yield np.stack([crops.fit(crops.decode(j), size) for j in jpegs[start : start + BATCH]])
@@ -182,13 +183,13 @@ def find_faces(source: Path | None) -> Path | None:
         default = Path(os.environ["FACES_DIR"], "UTKFace")
         return default if default.is_dir() else None
     if source is not None and not source.is_dir():
-        raise command.InputError(f"{source}: no such folder; give --source the folder of UTKFace")
+        raise InputError(f"{source}: no such folder; give --source the folder of UTKFace")
     return source
 
 
 def draw_faces(folder: Path, count: int) -> None:
     """Fill a folder with SyntheticFaces' drawings, 200x200 JPEGs under names as UTKFace's are."""
-    from vggface_gender import labels
+    from vggface_gender.base import labels
     from vggface_gender.datasets.synthetic_faces.synthetic_faces_dataset_builder import Builder
     from vggface_gender.datasets.utk_face.utk_face_dataset_builder import GENDERS
 
@@ -209,7 +210,7 @@ def sample(source: Path, count: int, folder: Path) -> list[Path]:
 
     paths = [item.image for item in images_under(source, within=source)]
     if not paths:
-        raise command.InputError(f"{source}: no images found; give --source the folder of UTKFace")
+        raise InputError(f"{source}: no images found; give --source the folder of UTKFace")
     links = []
     for i in range(min(count, len(paths))):
         path = paths[i * len(paths) // min(count, len(paths))]
@@ -232,7 +233,8 @@ def measure_extraction(faces: Path, work: Path, repeats: int) -> list[Row]:
         faces: a folder of UTKFace's images.
         work: a folder to write to.
     """
-    from vggface_gender import backbones, datasets, device
+    from vggface_gender import backbones, datasets
+    from vggface_gender.base import device
 
     with hushed():
         dataset = datasets.prepare("UTKFace", faces, work / "tfrecords")
@@ -259,10 +261,10 @@ def _extraction(
 ) -> Row:
     import numpy as np
 
-    from vggface_gender import features, input_pipeline
+    from vggface_gender.data import features, records
 
     size = backbone.input_shape[1]
-    jpegs = [item["image"] for item in input_pipeline.records(dataset, split).as_numpy_iterator()]
+    jpegs = [item["image"] for item in records.records(dataset, split).as_numpy_iterator()]
     images = np.concatenate(list(decode_with_opencv(jpegs, size)))
 
     def decode() -> None:
@@ -306,15 +308,18 @@ def measure_training(faces: Path, work: Path, repeats: int) -> list[Row]:
     """
     import tensorflow as tf
 
-    from vggface_gender import device, input_pipeline, multitask, sampling, tuning
-    from vggface_gender.augmentation import Amounts
-    from vggface_gender.datasets import mix
+    from vggface_gender import multitask
+    from vggface_gender.base import device
+    from vggface_gender.data import records, sampling
+    from vggface_gender.data.augmentation import Amounts
+    from vggface_gender.datasets import mixes
+    from vggface_gender.training import tuning
 
     with hushed():
         arguments = multitask.parse(
             ["--dataset", "UTKFace", "--source", str(faces), "--data-dir", str(work / "tfrecords")]
         )
-        mixed = mix.prepare(**command.dataset_arguments(arguments))
+        mixed = mixes.prepare(**options.dataset_arguments(arguments))
     tasks = {task: mixed.classes(task) for task in arguments.tasks}
     auto = device.precision()
     settings = tuning.settings(arguments, mixed, arguments.tasks, auto)
@@ -327,7 +332,7 @@ def measure_training(faces: Path, work: Path, repeats: int) -> list[Row]:
     }
     size = models[auto].input_shape[1]
     amounts = Amounts(**settings["augment"])
-    batches = input_pipeline.training_batches(
+    batches = records.training_batches(
         tuning.crop_reader(mixed, known, size, settings["padding"], amounts),
         lambda epoch: sampling.epoch(None, len(known.truth), 0, int(epoch)),
         known.targets,
@@ -378,7 +383,8 @@ def measure_training(faces: Path, work: Path, repeats: int) -> list[Row]:
 
 def _tuned(tasks: dict[str, tuple[str, ...]], settings: dict, steps: int) -> "keras.Model":
     """Backbone and head as `multitask` trains them in its second phase."""
-    from vggface_gender import backbones, heads, tuning
+    from vggface_gender import backbones
+    from vggface_gender.training import heads, tuning
 
     backbone = backbones.load(settings["backbone"], settings["precision"], settings["layer"])
     head = heads.shared(backbone.output_shape[1:], tasks, settings["age_head"])
@@ -393,13 +399,16 @@ def measure_gradcam(paths: Sequence[Path], repeats: int) -> list[Row]:
     import numpy as np
     import tensorflow as tf
 
-    from vggface_gender import backbones, classifier, device, heads
+    from vggface_gender import backbones
+    from vggface_gender.base import device
     from vggface_gender.evaluation import gradcam
+    from vggface_gender.inference import classifier
+    from vggface_gender.training import heads
 
     tasks = {"gender": ("female", "male")}
     backbone = backbones.load("dlib", device.precision(), "map+block_4_3")
     head = heads.shared(backbone.output_shape[1:], tasks)
-    made = classifier.build(backbone, head, tasks, command.PADDING, device.precision(), {})
+    made = classifier.build(backbone, head, tasks, geometry.PADDING, device.precision(), {})
     images = _crops(paths, backbone.input_shape[1])
     explain = gradcam.explainer(made.model, "gender")
     weights = [*backbone.trainable_variables, *head.trainable_variables]
@@ -437,7 +446,8 @@ def measure_precision(paths: Sequence[Path], repeats: int) -> list[Row]:
     Args:
         paths: image files.
     """
-    from vggface_gender import backbones, device
+    from vggface_gender import backbones
+    from vggface_gender.base import device
 
     precision = device.precision()
     rows = []
@@ -472,8 +482,9 @@ def measure_dlib(paths: Sequence[Path], repeats: int) -> list[Row]:
     """
     import dlib
 
-    from vggface_gender import backbones, device
+    from vggface_gender import backbones
     from vggface_gender.backbones import dlib_resnet
+    from vggface_gender.base import device
     from vggface_gender.weights import dlib_dat
 
     precision = device.precision()
@@ -596,8 +607,8 @@ def in_new_process(function: Callable, *arguments):
 
 def import_keras() -> None:
     """What every command waits for before it can use a network."""
-    command.quiet()
-    with command.silenced():
+    console.quiet()
+    with console.silenced():
         import keras  # noqa: F401
 
 
@@ -621,13 +632,13 @@ def predict_in_parts(photo: str, model: str) -> dict[str, float]:
         return call
 
     def import_all() -> None:
-        from vggface_gender import device
+        from vggface_gender.base import device
 
         device.start()
-        from vggface_gender import classifier, faces, predict  # noqa: F401
 
     timed("imports", import_all)()
-    from vggface_gender import classifier, predict
+    from vggface_gender import predict
+    from vggface_gender.inference import classifier
 
     classifier.load = timed("weights", classifier.load)
     predict.look = timed("detection", predict.look)
@@ -639,13 +650,16 @@ def predict_in_parts(photo: str, model: str) -> dict[str, float]:
 
 def write_untrained(path: Path) -> Path:
     """A classifier file as `transfer` writes it, its head not trained."""
-    from vggface_gender import backbones, classifier, device, heads, labels
+    from vggface_gender import backbones
+    from vggface_gender.base import device, labels
+    from vggface_gender.inference import classifier
+    from vggface_gender.training import heads
 
     precision = device.precision()
     tasks = {"gender": labels.GENDERS}
     backbone = backbones.load("dlib", precision)
     head = heads.compact(backbone.output_shape[1:], tasks)
-    built = classifier.build(backbone, head, tasks, command.PADDING, precision, {})
+    built = classifier.build(backbone, head, tasks, geometry.PADDING, precision, {})
     classifier.save(built, path)
     return path
 
@@ -661,7 +675,7 @@ def write_photo(path: Path) -> Path:
     try:
         from skimage import data
     except ImportError:
-        raise command.InputError(
+        raise InputError(
             "the row predict needs scikit-image's photo: pip install scikit-image"
         ) from None
     Image.fromarray(data.astronaut()).save(path)
@@ -724,7 +738,7 @@ def machine() -> dict:
     import keras
     import tensorflow as tf
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     try:
         found = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
@@ -767,7 +781,7 @@ HEADING = f"{'row':20}{'ours':>10}{'reference':>12} {'':14}{'ratio':>6}  {'sprea
 
 def parse(argv: list[str] | None):
     """The command line's arguments."""
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python tools/benchmark.py",
         description=__doc__.splitlines()[0],
         epilog="Its files go to a temporary folder, which $TMPDIR moves, and are removed.",
@@ -789,7 +803,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument(
         "--repeats",
-        type=command.positive,
+        type=options.positive,
         metavar="N",
         help=f"turns a row ({REPEATS}; with --quick 1)",
     )
@@ -807,7 +821,7 @@ def main(argv: list[str] | None = None) -> None:
     source = find_faces(arguments.source)
     model = runs.find(arguments.run) if arguments.run else None
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start(seed=0)  # as the training commands do, deterministic kernels included
     repeats = arguments.repeats or (1 if arguments.quick else REPEATS)
@@ -854,9 +868,9 @@ def main(argv: list[str] | None = None) -> None:
                 print(table(report["rows"][-1]), flush=True)
     print(f"\n{json.dumps(report)}")
     if arguments.json:
-        with command.whole(arguments.json) as part:
+        with files.whole(arguments.json) as part:
             part.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -9,15 +9,16 @@ default classifier answers, or that of the demo where there is none.
 
 import sys
 
-from vggface_gender import command
+from vggface_gender.base import console, options
 
 RUN = "demo"
 
 
 def main() -> None:
-    command.Parser(description=__doc__.splitlines()[0]).parse_args()
+    options.Parser(description=__doc__.splitlines()[0]).parse_args()
 
-    from vggface_gender import predict, runs, transfer
+    from vggface_gender import predict, transfer
+    from vggface_gender.base import runs
 
     transfer.main(["--dataset", "SyntheticFaces", "--run", RUN, "--overwrite"])
 
@@ -39,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import command, datasets, evaluate, runs
+from vggface_gender import datasets, evaluate
+from vggface_gender.base import console, files, options, runs
+from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
-    from vggface_gender.classifier import Classifier
     from vggface_gender.datasets import Dataset
-    from vggface_gender.evaluation import model_card
+    from vggface_gender.inference.classifier import Classifier
 
 LARGEST = 12_000_000  # bytes of the classifier's file, which is kept in the repository
 TOLERANCE = {"gender": 2e-3, "race": 2e-3, "age": 0.1}  # of probabilities, and of years
@@ -30,7 +31,7 @@ TRAINING_DATA = ("FairFace",)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python tools/make_default.py", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--run", required=True, help="a finished run's name, or its folder")
@@ -52,13 +53,13 @@ def main(argv: list[str] | None = None) -> None:
     settings = finished(path.parent)
     home = settings["dataset"]
     if home not in arguments.datasets:
-        raise command.InputError(f"it was trained on {home}: name that among --datasets too")
+        raise InputError(f"it was trained on {home}: name that among --datasets too")
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start()
-    from vggface_gender import classifier
-    from vggface_gender.evaluation import model_card
+    from vggface_gender.evaluation import card
+    from vggface_gender.inference import classifier
 
     sources = {
         name: str(arguments.source / name) if arguments.source else None
@@ -66,23 +67,23 @@ def main(argv: list[str] | None = None) -> None:
     }
     dataset = datasets.prepare(home, sources[home], arguments.data_dir, settings["split_seed"])
     if dataset.fingerprint != settings["fingerprint"]:
-        raise command.InputError(
+        raise InputError(
             f"{dataset.directory}: not the records that {path} was trained on; some of its test "
             "faces may be among those; train again on these"
         )
     trained = classifier.load(path, "float32")
     to = runs.MODEL_FILES / runs.DEFAULT
-    with command.whole(to) as part:
+    with files.whole(to) as part:
         part.mkdir()
         file = part / runs.CLASSIFIER
         # The same figures on every machine: 16 bits are for those who ask for them.
-        about = model_card.without_places(trained.about)
+        about = card.without_places(trained.about)
         classifier.save(
             dataclasses.replace(trained, precision="float32", about=about), file, half=True
         )
         check(file, trained, dataset)
         config = json.loads((path.parent / "config.json").read_text())
-        command.write_json(model_card.without_places(config), part / "config.json")
+        files.write_json(card.without_places(config), part / "config.json")
         tables = runs.MODEL_FILES / f"{runs.DEFAULT}-evaluation"
         for name in sorted(arguments.datasets, key=lambda name: name != home):
             line = ["--run", str(file), "--out", str(tables), "--dataset", name]
@@ -90,9 +91,9 @@ def main(argv: list[str] | None = None) -> None:
             evaluate.main(line + (["--source", sources[name]] if sources[name] else []))
             written = tables / f"metrics-{name}-test.json"
             shutil.copy(written, part / (runs.METRICS if name == home else written.name))
-        model_card.write(part, words(trained))
+        card.write(part, words(trained))
         shutil.rmtree(to, ignore_errors=True)
-    print(f"\nthe default classifier: {to}\nits card: {to / model_card.CARD}")
+    print(f"\nthe default classifier: {to}\nits card: {to / card.CARD}")
 
 
 def finished(folder: Path) -> dict:
@@ -103,16 +104,16 @@ def finished(folder: Path) -> dict:
     """
     for file in ("config.json", runs.METRICS):
         if not (folder / file).is_file():
-            raise command.InputError(f"{folder}: no {file}: give a finished run's folder as --run")
+            raise InputError(f"{folder}: no {file}: give a finished run's folder as --run")
     settings = runs.settings(folder)
     for key, known in (("backbone", BACKBONES), ("dataset", TRAINING_DATA)):
         if settings[key] not in known:
-            raise command.InputError(
+            raise InputError(
                 f"{folder}: its {key} is {settings[key]}; the default classifier is for everyone, "
                 f"so give a run with {' or '.join(known)}"
             )
     if init := settings.get("init"):
-        raise command.InputError(
+        raise InputError(
             f"{folder}: it goes on from {init}, and its settings don't say what that learned from; "
             "give a run that began with a backbone"
         )
@@ -127,12 +128,13 @@ def check(file: Path, trained: "Classifier", dataset: "Dataset") -> None:
     """
     import numpy as np
 
-    from vggface_gender import classifier, input_pipeline
+    from vggface_gender.data import records
+    from vggface_gender.inference import classifier
 
     size = file.stat().st_size
     if size > LARGEST:
         sys.exit(f"error: the classifier's file has {size:,} bytes; allowed are {LARGEST:,}")
-    batches = input_pipeline.batches(dataset, "test", CROPS, trained.size, trained.padding)
+    batches = records.batches(dataset, "test", CROPS, trained.size, trained.padding)
     crops = next(batches.as_numpy_iterator())["image"]
     expected, got = (it.predict(crops) for it in (trained, classifier.load(file)))
     print(f"\nthe file has {size:,} bytes; on {len(crops)} crops its answers differ by at most")
@@ -144,11 +146,11 @@ def check(file: Path, trained: "Classifier", dataset: "Dataset") -> None:
     print()
 
 
-def words(trained: "Classifier") -> "model_card.Words":
+def words(trained: "Classifier") -> "card.Words":
     """What the card says of the default classifier alone."""
-    from vggface_gender.evaluation import model_card
+    from vggface_gender.evaluation import card
 
-    return model_card.Words(
+    return card.Words(
         title="The default classifier",
         opening="What `predict` and `evaluate` use where no `--run` is given.",
         made="Made by `tools/make_default.py`, which also wrote this page; every figure on it is "
@@ -161,4 +163,4 @@ def words(trained: "Classifier") -> "model_card.Words":
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

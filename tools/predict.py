@@ -5,8 +5,8 @@ python tools/predict.py PHOTO... [--help]
 
 import sys
 
-from vggface_gender import command
+from vggface_gender.base import console
 from vggface_gender.predict import main
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -20,9 +20,10 @@ import cross_evaluate
 import pseudo_label
 import reproduce_utkface
 
-from vggface_gender import command, datasets, finetune, labels, multitask, runs, transfer
-from vggface_gender.command import InputError
-from vggface_gender.datasets import mix
+from vggface_gender import datasets, finetune, multitask, transfer
+from vggface_gender.base import console, files, labels, options, runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import mixes
 
 PUBLISHED = Path(__file__).with_name("published.json")
 RUN = "reproduce-{}-{}"  # a table's name, and what is trained for it
@@ -30,7 +31,7 @@ RUN = "reproduce-{}-{}"  # a table's name, and what is trained for it
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
-    parser = command.Parser(prog="python tools/reproduce.py", description=__doc__.splitlines()[0])
+    parser = options.Parser(prog="python tools/reproduce.py", description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=sorted(TABLES), help="the published table")
     parser.add_argument(
         "--runs",
@@ -56,11 +57,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data-dir", type=Path, default=Path("tfrecords"), metavar="DIR")
     parser.add_argument(
-        "--repeats", type=command.positive, default=3, metavar="N", help="seeds of each training"
+        "--repeats", type=options.positive, default=3, metavar="N", help="seeds of each training"
     )
     parser.add_argument(
         "--threshold",
-        type=command.share,
+        type=options.share,
         metavar="C",
         help="of nii-pseudo-labels: the least confidence of an answer to learn from (default: 0.9)",
     )
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{published['what']}\nsource: {published['source']}")
     found = TABLES[arguments.name](arguments, published)
     if arguments.json:
-        command.write_json({"published": published, "ours": found}, arguments.json)
+        files.write_json({"published": published, "ours": found}, arguments.json)
 
 
 # --------------------------------------------------------------------------------- what is shared
@@ -131,14 +132,14 @@ def available(names: list[str], arguments: argparse.Namespace) -> list[str]:
     return found
 
 
-def prepared(name: str, arguments: argparse.Namespace) -> "mix.Mix":
+def prepared(name: str, arguments: argparse.Namespace) -> "mixes.Mix":
     """The records of a dataset, or of a mix, as the commands take it."""
-    return mix.prepare(name, _source(name, arguments), arguments.data_dir)
+    return mixes.prepare(name, _source(name, arguments), arguments.data_dir)
 
 
 def _source(name: str, arguments: argparse.Namespace) -> Path | None:
     """Where the files of a dataset, or of a mix, lie, as the commands take it."""
-    parts = [part for part, _, _ in mix.parse(name)]
+    parts = [part for part, _, _ in mixes.parse(name)]
     if arguments.source is None or not {*parts} & {*datasets.NAMED}:
         return None
     return arguments.source / parts[0] if len(parts) == 1 else arguments.source
@@ -352,4 +353,4 @@ TABLES = {
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import compare_runs
 
-from vggface_gender import multitask, runs
-from vggface_gender.command import InputError
+from vggface_gender import multitask
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vggface_gender.classifier import Classifier
     from vggface_gender.datasets import Dataset
     from vggface_gender.evaluation.comparison import Repeat
+    from vggface_gender.inference.classifier import Classifier
 
 OVERSAMPLED = "validation-oversampled"
 TASKS = ("gender", "race")
@@ -51,14 +52,15 @@ def compare(arguments: argparse.Namespace, published: dict) -> dict:
             _train(names[kind], [*more, "--tasks", *tasks], arguments)
     sides = {kind: compare_runs.repeats(name) for kind, name in names.items()}
 
-    from vggface_gender import datasets, device
-    from vggface_gender.datasets import mix
+    from vggface_gender import datasets
+    from vggface_gender.base import device
+    from vggface_gender.datasets import mixes
     from vggface_gender.evaluation import comparison
 
     device.start(0)
     source = arguments.source and arguments.source / "UTKFace"
     for folder in (folder for side in sides.values() for folder in side.values()):
-        split = mix.own_split(runs.settings(folder), "UTKFace")
+        split = mixes.own_split(runs.settings(folder), "UTKFace")
         dataset = datasets.prepare("UTKFace", source, arguments.data_dir, **split)
         evaluate_oversampled(folder, dataset, copies)
     found = {}
@@ -112,20 +114,20 @@ def evaluate_oversampled(folder: Path, dataset: "Dataset", copies: dict[str, int
     """
     import numpy as np
 
-    from vggface_gender import classifier, input_pipeline, labels, sampling
+    from vggface_gender.base import labels
+    from vggface_gender.data import records, sampling
     from vggface_gender.evaluation import predictions
+    from vggface_gender.inference import classifier
 
     path = folder / f"predictions-UTKFace-{OVERSAMPLED}.csv"
     if runs.is_current(path, folder):
         return
     trained = classifier.load(folder / runs.CLASSIFIER)
-    truth = input_pipeline.labels(dataset, "validation")
+    truth = records.labels(dataset, "validation")
     crops = np.concatenate(
         [
             part["image"].numpy()
-            for part in input_pipeline.batches(
-                dataset, "validation", 64, trained.size, trained.padding
-            )
+            for part in records.batches(dataset, "validation", 64, trained.size, trained.padding)
         ]
     )
     times = sampling.factors(truth, "race", copies=copies).astype(int)

@@ -3,7 +3,8 @@
 import importlib
 import sys
 
-from vggface_gender import __version__, command
+from vggface_gender import __version__
+from vggface_gender.base import console
 
 COMMANDS = {
     "transfer": "train a head on a frozen backbone's features",
@@ -30,7 +31,7 @@ def main() -> int:
         print(f"error: no command {name}: give one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"vggface_gender.{name}")
-    return command.run(lambda: module.main(rest))
+    return console.run(lambda: module.main(rest))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender import command, labels, runs
+from vggface_gender.base import console, labels, options, runs
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python -m vggface_gender.evaluate", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
@@ -26,10 +26,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="a run's name under model_files, its folder, or a .keras file (default: the "
         "classifier that comes with the package)",
     )
-    command.add_dataset_arguments(parser)
+    options.add_dataset_arguments(parser)
     parser.add_argument("--split", default="test", help="train, validation or test")
     parser.add_argument(
-        "--batch", type=command.positive, default=64, metavar="N", help="crops a forward pass"
+        "--batch", type=options.positive, default=64, metavar="N", help="crops a forward pass"
     )
     parser.add_argument(
         "--out",
@@ -40,12 +40,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--dropout",
-        type=command.positive,
+        type=options.positive,
         metavar="N",
         help="answer with the mean of N answers with dropout left on, and tell how far to trust "
         "their entropy; the files get -dropoutN in their names",
     )
-    command.add_precision_argument(parser)
+    options.add_precision_argument(parser)
     parser.set_defaults(split_seed=None)
     return parser.parse_args(argv)
 
@@ -54,16 +54,17 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     path = runs.find(arguments.run)
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start()
-    from vggface_gender import classifier, datasets
-    from vggface_gender.datasets import mix
+    from vggface_gender import datasets
+    from vggface_gender.datasets import mixes
     from vggface_gender.evaluation import predictions, results
+    from vggface_gender.inference import classifier
 
     trained = classifier.load(path, arguments.precision)
-    division = mix.division(path, arguments.dataset, arguments.split_seed)
-    dataset = datasets.prepare(**command.dataset_arguments(arguments) | division)
+    division = mixes.division(path, arguments.dataset, arguments.split_seed)
+    dataset = datasets.prepare(**options.dataset_arguments(arguments) | division)
     split = arguments.split
     dataset.require(split)
     folder = arguments.out or runs.results_folder(path)
@@ -84,4 +85,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

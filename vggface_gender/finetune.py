@@ -12,18 +12,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import command, labels, runs, tuning
+from vggface_gender.base import console, labels, options, runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.training import tuning
 
 if TYPE_CHECKING:
     import keras
 
-    from vggface_gender.classifier import Classifier
-    from vggface_gender.datasets import mix
+    from vggface_gender.inference.classifier import Classifier
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python -m vggface_gender.finetune", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
@@ -49,10 +50,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     path = runs.find(arguments.init)
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start(arguments.seed)
-    from vggface_gender import classifier
+    from vggface_gender.inference import classifier
 
     precision = device.precision(arguments.precision)
     initial = classifier.load(path, precision)
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         "before": _learned_from(initial),
     }
 
-    def plan(mixed: "mix.Mix") -> tuning.Plan:
+    def plan(mixed: "mixes.Mix") -> tuning.Plan:
         tasks, fresh = choose(initial, mixed, arguments.tasks, arguments.replace_head)
         more = origin | {"fresh": fresh}
         if not fresh:
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def choose(
-    initial: "Classifier", mixed: "mix.Mix", wanted: list[str] | None, replace: bool
+    initial: "Classifier", mixed: "mixes.Mix", wanted: list[str] | None, replace: bool
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """The tasks with their label names, and those of them that need a fresh head; both are said.
 
@@ -96,7 +97,7 @@ def choose(
     for task in wanted or initial.tasks:
         try:
             names = mixed.classes(task)
-        except command.InputError:
+        except InputError:
             if wanted:
                 raise
             print(f"{task}: {mixed.name} has no such labels; left out")
@@ -120,7 +121,7 @@ def choose(
     if 0 < len(fresh) < len(tasks):
         print("the tasks share a layer, so all of the head is fresh")
     if not tasks:
-        raise command.InputError(
+        raise InputError(
             f"{mixed.name} has labels of none of the classifier's tasks "
             f"({', '.join(initial.tasks)}): name others with --tasks"
         )
@@ -137,7 +138,7 @@ def continued(
     """
     import keras
 
-    from vggface_gender import heads
+    from vggface_gender.training import heads
 
     backbone, head = initial.parts()
     keras.utils.set_random_seed(settings["seed"])
@@ -159,11 +160,11 @@ def _learned_from(initial: "Classifier") -> list[str]:
 
 def _check_folds(initial: "Classifier", dataset: str) -> None:
     """Refuse folds of what the classifier was trained on: it has seen faces of every one."""
-    from vggface_gender.datasets import mix
+    from vggface_gender.datasets import mixes
 
-    for name, _, _ in mix.parse(dataset):
+    for name, _, _ in mixes.parse(dataset):
         if any(name in dataset for dataset in _learned_from(initial)):
-            raise command.InputError(
+            raise InputError(
                 f"--folds: the run was trained on {name} already, so that no fold of it is unseen; "
                 "train by folds from the start, with multitask"
             )
@@ -175,4 +176,4 @@ def _stated(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

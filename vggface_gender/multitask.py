@@ -12,12 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender import command, labels, tuning
+from vggface_gender.base import console, labels, options
+from vggface_gender.training import tuning
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python -m vggface_gender.multitask", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
@@ -43,7 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start(arguments.seed)
     wanted = [task for task in labels.TASKS if task in arguments.tasks]
@@ -62,4 +63,4 @@ def _what(arguments: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -18,14 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vggface_gender import command, runs
+from vggface_gender.base import console, files, options, runs
+from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from vggface_gender.classifier import Classifier, Sampled
-    from vggface_gender.faces import Face
+    from vggface_gender.inference.classifier import Classifier, Sampled
+    from vggface_gender.photos.faces import Face
 
 # Photos wait for each other until so many faces are there to classify, or so many pixels are held.
 BATCH_FACES = 32
@@ -62,7 +63,7 @@ def see(
         upsample, threshold: as `faces.detect` takes them.
         crops: the photo is one face's crop already; nothing is detected.
     """
-    from vggface_gender import faces
+    from vggface_gender.photos import faces
 
     found = [faces.whole(photo)] if crops else faces.detect(photo, upsample, threshold)
     return Sight(name, photo, found)
@@ -70,11 +71,11 @@ def see(
 
 def look(path: Path, upsample: int = 1, threshold: float = THRESHOLD, crops: bool = False) -> Sight:
     """Read a photo and `see` it; the sight of one that can't be read has an error and no faces."""
-    from vggface_gender import faces
+    from vggface_gender.photos import faces
 
     try:
         photo = faces.read_photo(path)
-    except command.InputError as error:
+    except InputError as error:
         return Sight(str(path), None, [], str(error))
     return see(photo, str(path), upsample, threshold, crops)
 
@@ -98,7 +99,7 @@ def classify(
     """
     import numpy as np
 
-    from vggface_gender import faces
+    from vggface_gender.photos import faces
 
     crops = [
         faces.align(sight.photo, sight.faces, classifier.size, classifier.padding)
@@ -157,7 +158,7 @@ def predict(
     def sample() -> "Callable[[np.ndarray], Sampled] | None":
         if not samples:
             return None
-        from vggface_gender import classifier
+        from vggface_gender.inference import classifier
 
         return classifier.sampler(load(), samples)
 
@@ -241,7 +242,7 @@ def find_photos(paths: Iterable[str]) -> list[Path]:
     Raises:
         InputError: a folder has no images.
     """
-    from vggface_gender.faces import SUFFIXES
+    from vggface_gender.photos.faces import SUFFIXES
 
     photos = []
     for path in map(Path, paths):
@@ -254,9 +255,7 @@ def find_photos(paths: Iterable[str]) -> list[Path]:
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         )
         if not inside:
-            raise command.InputError(
-                f"{path}: no images in this folder; name photos or their folder"
-            )
+            raise InputError(f"{path}: no images in this folder; name photos or their folder")
         photos += inside
     return photos
 
@@ -280,7 +279,7 @@ def drawing_paths(photos: Sequence[Path], folder: Path) -> list[Path]:
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.out.exists() and not args.out.is_dir():
-        raise command.InputError(f"{args.out}: not a folder; give --out a folder for drawn copies")
+        raise InputError(f"{args.out}: not a folder; give --out a folder for drawn copies")
 
     from tqdm import tqdm
 
@@ -301,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             unreadable += 1
             tqdm.write(f"error: {sight.error}", file=sys.stderr)
         elif sight.faces and not args.no_draw:
-            with command.whole(drawing) as part:
+            with files.whole(drawing) as part:
                 draw(sight.photo, answered["faces"]).save(part, quality=90)
         for line in [json.dumps(answered)] if args.json else _lines(answered):
             tqdm.write(line)
@@ -309,8 +308,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if unreadable == len(photos) else 0
 
 
-def _parser() -> command.Parser:
-    parser = command.Parser(
+def _parser() -> options.Parser:
+    parser = options.Parser(
         prog="python -m vggface_gender.predict",
         description="Tell how the people in photos are perceived: gender, age and, if asked, race.",
         epilog="A box is (left, top, right, bottom) in pixels of the upright photo. Labels say how "
@@ -328,7 +327,7 @@ def _parser() -> command.Parser:
     parser.add_argument("--race", action="store_true", help="tell the perceived race too")
     parser.add_argument(
         "--dropout",
-        type=command.positive,
+        type=options.positive,
         metavar="N",
         help="answer with the mean of N answers with dropout left on; --json tells how unsure",
     )
@@ -359,15 +358,15 @@ def _load(path: Path, race: bool) -> "Classifier":
     Raises:
         InputError: there is none, or it can't tell race and should.
     """
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start()
-    from vggface_gender import classifier
+    from vggface_gender.inference import classifier
 
     # In float32 a photo's answer is the same on every machine, and one photo is answered soonest.
     loaded = classifier.load(path, precision="float32")
     if race and "race" not in loaded.tasks:
-        raise command.InputError(f"{path}: not trained to tell race; leave out --race")
+        raise InputError(f"{path}: not trained to tell race; leave out --race")
     return loaded
 
 
@@ -452,4 +451,4 @@ def _same(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vggface_gender import command, labels, runs
+from vggface_gender.base import console, labels, options, runs
+from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line's arguments."""
-    parser = command.Parser(
+    parser = options.Parser(
         prog="python -m vggface_gender.transfer", description=__doc__.splitlines()[0]
     )
-    command.add_dataset_arguments(parser)
+    options.add_dataset_arguments(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--task", choices=labels.TASKS, default="gender", help="what to learn")
     group.add_argument(
@@ -42,43 +43,44 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="the backbone's layer whose output the features are, such as dlib's embedding "
         "(default: dlib's map, else the last)",
     )
-    group.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="at most")
+    group.add_argument("--epochs", type=options.positive, default=10, metavar="N", help="at most")
     group.add_argument(
         "--patience",
-        type=command.positive,
+        type=options.positive,
         default=3,
         metavar="N",
         help="epochs without a lower validation loss after which to stop",
     )
     group.add_argument(
         "--batch",
-        type=command.positive,
+        type=options.positive,
         metavar="N",
         help="examples a step (default: the head's own: 32 on vggface, else 128)",
     )
     group.add_argument(
-        "--rate", type=command.positive_real, metavar="R", help="Adam's (default: the head's own)"
+        "--rate", type=options.positive_real, metavar="R", help="Adam's (default: the head's own)"
     )
-    command.add_padding_argument(group)
-    command.add_run_arguments(parser)
+    options.add_padding_argument(group)
+    options.add_run_arguments(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
 
-    from vggface_gender import device
+    from vggface_gender.base import device
 
     device.start(arguments.seed)
-    from vggface_gender import backbones, datasets, heads
+    from vggface_gender import backbones, datasets
     from vggface_gender.evaluation import results
+    from vggface_gender.training import heads
 
     precision = device.precision(arguments.precision)
     each = runs.trainings(
         arguments.seed, arguments.repeats, arguments.split_seed, folds=arguments.folds
     )
     prepared = {
-        fold: datasets.prepare(**command.dataset_arguments(arguments), fold=fold)
+        fold: datasets.prepare(**options.dataset_arguments(arguments), fold=fold)
         for fold in dict.fromkeys(training.fold for training in each.values())
     }
     backbone = backbones.load(arguments.backbone, precision, arguments.layer)
@@ -141,8 +143,10 @@ def train(
     """
     import keras
 
-    from vggface_gender import classifier, heads, input_pipeline, training
+    from vggface_gender.data import records
     from vggface_gender.evaluation import calibration, predictions, results
+    from vggface_gender.inference import classifier
+    from vggface_gender.training import heads, loop
 
     known, validation, test = splits
     batch, epochs, seed = settings["batch"], settings["epochs"], settings["seed"]
@@ -150,18 +154,16 @@ def train(
     steps = -(-len(known.rows) // batch)
     keras.utils.set_random_seed(seed)  # whatever was or was not found in the cache
     head = recipe.build(backbone.output_shape[1:], tasks)
-    training.compile(head, tasks, recipe.optimizer(settings["rate"], steps * epochs))
+    loop.compile(head, tasks, recipe.optimizer(settings["rate"], steps * epochs))
     padding = settings["padding"]
-    input_pipeline.log_sheet(
-        dataset, "train", backbone.input_shape[1], padding, folder / runs.TENSORBOARD
-    )
-    history = training.fit(
+    records.log_sheet(dataset, "train", backbone.input_shape[1], padding, folder / runs.TENSORBOARD)
+    history = loop.fit(
         head,
-        batches=lambda epoch: input_pipeline.feature_batches(
+        batches=lambda epoch: records.feature_batches(
             known.features, known.targets, batch, known.rows, seed, epoch
         ),
         steps=steps,
-        validation=input_pipeline.feature_batches(
+        validation=records.feature_batches(
             validation.features, validation.targets, 256, validation.rows
         ),
         folder=folder,
@@ -204,9 +206,9 @@ class Examples(NamedTuple):
     """A split's features and labels, row by row."""
 
     features: "np.ndarray"  # (n, ...) float32, mapped from the cache
-    targets: "dict[str, np.ndarray]"  # task to (n,): see `input_pipeline.targets`
+    targets: "dict[str, np.ndarray]"  # task to (n,): see `records.targets`
     rows: "np.ndarray"  # those that have a label of every task
-    truth: "pd.DataFrame"  # see `input_pipeline.labels`
+    truth: "pd.DataFrame"  # see `records.labels`
 
 
 def _examples(
@@ -224,21 +226,19 @@ def _examples(
     """
     import numpy as np
 
-    from vggface_gender import features, input_pipeline
+    from vggface_gender.data import features, records
 
     if split not in dataset.counts:
-        raise command.InputError(f"{dataset.name} has too few images for a {split} split")
-    truth = input_pipeline.labels(dataset, split)
+        raise InputError(f"{dataset.name} has too few images for a {split} split")
+    truth = records.labels(dataset, split)
     rows = np.flatnonzero(truth[list(tasks)].notna().all(axis=1))
     if not len(rows):
-        raise command.InputError(
-            f"{dataset.name} has no {' and '.join(tasks)} labels in its {split} split"
-        )
-    targets = {task: input_pipeline.targets(truth, task, names) for task, names in tasks.items()}
+        raise InputError(f"{dataset.name} has no {' and '.join(tasks)} labels in its {split} split")
+    targets = {task: records.targets(truth, task, names) for task, names in tasks.items()}
     return Examples(
         features.extract(dataset, split, backbone, padding, cache), targets, rows, truth
     )
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(console.run(main))

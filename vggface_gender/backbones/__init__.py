@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from vggface_gender.backbones import dlib_resnet, resnet50, vggface
-from vggface_gender.command import InputError, first_line
+from vggface_gender.base.errors import InputError, first_line
 
 # Rounding these to 16 bits would lose what a float32 head can use, and saves no time.
 _KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}

@@ -13,7 +13,7 @@ All layers are stock Keras, so a saved model loads in safe mode wherever Keras i
 import keras
 import numpy as np
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 from vggface_gender.weights import dlib_dat
 
 MIN_SIZE = 103  # a smaller crop leaves the last block's 3x3 convolution less than 3x3 pixels

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import keras
 
-from vggface_gender.command import InputError, first_line
+from vggface_gender.base.errors import InputError, first_line
 
 SIZE = 224
 MIN_SIZE = 32  # halved five times, a smaller crop leaves nothing

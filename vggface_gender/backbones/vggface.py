@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 from vggface_gender.weights.matconvnet import Layer, MatConvNet, times
 
 PAGE = "https://www.robots.ox.ac.uk/~vgg/software/vgg_face/"

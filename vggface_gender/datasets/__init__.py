@@ -18,8 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vggface_gender import labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 
 NAMED = {
     "UTKFace": "utk_face",

@@ -19,9 +19,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm import tqdm
 
-from vggface_gender import faces, labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import splits
+from vggface_gender.photos import faces
 
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 UNREADABLE_LIMIT = 0.05  # a larger share stops the build: something is wrong with the source

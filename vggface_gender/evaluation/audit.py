@@ -15,7 +15,7 @@ from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_
 from sklearn.metrics import accuracy_score
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import metrics
 from vggface_gender.evaluation.calibration import abstention, calibration
 from vggface_gender.evaluation.metrics import CONFIDENCE, GROUPINGS, SMALL

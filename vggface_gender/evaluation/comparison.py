@@ -22,8 +22,8 @@ from scipy import special, stats
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from vggface_gender import labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import metrics, predictions
 from vggface_gender.evaluation.metrics import CONFIDENCE
 

@@ -19,10 +19,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vggface_gender import command, crops, faces, input_pipeline, labels
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import audit, metrics, predictions
 from vggface_gender.evaluation.metrics import CONFIDENCE, GROUPINGS, SMALL
+from vggface_gender.photos import crops, faces
 
 FILLS = {"replicate": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
 TRUTH = ["name", *labels.TASKS]
@@ -52,12 +55,12 @@ def measure(
     Returns:
         What `figures` gives, computed from the file, and `table`, its path.
     """
-    truth = input_pipeline.labels(dataset, split)[:count][TRUTH].astype({"age": float})
+    truth = records.labels(dataset, split)[:count][TRUTH].astype({"age": float})
     settings = {"upsample": upsample, "threshold": threshold, "border": border, "fill": fill}
     part = None if len(truth) == dataset.counts[split] else len(truth)
     place = folder / file_name(dataset.label, split, part, **settings)
     if not _is_there(place, truth, (dataset.directory / "metadata.json").stat().st_mtime):
-        images = input_pipeline.jpegs(dataset, split)[: len(truth)]
+        images = records.jpegs(dataset, split)[: len(truth)]
         predictions.write(table(truth, images, f"{dataset.label}, {split}", **settings), place)
     return figures(read(place)) | {"table": str(place)}
 
@@ -215,8 +218,8 @@ def read(path: Path) -> pd.DataFrame:
         )
         frame = frame[[*kinds]]
     except (ValueError, KeyError) as error:
-        raise command.InputError(
-            f"{path} is not a table of detections ({command.first_line(error)}): delete it"
+        raise InputError(
+            f"{path} is not a table of detections ({first_line(error)}): delete it"
         ) from None
     for column in ("gender", "race"):
         frame[column] = frame[column].astype(object).where(frame[column].notna(), None)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 
 SIDE, MARGIN, LABEL = 120, 8, 30  # pixels of a figure's pictures, and around them
 LEAST_MAP = 3  # rows and columns: dlib's last map has 2, which hardly says where

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vggface_gender import labels
+from vggface_gender.base import labels
 from vggface_gender.evaluation import predictions
 
 CONFIDENCE = 0.95

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vggface_gender import crops
+from vggface_gender.photos import crops
 
 SIDE = 16  # rows, and differences a row, of a hash
 # Bits of 256 that hashes of one picture may differ in. Of 2,000 UTKFace faces and their nearest of

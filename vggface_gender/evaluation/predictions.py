@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vggface_gender import command, labels
+from vggface_gender.base import files, labels
+from vggface_gender.base.errors import InputError
 
 CLASSIFICATION_TASKS = ("gender", "race")
 AGE_OUTPUT = "age_predicted"
@@ -45,7 +46,7 @@ def table(
 
     Raises:
         ValueError: an unknown task, or lengths and shapes that don't match.
-        command.InputError: a value that `read` would refuse, such as a NaN output.
+        InputError: a value that `read` would refuse, such as a NaN output.
     """
     if unknown := {*truth, *outputs} - set(labels.TASKS):
         raise ValueError(f"unknown tasks: {', '.join(sorted(unknown))}")
@@ -95,7 +96,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     Text is quoted, since a file's name may hold anything, line breaks and undecodable bytes
     included; numbers are written with as many digits as tell them apart.
     """
-    with command.whole(path) as part:
+    with files.whole(path) as part:
         frame.to_csv(
             part,
             index=False,
@@ -113,7 +114,7 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     `pandas.read_csv`, so that a fault can be named by its row and column.
 
     Raises:
-        command.InputError: there is no such file or it is no predictions table; the message names
+        InputError: there is no such file or it is no predictions table; the message names
             the file and the first offending row (the header is row 1) and column.
     """
     try:
@@ -121,16 +122,16 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             lines = list(csv.reader(file, strict=True))
     except OSError as error:
-        raise command.InputError(f"{path}: {error.strerror}; give a predictions CSV") from error
+        raise InputError(f"{path}: {error.strerror}; give a predictions CSV") from error
     except csv.Error as error:
-        raise command.InputError(f"{path}: not a CSV file ({error})") from error
+        raise InputError(f"{path}: not a CSV file ({error})") from error
     if not lines:
-        raise command.InputError(f"{path}: empty; evaluate the run again to write it")
+        raise InputError(f"{path}: empty; evaluate the run again to write it")
     header, *rows = lines
     _check_columns(header, path)
     for row, cells in enumerate(rows):
         if len(cells) != len(header):
-            raise command.InputError(
+            raise InputError(
                 f"{_place(path, row)}: {len(cells)} cells under {len(header)} column names; "
                 "restore the table as it was written"
             )
@@ -165,7 +166,7 @@ def _numbers(cells: list[str], where: str | os.PathLike, column: str) -> np.ndar
             with contextlib.suppress(ValueError):
                 numbers[row] = float(cell)
             if not np.isfinite(numbers[row]):
-                raise command.InputError(
+                raise InputError(
                     f"{_place(where, row, column)}: {cell!r} is not a number; correct it"
                 )
     return numbers
@@ -178,15 +179,15 @@ def _check_columns(columns: Sequence[str], where: str | os.PathLike) -> None:
         outputs.update(_columns(task, names))
     for column in ("name", *labels.TASKS):
         if column not in columns:
-            raise command.InputError(
+            raise InputError(
                 f"{where}: no column {column!r}; a predictions table has name, "
                 f"{', '.join(labels.TASKS)} and a column for each output"
             )
     for position, column in enumerate(columns):
         if column in columns[:position]:
-            raise command.InputError(f"{where}: column {column!r} is there twice; remove one")
+            raise InputError(f"{where}: column {column!r} is there twice; remove one")
         if column not in {"name", *labels.TASKS, *outputs}:
-            raise command.InputError(
+            raise InputError(
                 f"{where}: unknown column {column!r}; rename it to an output "
                 f"(such as gender_female, race_White or {AGE_OUTPUT}) or remove it"
             )
@@ -202,7 +203,7 @@ def _check(frame: pd.DataFrame, where: str | os.PathLike) -> None:
             row = int(np.argmax(bad))
             value = frame[column].iloc[row]
             shown = value if isinstance(value, float) else repr(value)
-            raise command.InputError(f"{_place(where, row, column)}: {shown} {reason}")
+            raise InputError(f"{_place(where, row, column)}: {shown} {reason}")
 
     for task, known in TRUE_LABELS.items():
         true = frame[task]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from vggface_gender import command, labels, runs
+from vggface_gender.base import files, labels, runs
 from vggface_gender.datasets import splits
-from vggface_gender.evaluation import metrics, model_card, predictions
+from vggface_gender.evaluation import card, metrics, predictions
 
 
 def publish(
@@ -35,10 +35,10 @@ def publish(
         # From the file, so that the figures are those that anyone can compute from it.
         "tasks": metrics.evaluate(predictions.read(path)),
     }
-    command.write_json(figures, metrics_path)
-    card = model_card.write(folder)
+    files.write_json(figures, metrics_path)
+    page = card.write(folder)
     print(metrics.report(figures))
-    print(f"predictions: {path}\nmetrics: {metrics_path}" + (f"\ncard: {card}" if card else ""))
+    print(f"predictions: {path}\nmetrics: {metrics_path}" + (f"\ncard: {page}" if page else ""))
     return figures
 
 
@@ -50,7 +50,7 @@ def publish_doubts(table: pd.DataFrame, doubts: Mapping[str, np.ndarray], path: 
         doubts: see `classifier.Sampled`.
     """
     frame = pd.DataFrame({"name": table.name, **doubts})
-    with command.whole(path) as part:
+    with files.whole(path) as part:
         frame.to_csv(part, index=False)
     print("\nDoubts (of gender and race the mean answer's entropy in nats, of age a deviation):")
     for task, doubt in doubts.items():
@@ -97,7 +97,7 @@ def publish_summary(folder: Path, repeats: Sequence[Path]) -> dict:
         summary["folds"] = fold_rows(repeats, shared["dataset"])
         print(f"\n{fold_table(summary['folds'])}")
     path = folder / "summary.json"
-    command.write_json(summary, path)
+    files.write_json(summary, path)
     print(f"\n{shared['dataset']} {shared['split']}, {shared['count']:,} faces, over the repeats:")
     for task, spreads in summary["tasks"].items():
         for metric, spread in spreads.items():

@@ -22,11 +22,13 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from vggface_gender import crops, input_pipeline, labels
-from vggface_gender.classifier import Classifier
+from vggface_gender.base import labels
+from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import comparison, metrics, predictions
 from vggface_gender.evaluation.metrics import CONFIDENCE, SMALL
+from vggface_gender.inference.classifier import Classifier
+from vggface_gender.photos import crops
 
 # By kind of change, what its amount is.
 KINDS = {
@@ -114,7 +116,7 @@ def tables(
     Returns:
         The tables, as read from their files, by the changes' names.
     """
-    truth = input_pipeline.labels(dataset, split)[:count]
+    truth = records.labels(dataset, split)[:count]
     # Figures of part of a split do not replace those of the whole.
     part = "" if count is None or count >= dataset.counts[split] else f"-{len(truth)}"
     places = {
@@ -124,8 +126,8 @@ def tables(
     since = max(since, (dataset.directory / "metadata.json").stat().st_mtime)
     missing = [change for change in changes if not _is_there(places[change.name], truth, since)]
     if missing:
-        images = _images(input_pipeline.jpegs(dataset, split)[: len(truth)])
-        frame = input_pipeline.frame_of(dataset, trained.padding)
+        images = _images(records.jpegs(dataset, split)[: len(truth)])
+        frame = records.frame_of(dataset, trained.padding)
         with tqdm(total=len(missing) * len(truth), desc=dataset.label, unit=" crops") as bar:
             for change in missing:
                 bar.set_postfix_str(change.name)

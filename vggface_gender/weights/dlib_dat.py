@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 
 NAME = "dlib_face_recognition_resnet_model_v1.dat"
 

@@ -14,7 +14,7 @@ import numpy as np
 import pymatreader
 import scipy.io
 
-from vggface_gender.command import InputError
+from vggface_gender.base.errors import InputError
 
 TYPES = ("conv", "relu", "pool", "dropout", "softmax")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vggface_gender import command, labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.datasets.builder import FacesBuilder, Labelled
 
 FOLDS = range(5)
@@ -71,7 +71,7 @@ def read_fold(table: Path) -> pd.DataFrame:
     try:
         rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except ValueError as error:  # pandas's parser errors, bad UTF-8
-        reason = command.first_line(error)
+        reason = first_line(error)
         raise InputError(f"{table}: not a readable tab-separated file: {reason}") from None
     if missing := [column for column in COLUMNS if column not in rows]:
         raise InputError(f"{table}: no column {', '.join(missing)}")

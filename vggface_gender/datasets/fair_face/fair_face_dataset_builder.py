@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vggface_gender import labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets.builder import FacesBuilder, Labelled
 
 # What a spreadsheet makes of "3-9" and "10-19", in the orders that its locales write dates.

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from vggface_gender import labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
 
 SPLIT_FOLDERS = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vggface_gender import labels
+from vggface_gender.base import labels
 from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
 
 LEAF = re.compile(r"(?P<age>\d{2})[^0-9A-Za-z]?(?P<gender>[FM])$")  # "..._25_F"

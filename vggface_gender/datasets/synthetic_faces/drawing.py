@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vggface_gender.command import InputError
-from vggface_gender.labels import GENDERS, UTKFACE_RACES
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
 
 # dlib's mean face (`get_face_chip_details` in image_transforms/interpolation.h) puts the corners of
 # the eyes at these places of a chip without padding; padding 0.25 makes the chip's side 1.5 of it.

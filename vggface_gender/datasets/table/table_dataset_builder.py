@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from vggface_gender import labels
-from vggface_gender.command import InputError
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import splits
 from vggface_gender.datasets.builder import FacesBuilder, Labelled
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vggface_gender import labels
+from vggface_gender.base import labels
 from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
 
 GENDERS = ("male", "female")  # by the digit in the name

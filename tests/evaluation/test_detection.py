@@ -1,0 +1,290 @@
+"""Faces that detection loses: against dlib called directly, and figures of a hand-made table."""
+
+import functools
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+
+import cv2
+import dlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from vggface_gender import datasets
+from vggface_gender.base.errors import InputError
+from vggface_gender.data import records
+from vggface_gender.evaluation import detection, metrics, predictions
+
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "detection.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("detection_tool", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_dataset(folder: Path, images: dict[str, np.ndarray | bytes]) -> None:
+    """A table `faces.csv` of images, all in the test split; arrays are RGB and become PNGs."""
+    rows = []
+    for i, (name, image) in enumerate(images.items()):
+        if isinstance(image, bytes):
+            (folder / name).write_bytes(image)
+        else:
+            Image.fromarray(image).save(folder / name)
+        rows.append((name, ("female", "male", "")[i % 3], "White", 10 + i, "test"))
+    table = pd.DataFrame(rows, columns=["file", "gender", "race", "age", "split"])
+    table.to_csv(folder / "faces.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def real(faces_dir, tmp_path_factory):
+    """A folder with a dataset of real faces, and each one's pixels as Pillow decodes them."""
+    home = tmp_path_factory.mktemp("real")
+    files = sorted((faces_dir / "UTKFace").iterdir())[::1500][:14]
+    files += sorted((faces_dir / "FairFace" / "train").iterdir())[::400][:10]
+    write_dataset(home, {file.name: file.read_bytes() for file in files})
+    return home, {file.name: np.array(Image.open(file).convert("RGB")) for file in files}
+
+
+@functools.cache
+def detector():
+    return dlib.get_frontal_face_detector()
+
+
+def by_dlib(image: np.ndarray) -> tuple[float | None, int]:
+    """The score of the face in the middle, and the number of boxes, from dlib itself."""
+    height, width = image.shape[:2]
+    scale = max(2.0, (500_000 / (height * width)) ** 0.5)
+    size = (round(width * scale), round(height * scale))
+    large = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    boxes, scores, _ = detector().run(large, 0, 0.0)
+    middle = dlib.point(size[0] // 2, size[1] // 2)
+    inside = [score for box, score in zip(boxes, scores, strict=True) if box.contains(middle)]
+    return max(inside, default=None), len(boxes)
+
+
+@pytest.mark.parametrize("border", [0.0, 0.25])
+def test_it_finds_what_dlib_finds(real, monkeypatch, border):
+    home, images = real
+    monkeypatch.chdir(home)
+    dataset = datasets.prepare("faces.csv")
+    found = detection.measure(dataset, "test", home / "tables", border=border)
+    table = detection.read(Path(found["table"]))
+    assert sorted(table.name) == sorted(images)
+    surely_found = 0
+    for row in table.itertuples():
+        image = images[row.name]
+        side = round(len(image) * border)
+        score, boxes = by_dlib(np.pad(image, ((side, side), (side, side), (0, 0)), "edge"))
+        # Decoders differ by a grey value here and there, so near the threshold all may happen.
+        if score is None or score > 0.1:
+            surely_found += score is not None
+            assert row.found == (score is not None), row.name
+            assert row.boxes == boxes, row.name
+        if row.found:
+            assert row.score == pytest.approx(score, abs=0.1)
+    assert surely_found >= 10
+    assert found["count"] == 24 and found["lost"] == 24 - table.found.sum()
+
+
+def test_what_is_blank_is_lost_and_a_bystander_is_not_the_face(faces_dir, tmp_path, monkeypatch):
+    face = np.array(Image.open(sorted((faces_dir / "UTKFace").iterdir())[3000]))
+    aside = np.zeros((400, 900, 3), np.uint8)
+    aside[100:300, 100:300] = face
+    middle = np.zeros((400, 400, 3), np.uint8)
+    middle[100:300, 100:300] = face
+    blank = np.full((200, 200, 3), 90, np.uint8)
+    write_dataset(tmp_path, {"blank.png": blank, "aside.png": aside, "middle.png": middle})
+    monkeypatch.chdir(tmp_path)
+    found = detection.measure(datasets.prepare("faces.csv"), "test", tmp_path)
+    table = detection.read(Path(found["table"])).set_index("name")
+    assert table.found.to_dict() == {"blank.png": 0, "aside.png": 0, "middle.png": 1}
+    assert table.boxes.to_dict() == {"blank.png": 0, "aside.png": 1, "middle.png": 1}
+    assert table.score.notna().to_dict() == {"blank.png": False, "aside.png": False} | {
+        "middle.png": True
+    }
+    assert found["lost"] == 2 and found["elsewhere"] == 1 and found["several"] == 0
+    score = table.score["middle.png"]
+    higher = detection.measure(
+        datasets.prepare("faces.csv"), "test", tmp_path, threshold=score + 0.01
+    )
+    assert higher["lost"] == 3
+
+
+def test_borders_are_numpys():
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    around = ((10, 10), (15, 15), (0, 0))
+    assert (detection.bordered(photo, 0.25, "replicate") == np.pad(photo, around, "edge")).all()
+    assert (detection.bordered(photo, 0.25, "black") == np.pad(photo, around)).all()
+    assert (detection.bordered(photo, 0, "black") == photo).all()
+
+
+# -------------------------------------------------------------------- a hand-made table
+
+
+def hand_made() -> pd.DataFrame:
+    """40 women of whom 10 are lost, 40 men of whom 2; 20 more women are Asian, of whom 3."""
+    groups = [("female", "White", 25.0, 40, 10), ("male", "White", 45.0, 40, 2)]
+    groups += [("female", "Asian", np.nan, 20, 3), (None, "Asian", 45.0, 1, 1)]
+    rows = [
+        (gender, race, age, int(i >= lost), 0.5 if i >= lost else np.nan, int(i >= lost))
+        for gender, race, age, count, lost in groups
+        for i in range(count)
+    ]
+    frame = pd.DataFrame(rows, columns=["gender", "race", "age", "found", "score", "boxes"])
+    frame.insert(0, "name", pd.Series([f"{i}.jpg" for i in range(len(frame))], dtype=object))
+    for column in ("gender", "race"):
+        frame[column] = frame[column].astype(object).where(frame[column].notna(), None)
+    frame.loc[0, "boxes"], frame.loc[40, "boxes"] = 2, 1
+    return frame
+
+
+def test_figures_of_a_hand_made_table():
+    frame = hand_made()
+    frame.loc[39, "boxes"] = 3
+    found = detection.figures(frame)
+    assert (found["count"], found["lost"]) == (101, 16)
+    assert found["found"] == pytest.approx(85 / 101)
+    assert found["interval"] == pytest.approx(metrics.wilson(85, 101))
+    assert found["elsewhere"] == 2 and found["several"] == 2
+    gender = found["groups"]["gender"]
+    assert {name: (one["count"], one["lost"]) for name, one in gender.items()} == {
+        "female": (60, 13),
+        "male": (40, 2),
+    }
+    assert list(found["groups"]["age"]) == ["20-29", "40-49"]
+    assert found["groups"]["age"]["40-49"]["lost"] == 3
+    both = found["groups"]["gender x race"]
+    assert {name: (one["lost"], one["small"]) for name, one in both.items()} == {
+        "female, White": (10, False),
+        "female, Asian": (3, True),
+        "male, White": (2, False),
+    }
+    gap = found["gaps"]["gender"]
+    assert (gap["worst"], gap["best"]) == ("female", "male")
+    assert gap["difference"] == pytest.approx(38 / 40 - 47 / 60)
+    assert found["gaps"]["race"] is None  # of Asian faces there are but 21
+    text = detection.report(found)
+    assert re.search(r"gender x race +female, Asian +20 +3 +85\.0% .* small", text)
+    assert re.search(r"all +101 +16 +84\.2%", text)
+    assert "largest gap by gender: female 16.7% below male" in text
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_table_reads_back_as_it_was_written(tmp_path):
+    frame = hand_made()
+    odd = ["NA", "a,b", 'c"d', "e\nf", "\udce9.jpg", " g ", "None", "1"]
+    frame.loc[: len(odd) - 1, "name"] = odd
+    frame.loc[5, "score"] = 0.1 + 0.2
+    predictions.write(frame, tmp_path / "t.csv")
+    pd.testing.assert_frame_equal(detection.read(tmp_path / "t.csv"), frame, check_exact=True)
+    (tmp_path / "bad.csv").write_text("name,found\na,yes\n")
+    with pytest.raises(InputError, match=r"bad\.csv is not a table of detections"):
+        detection.read(tmp_path / "bad.csv")
+
+
+# ---------------------------------------------------------------------- kept and used again
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch, draw_table):
+    """A folder with a dataset of ten drawn faces, all in the test split; the working folder."""
+    table = draw_table(tmp_path, 10, 80)
+    pd.read_csv(table).assign(split="test").to_csv(table, index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_table_is_used_again_only_if_it_is_of_the_same_faces(drawn):
+    dataset = datasets.prepare("faces.csv")
+    first = detection.measure(dataset, "test", drawn / "tables")
+    place = Path(first["table"])
+    kept = place.stat()
+    assert detection.measure(dataset, "test", drawn / "tables") == first
+    assert place.stat().st_mtime_ns == kept.st_mtime_ns
+    # Every figure is computed from the file.
+    table = detection.read(place)
+    table["found"] = 1 - table.found
+    predictions.write(table, place)
+    assert detection.measure(dataset, "test", drawn / "tables")["lost"] == 10 - first["lost"]
+    # Other settings and part of the faces have tables of their own.
+    part = detection.measure(dataset, "test", drawn / "tables", count=4)
+    assert part["count"] == 4 and part["table"] != first["table"]
+    names = records.labels(dataset, "test").name.tolist()
+    assert detection.read(Path(part["table"])).name.tolist() == names[:4]
+    for options in ({"upsample": 0}, {"threshold": 0.5}, {"border": 0.1}, {"border": 0.2}):
+        assert detection.file_name("faces", "test", **options) != place.name
+    for column, value in (("name", "x.jpg"), ("age", 3.5), ("gender", None), ("race", "Indian")):
+        other = table.copy()
+        other.loc[1, column] = value
+        predictions.write(other, place)
+        assert detection.measure(dataset, "test", drawn / "tables") == first
+    # Neither is one used that is older than the records.
+    predictions.write(table, place)
+    os.utime(place, (kept.st_mtime - 1000, kept.st_mtime - 1000))
+    assert detection.measure(dataset, "test", drawn / "tables") == first
+
+
+def test_nothing_is_left_of_a_detection_that_was_stopped(drawn, monkeypatch):
+    dataset = datasets.prepare("faces.csv")
+    look, seen = detection._look, []
+
+    def dies(*arguments, **settings):
+        seen.append(0)
+        if len(seen) > 5:
+            raise KeyboardInterrupt
+        return look(*arguments, **settings)
+
+    monkeypatch.setattr(detection, "_look", dies)
+    with pytest.raises(KeyboardInterrupt):
+        detection.measure(dataset, "test", drawn / "tables")
+    assert not list(drawn.glob("tables/*"))
+
+
+def test_the_tool_prints_and_writes(tool, drawn, capsys):
+    options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
+    tool.main([*options, "--border", "0.1", "--fill", "black"])
+    printed = capsys.readouterr().out
+    (found,) = json.loads(Path("found.json").read_text())["datasets"]
+    assert found["table"] == "tables/detections-faces-test-upsample1-threshold0.2-black0.1.csv"
+    table = detection.read(Path(found["table"]))
+    assert found["lost"] == (table.found == 0).sum() and found["dataset"] == "faces"
+    assert sum(one["count"] for one in found["groups"]["gender"].values()) == 8  # two lack it
+    assert "faces test: 10 faces; black border of 0.1" in printed
+    assert "harder" in printed and "easier" in printed and "small: under 30 faces" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--datasets", "faces.csv", "--split", "train"], "no split train: give --split test"),
+        (["--datasets", "nothing.csv"], r"no dataset nothing\.csv"),
+        (["--datasets", "faces.csv", "faces.csv"], "two of one name: faces, faces"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(tool, drawn, options, complaint):
+    with pytest.raises(InputError, match=complaint) as raised:
+        tool.main(options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("options", [["--border", "2"], ["--fill", "pink"], ["--upsample", "9"]])
+def test_impossible_settings_are_refused(tool, options, capsys):
+    with pytest.raises(SystemExit) as raised:
+        tool.main(["--datasets", "faces.csv", *options])
+    assert raised.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_picture_that_is_one_pixel_wide_is_lost_not_a_crash():
+    image = np.zeros((200, 1, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    truth = pd.DataFrame({"name": ["a"], "gender": None, "race": None, "age": np.nan})
+    found = detection.table(truth, [jpeg], "one", border=0.1)
+    assert found.found.tolist() == [0] and found.boxes.tolist() == [0]

@@ -1,0 +1,189 @@
+"""Classifiers: one file, loaded by Keras alone, equal to backbone and head, in any precision."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from vggface_gender import backbones
+from vggface_gender.base.errors import InputError
+from vggface_gender.inference import classifier
+from vggface_gender.training import heads
+
+TASKS = {"gender": ("female", "male"), "race": ("White", "Black", "Asian"), "age": ()}
+
+
+def tiny_backbone(size=32):
+    crop = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1, name="rescale")(crop)
+    x = keras.layers.Conv2D(8, 5, strides=4, activation="relu", name="conv")(x)
+    return keras.Model(crop, x, name="tiny")
+
+
+@pytest.fixture
+def trained():
+    keras.utils.set_random_seed(1)
+    backbone = tiny_backbone()
+    head = heads.compact(backbone.output_shape[1:], TASKS)
+    return classifier.build(backbone, head, TASKS, 0.25, "float32", {"backbone": "tiny"})
+
+
+def crops_of(size, count=9):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def test_it_answers_as_backbone_then_head(trained):
+    crops = crops_of(32)
+    features = trained.model.get_layer("tiny").predict(crops, verbose=0)
+    expected = trained.model.get_layer("head").predict(features, verbose=0)
+    got = trained.predict(crops, batch=4)
+    for task in TASKS:
+        np.testing.assert_allclose(got[task], expected[task], atol=1e-5)
+    assert got["age"].shape == (9,) and got["race"].shape == (9, 3)
+    np.testing.assert_allclose(got["race"].sum(1), 1, atol=1e-6)
+
+
+def test_no_crops_give_no_answers(trained):
+    got = trained.predict(crops_of(32, 0))
+    assert got["gender"].shape == (0, 2) and got["age"].shape == (0,)
+
+
+def test_crops_of_another_size_are_resized_within(trained):
+    import cv2
+
+    crops = crops_of(48)
+    resized = np.stack([cv2.resize(crop.astype(np.float32), (32, 32)) for crop in crops])
+    got, expected = trained.predict(crops), trained.predict(resized)
+    np.testing.assert_allclose(got["gender"], expected["gender"], atol=1e-4)
+
+
+def test_it_comes_back_from_its_file(trained, tmp_path):
+    path = tmp_path / "classifier.keras"
+    classifier.save(trained, path)
+    assert list(tmp_path.iterdir()) == [path]
+    loaded = classifier.load(path)
+    assert (loaded.tasks, loaded.size, loaded.padding) == (TASKS, 32, 0.25)
+    assert loaded.precision == "float32" and loaded.about == {"backbone": "tiny"}
+    crops = crops_of(32)
+    for task, expected in trained.predict(crops).items():
+        np.testing.assert_array_equal(loaded.predict(crops)[task], expected)
+
+
+LOAD = """
+import sys, numpy as np, keras, vggface_gender
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+crops = np.load(sys.argv[2])
+np.savez(sys.argv[3], **model.predict(crops, verbose=0))
+"""
+
+
+def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_dir):
+    """With dlib's real network and real faces: the file is all that is needed."""
+    from vggface_gender.photos import crops
+
+    keras.utils.set_random_seed(1)
+    backbone = backbones.load("dlib")
+    tasks = {"gender": ("female", "male")}
+    head = heads.compact(backbone.output_shape[1:], tasks)
+    paths = sorted((faces_dir / "UTKFace").iterdir())[:16]
+    images = np.stack([crops.fit(crops.decode(p.read_bytes()), 150) for p in paths])
+    # As after training: normalized features, so that the head tells faces apart.
+    features = backbone.predict(images, verbose=0).reshape(16, -1)
+    head.get_layer("normalize").moving_mean.assign(features.mean(0))
+    head.get_layer("normalize").moving_variance.assign(features.var(0))
+    made = classifier.build(backbone, head, tasks, 0.25, "float32", {})
+    classifier.save(made, tmp_path / "c.keras")
+    np.save(tmp_path / "crops.npy", images)
+    files = [str(tmp_path / name) for name in ("c.keras", "crops.npy", "answers.npz")]
+    subprocess.run([sys.executable, "-c", LOAD, *files], check=True, capture_output=True)
+    expected = head.predict(backbone.predict(images, verbose=0), verbose=0)["gender"]
+    got = np.load(tmp_path / "answers.npz")["gender"]
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    assert np.ptp(got[:, 0]) > 0.1  # different faces, different answers
+
+
+def test_a_mirrored_one_answers_with_the_mean_from_its_file_alone(trained, tmp_path):
+    backbone, head = trained.parts()
+    both = classifier.build(backbone, head, TASKS, 0.25, "float32", {}, mirror=True)
+    crops = crops_of(32)
+    one, other = trained.predict(crops), trained.predict(crops[:, :, ::-1])
+    assert np.abs(one["age"] - other["age"]).max() > 1e-3
+    classifier.save(both, tmp_path / "c.keras")
+    np.save(tmp_path / "crops.npy", crops)
+    files = [str(tmp_path / name) for name in ("c.keras", "crops.npy", "answers.npz")]
+    subprocess.run([sys.executable, "-c", LOAD, *files], check=True, capture_output=True)
+    elsewhere = np.load(tmp_path / "answers.npz")
+    half = classifier.load(tmp_path / "c.keras", "mixed_bfloat16")
+    assert half.parts()[1].get_layer("gender").compute_dtype == "float32"
+    in_half = half.predict(crops)
+    for task, expected in one.items():
+        mean = (expected + other[task]) / 2
+        np.testing.assert_allclose(both.predict(crops)[task], mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(elsewhere[task], mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(in_half[task], mean, rtol=0.05, atol=0.05)
+
+
+def test_precision_is_changed_in_the_backbone_and_nowhere_else(trained, tmp_path):
+    path = tmp_path / "classifier.keras"
+    classifier.save(trained, path)
+    half = classifier.load(path, "mixed_bfloat16")
+    inner = half.model.get_layer("tiny")
+    assert inner.get_layer("conv").compute_dtype == "bfloat16"
+    assert inner.get_layer("rescale").compute_dtype == "float32"
+    assert half.model.get_layer("resize").compute_dtype == "float32"
+    assert all(la.compute_dtype == "float32" for la in half.model.get_layer("head").layers)
+    assert all(v.dtype == "float32" for v in half.model.trainable_variables)
+    crops = crops_of(32)
+    got, expected = half.predict(crops)["gender"], trained.predict(crops)["gender"]
+    np.testing.assert_allclose(got, expected, atol=0.03)
+    assert (got != expected).any()
+
+
+def test_trained_in_16_bits_and_read_in_32(trained, tmp_path):
+    model = backbones.with_precision(trained.model, "mixed_bfloat16")
+    path = tmp_path / "classifier.keras"
+    classifier.save(classifier.Classifier(model, TASKS, 32, 0.25, "mixed_bfloat16", {}), path)
+    exact = classifier.load(path, "float32")
+    crops = crops_of(32)
+    expected = trained.predict(crops)["gender"]
+    np.testing.assert_allclose(exact.predict(crops)["gender"], expected, atol=1e-6)
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "text":
+        path.write_text("not a model")
+    elif how == "no contract":
+        with zipfile.ZipFile(path) as archive:
+            members = {n: archive.read(n) for n in archive.namelist() if n != classifier.CONTRACT}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, member in members.items():
+                archive.writestr(name, member)
+    elif how == "gone":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["cut", "text", "no contract", "gone"])
+def test_a_damaged_file_is_one_clear_line(trained, tmp_path, how):
+    path = tmp_path / "classifier.keras"
+    classifier.save(trained, path)
+    damage(path, how)
+    with pytest.raises(InputError, match=r"classifier\.keras") as caught:
+        classifier.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failed_save_leaves_the_file_before_it(trained, tmp_path, monkeypatch):
+    path = tmp_path / "classifier.keras"
+    classifier.save(trained, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(json, "dumps", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        classifier.save(trained, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,101 @@
+"""What the commands do with the machine before they start: precision, seeds, a quiet TensorFlow."""
+
+import contextlib
+import functools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vggface_gender.base import console
+
+
+def start(seed: int | None = None) -> None:
+    """Import Keras and TensorFlow without their start-up notes; seed Python, NumPy and Keras.
+
+    With a seed, TensorFlow is also told to use deterministic kernels, so that one seed gives one
+    result, to the last digit, on one machine.
+    """
+    console.quiet()
+    with console.silenced():
+        import tensorflow as tf
+
+        # The first thing computed brings up the devices, and their notes.
+        tf.constant(0)
+    import absl.logging
+    import keras
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def scope(distribute: str = "none") -> Iterator[None]:
+    """Where models must be made and compiled to be trained on several devices.
+
+    Args:
+        distribute: "none", or "mirrored": every GPU of this machine, or where there is none every
+            logical CPU device, has a copy of the model and its part of each batch.
+    """
+    if distribute == "none":
+        yield
+        return
+    with _mirrored().scope():
+        yield
+
+
+@functools.cache
+def _mirrored():
+    """One strategy for the whole process: models made under two can't meet."""
+    import tensorflow as tf
+
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return tf.distribute.MirroredStrategy([d.name for d in tf.config.list_logical_devices(kind)])
+
+
+def may_fuse() -> bool:
+    """Whether `fused` helps here: in a graph of TensorFlow's, on one processor and no GPU."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return is_alone and not tf.executing_eagerly() and not tf.config.list_logical_devices("GPU")
+
+
+def fused(function: Callable) -> Callable:
+    """A function of tensors that XLA compiles, so that a chain of small operations is one loop."""
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def precision(wanted: str = "auto") -> str:
+    """The Keras dtype policy to run a backbone in on this machine.
+
+    "auto" is mixed_bfloat16 on a processor with bfloat16 dot-product or matrix units, or on a GPU
+    of compute capability 8 or more; mixed_float16 on a GPU of 7; else float32.
+    """
+    if wanted != "auto":
+        return wanted
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        major, _ = tf.config.experimental.get_device_details(gpus[0]).get(
+            "compute_capability", (0, 0)
+        )
+        return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major == 7 else "float32"
+    return "mixed_bfloat16" if _cpu_flags() & {"amx_bf16", "avx512_bf16"} else "float32"
+
+
+def _cpu_flags() -> set[str]:
+    """The processor's features as Linux names them; empty on other systems."""
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return set()
+    return set(found[1].split()) if found else set()

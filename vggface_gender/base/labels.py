@@ -1,0 +1,130 @@
+"""Label names, and the maps between datasets' taxonomies.
+
+A label says how a face is perceived by those who labelled it. Labels are text everywhere but inside
+a batch, where a label is its index in the task's tuple of names and `MISSING` where there is none.
+"""
+
+import math
+from collections.abc import Iterable
+
+MISSING = -1  # a label's index where the dataset gives none
+TASKS = ("gender", "race", "age")  # their names, in order; `base.tasks` describes them
+
+GENDERS = ("female", "male")
+UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
+FAIRFACE_RACES = (
+    "White",
+    "Black",
+    "Latino_Hispanic",
+    "East Asian",
+    "Southeast Asian",
+    "Indian",
+    "Middle Eastern",
+)
+RACES = (UTKFACE_RACES, FAIRFACE_RACES)
+
+# UTKFace's own page defines its Others as "like Hispanic, Latino, Middle Eastern".
+_COARSER_RACE = {
+    "East Asian": "Asian",
+    "Southeast Asian": "Asian",
+    "Latino_Hispanic": "Others",
+    "Middle Eastern": "Others",
+}
+
+# FairFace's nine bands: (first year, last year), the last one open.
+AGE_BANDS = tuple(
+    [(0, 2), (3, 9)] + [(first, first + 9) for first in range(10, 70, 10)] + [(70, 116)]
+)
+
+# Adience's eight age labels, years apart from one another: (first year, last year). Its page names
+# them so; its files write the third (8, 12), and (60, 100) for what the page calls "60-".
+ADIENCE_AGE_BINS = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
+ADIENCE_AGE_BIN_NAMES = tuple(f"{first}-{last}" for first, last in ADIENCE_AGE_BINS)
+
+_GENDER_WORDS = {
+    "female": ("female", "f", "woman", "women", "girl", "girls", "females"),
+    "male": ("male", "m", "man", "men", "boy", "boys", "males"),
+}
+
+
+def gender(text: str) -> str | None:
+    """The gender's name for a word that people use for it ("F", "woman", "men"), else None."""
+    word = text.strip().lower()
+    return next((name for name, words in _GENDER_WORDS.items() if word in words), None)
+
+
+def race(text: str) -> str | None:
+    """The race's name as a known taxonomy spells it ("east_asian" is "East Asian"), else None."""
+    names = {_plain(name): name for taxonomy in RACES for name in taxonomy}
+    return names.get(_plain(text))
+
+
+def races_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The smallest known taxonomy that holds all `names`; () where there are none.
+
+    Raises:
+        ValueError: no known taxonomy holds them all.
+    """
+    names = set(names)
+    if not names:
+        return ()
+    for taxonomy in RACES:
+        if names <= set(taxonomy):
+            return taxonomy
+    raise ValueError(f"no one race taxonomy holds {', '.join(sorted(names))}")
+
+
+def age_band(years: float) -> str:
+    """The name of the band that an age falls in, such as "20-29" or "70+".
+
+    Raises:
+        ValueError: the age is NaN.
+    """
+    if math.isnan(years):  # it compares as less than nothing, so would come out as the oldest
+        raise ValueError("a missing age has no band")
+    for first, last in AGE_BANDS[:-1]:
+        if years < last + 1:
+            return f"{first}-{last}"
+    return f"{AGE_BANDS[-1][0]}+"
+
+
+AGE_BAND_NAMES = tuple(age_band(first) for first, _ in AGE_BANDS)
+
+
+def adience_age_bin(years: float) -> str:
+    """The name of the Adience bin that is nearest to an age, such as "25-32" for 27.4 or 34.
+
+    A bin is as far away as the nearer of its first and last year, and no distance from what lies
+    between these; of two that are equally near, the younger is taken. So 35 is in "25-32" and
+    35.1 in "38-43"; below 0 is in "0-2", above 100 in "60-100".
+
+    Raises:
+        ValueError: the age is NaN or infinite.
+    """
+    if not math.isfinite(years):
+        raise ValueError("a missing age has no bin")
+    distances = [max(first - years, 0, years - last) for first, last in ADIENCE_AGE_BINS]
+    return ADIENCE_AGE_BIN_NAMES[distances.index(min(distances))]
+
+
+def project(names: Iterable[str], taxonomy: tuple[str, ...]) -> dict[str, str | None]:
+    """For each name its own or its coarser name in `taxonomy`, None where it has no place there."""
+    coarser = {name: name if name in taxonomy else _COARSER_RACE.get(name) for name in names}
+    return {name: into if into in taxonomy else None for name, into in coarser.items()}
+
+
+def common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """The finest label names that both taxonomies can be projected to.
+
+    The same tuple where they are equal; the coarser one where it takes all of the finer (FairFace's
+    seven races go into UTKFace's five); else the names that both have in common.
+    """
+    for target, names in ((one, other), (other, one)):
+        if None not in project(names, target).values():
+            return target
+    reached, also_reached = ({*names, *map(_COARSER_RACE.get, names)} for names in (one, other))
+    return tuple(name for name in dict.fromkeys((*one, *other)) if name in reached & also_reached)
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower().replace("_", " ").replace("-", " ")

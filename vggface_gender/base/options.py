@@ -1,0 +1,211 @@
+"""Options that several commands share, and the types of their arguments."""
+
+import argparse
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from vggface_gender.base.geometry import PADDING
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one and the text does not say it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        there_is_one = action.default is not None and action.default is not False
+        if not there_is_one or action.default == [] or "(default:" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's argument parser: it shows defaults in its help and fails in one line."""
+
+    def __init__(self, command: str, description: str, **kwargs):
+        """Begin the parser of `vggface-gender COMMAND`."""
+        kwargs.setdefault("formatter_class", _Help)
+        super().__init__(prog=f"vggface-gender {command}", description=description, **kwargs)
+
+    def error(self, message: str):
+        """End with status 2 and one line that says what is wrong."""
+        self.exit(2, f"error: {message} (see `{self.prog} --help`)\n")
+
+
+def add_dataset_arguments(
+    parser: argparse.ArgumentParser,
+    named: Iterable[str],
+    *,
+    mixes: bool = False,
+    split_seed: int | None = 0,
+) -> None:
+    """The options that say which records to use, and how to write them where there are none.
+
+    Args:
+        named: the datasets that have a name (`datasets.catalogue`).
+        mixes: whether the command takes several datasets joined by +.
+        split_seed: the default; None for the run's own split.
+    """
+    mixed = "; or several to train on, as UTKFace[:20%%]+FairFace*0.5" if mixes else ""
+    group = parser.add_argument_group("dataset")
+    group.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help=f"one of {', '.join(named)}; a folder of class folders; or a .csv file with a column "
+        f"file and any of gender, race, age, subject, fold, split{mixed}",
+    )
+    group.add_argument(
+        "--source",
+        metavar="DIR",
+        help="the folder of a named dataset's own files, if its records are not written yet "
+        "(default: $FACES_DIR/NAME)",
+    )
+    _add_records_arguments(group, split_seed)
+
+
+def add_datasets_arguments(
+    parser: argparse.ArgumentParser, named: Iterable[str], *, split_seed: int | None = 0
+) -> None:
+    """The same of a command that reads several datasets one after the other."""
+    group = parser.add_argument_group("datasets")
+    group.add_argument(
+        "--datasets",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"any of {', '.join(named)}; folders of class folders; .csv files",
+    )
+    group.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="the folder that holds a folder NAME for each named dataset (default: $FACES_DIR)",
+    )
+    _add_records_arguments(group, split_seed)
+
+
+def _add_records_arguments(group: argparse._ArgumentGroup, split_seed: int | None) -> None:
+    group.add_argument(
+        "--data-dir", type=Path, default="tfrecords", metavar="DIR", help="the records' folder"
+    )
+    group.add_argument(
+        "--split-seed",
+        type=int,
+        default=split_seed,
+        metavar="N",
+        help="the seed that train, validation and test are drawn with"
+        + (" (default: the run's own, else 0)" if split_seed is None else ""),
+    )
+    group.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="write the records even if over 5%% of the images can't be read",
+    )
+
+
+def dataset_arguments(arguments: argparse.Namespace) -> dict:
+    """The options of `add_dataset_arguments`, as keyword arguments of `datasets.prepare`."""
+    return {
+        "name": arguments.dataset,
+        "source": arguments.source,
+        "data_dir": arguments.data_dir,
+        "seed": arguments.split_seed,
+        "keep_going": arguments.keep_going,
+    }
+
+
+def add_split_argument(parser: argparse._ActionsContainer, default: str = "test") -> None:
+    """The option that says which split to read."""
+    parser.add_argument("--split", default=default, help="train, validation or test")
+
+
+def add_run_argument(parser: argparse._ActionsContainer, required: bool = False) -> None:
+    """The option that says which classifier to use."""
+    parser.add_argument(
+        "--run",
+        required=required,
+        metavar="RUN",
+        help="a run's name under model_files, its folder, or a .keras file"
+        + ("" if required else " (default: the classifier that comes with the package)"),
+    )
+
+
+def add_batch_size_argument(parser: argparse._ActionsContainer) -> None:
+    """The option that says how many crops go through the network at once."""
+    parser.add_argument(
+        "--batch-size",
+        "--batch",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="crops in one forward pass",
+    )
+
+
+def add_json_argument(parser: argparse._ActionsContainer) -> None:
+    """The option that has the figures written to a file."""
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures to this file, too"
+    )
+
+
+def add_precision_argument(parser: argparse._ActionsContainer) -> None:
+    """The option that says what precision a network computes in."""
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        default="auto",
+        help="the network's dtype policy; auto takes 16 bits where the machine has units for it",
+    )
+
+
+def add_padding_argument(parser: argparse._ActionsContainer) -> None:
+    """The option that says how much a crop shows around the face."""
+    parser.add_argument(
+        "--padding",
+        type=share,
+        default=PADDING,
+        metavar="P",
+        help="margin on each side of the face in a crop, as a fraction of its size "
+        "(dlib.get_face_chip's padding)",
+    )
+
+
+def positive(text: str) -> int:
+    """An argument's type: a whole number from 1 up."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return number
+
+
+def count(text: str) -> int:
+    """An argument's type: a whole number from 0 up."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 up")
+    return number
+
+
+def amount(text: str) -> float:
+    """An argument's type: a finite number from 0 up."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return number
+
+
+def positive_real(text: str) -> float:
+    """An argument's type: a finite number above 0."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """An argument's type: a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
+    return number

@@ -1,0 +1,37 @@
+"""Figures as text: aligned tables, shares, differences and intervals."""
+
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+    """Rows under a header as indented, aligned lines.
+
+    Args:
+        header: a name a column; "" for none.
+        rows: cells of text, as many as the header has.
+        text_columns: how many columns from the left are flush left; the others are flush right.
+    """
+    sides = ["left"] * text_columns + ["right"] * (len(header) - text_columns)
+    drawn = tabulate(
+        rows, header, tablefmt="plain", colalign=sides, disable_numparse=True, missingval="-"
+    )
+    return "\n".join(f"  {line}".rstrip() for line in drawn.splitlines())
+
+
+def percent(share: float) -> str:
+    """A share, "93.6%"."""
+    return f"{share:.1%}"
+
+
+def interval(ends: Sequence[float] | None, form: Callable[[float], str] = percent) -> str:
+    """An interval, "92.5% to 94.5%"; "-" where there is none."""
+    return f"{form(ends[0])} to {form(ends[1])}" if ends else "-"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names and a count of the rest: "a, b, c and 12 others"."""
+    shown = ", ".join(names[:most])
+    rest = len(names) - most
+    return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"

@@ -1,0 +1,297 @@
+"""Mixes of datasets: `UTKFace[:20%]+FairFace*0.5`.
+
+A part is `NAME[slice]*WEIGHT`: a dataset; how much of its train split, as TFDS slices; what its
+examples count for in the loss. A slice is of train alone: validation chooses and test reports, and
+a study of how much data is enough must not make its own yardstick noisier with every step down.
+
+Each dataset keeps its own split. Nothing looks for one person or one photo in two datasets.
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from vggface_gender import datasets
+from vggface_gender.base import labels, options, runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import Dataset, splits
+
+_PART = re.compile(r"(?P<name>.*?)(\[(?P<share>[^][+]*)\])?(\*(?P<weight>[^*+]*))?", re.DOTALL)
+_PERCENT, _PLACE = r"(-?\d+(\.\d+)?%)?", r"(-?\d+)?"
+_SHARE = re.compile(f"{_PERCENT}:{_PERCENT}|{_PLACE}:{_PLACE}", re.ASCII)
+_SYNTAX = "NAME[slice]*WEIGHT, joined by +, as in UTKFace[:20%]+FairFace*0.5"
+
+
+class Part(NamedTuple):
+    """A dataset in a mix."""
+
+    dataset: Dataset
+    share: str | None = None  # of its train split: ":20%", "10%:30%", ":500"; None for all
+    weight: float = 1.0  # what its examples count for in the loss
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Datasets to train on together, or one of them: what `Dataset` tells, of all parts."""
+
+    name: str  # as it was asked for
+    parts: tuple[Part, ...]
+
+    @property
+    def label(self) -> str:
+        """A short name for people and runs: `UTKFace20+FairFacex0.5`."""
+        return "+".join(map(_label, self.parts))
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the parts' records, slices and weights; of one whole dataset, its own."""
+        parts = [
+            [part.dataset.fingerprint, *rows(part, "train", _count(part)), part.weight]
+            for part in self.parts
+        ]
+        if len(parts) == 1 and parts[0][1:] == [0, _count(self.parts[0]), 1.0]:
+            return parts[0][0]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records by split, of train those in the slices."""
+        counts = dict.fromkeys(splits.SPLITS, 0)
+        for part in self.parts:
+            for split, count in part.dataset.counts.items():
+                first, last = rows(part, split, count)
+                counts[split] += last - first
+        return {split: count for split, count in counts.items() if count}
+
+    def classes(self, task: str) -> tuple[str, ...]:
+        """The label names of `task` that a classifier of the mix has; () for age.
+
+        Races of several taxonomies are named as `labels.common` has them. A part without labels
+        of the task has no say, and its examples none in that task's loss.
+
+        Raises:
+            InputError: no part has labels for the task; one has races of several taxonomies; or
+                the parts' have fewer than two names in common.
+        """
+        taxonomies = [part.dataset.classes(task) for part in self.parts if _has(part.dataset, task)]
+        if not taxonomies:
+            raise InputError(f"{self.name} has no {task} labels")
+        names = functools.reduce(labels.common, taxonomies)
+        if task != "age" and len(names) < 2:
+            raise InputError(
+                f"{self.name}: the parts' {task} labels have {' and '.join(names) or 'nothing'} "
+                "in common, and a classifier needs two names; train on them one by one"
+            )
+        return names
+
+
+def prepare(
+    name: str,
+    source: str | Path | None = None,
+    data_dir: str | Path = datasets.DATA_DIR,
+    seed: int = 0,
+    keep_going: bool = False,
+    fold: tuple[int, int] | None = None,
+) -> Mix:
+    """The records of every dataset in a mix, built first where they are missing.
+
+    Args:
+        name: the mix, or one dataset (see `parse`).
+        source: where the files lie: of one dataset, its own folder; of a mix, the folder that
+            holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
+        data_dir, seed, keep_going, fold: see `datasets.prepare`.
+
+    Raises:
+        InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
+            or reaches beyond the split.
+    """
+    asked = parse(name)
+    is_named = [part in datasets.NAMED for part, _, _ in asked]
+    if source is not None and len(asked) > 1 and not any(is_named):
+        raise InputError(f"--source goes with named datasets, and {name} has none")
+    parts: list[Part] = []
+    for (part, share, weight), named in zip(asked, is_named, strict=True):
+        its_source = source
+        if source is not None and len(asked) > 1:
+            its_source = Path(source, part) if named else None
+        dataset = datasets.prepare(part, its_source, data_dir, seed, keep_going, fold)
+        if dataset.directory in [other.dataset.directory for other in parts]:
+            raise InputError(f"{name}: {part} is there twice; give each dataset once")
+        if dataset.label in [other.dataset.label for other in parts]:
+            raise InputError(
+                f"{name}: two parts are called {dataset.label}, so that their predictions could "
+                "not be told apart; rename one's file or folder"
+            )
+        parts.append(Part(dataset, share, weight))
+        if share:
+            first, last = rows(parts[-1], "train", _count(parts[-1]))
+            print(f"{part}[{share}]: {last - first:,} of {_count(parts[-1]):,} train records")
+    return Mix(name, tuple(parts))
+
+
+def own_split(settings: Mapping, name: str) -> dict:
+    """The split on which a run of these settings did not train: arguments of `prepare`.
+
+    Args:
+        settings: a run's.
+        name: a dataset, as the commands take it.
+
+    Returns:
+        `seed` and `fold`; {} where the run was not trained on that dataset, whose every split is
+        as good as another.
+    """
+    if name not in names(settings["dataset"]):
+        return {}
+    fold = settings.get("fold")
+    return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
+
+
+def division(classifier: Path, name: str, seed: int | None = None) -> dict:
+    """How to divide a dataset that a classifier is tested on: arguments of `prepare`.
+
+    Args:
+        classifier: its file; of a run, beside the run's settings.
+        seed: as it is asked for; None for the run's own division (see `own_split`), or seed 0 of
+            what it was not trained on.
+    """
+    if seed is not None:
+        return {"seed": seed}
+    is_run = (classifier.parent / "config.json").is_file()
+    own = own_split(runs.settings(classifier.parent), name) if is_run else {}
+    return own or {"seed": 0}
+
+
+def learned_from(settings: Mapping) -> list[str]:
+    """The datasets that a run of these settings learned from, and those before it."""
+    mixes = [*settings.get("before", ()), settings["dataset"]]
+    return list(dict.fromkeys(name for text in mixes for name in names(text)))
+
+
+def names(text: str) -> list[str]:
+    """The datasets of a mix, as it was asked for once: also of what is no longer there."""
+    try:
+        return [name for name, _, _ in parse(text)]
+    except InputError:
+        return [_divide(piece.strip())[0] for piece in text.split("+")]
+
+
+def parse(text: str) -> list[tuple[str, str | None, float]]:
+    """The name, slice and weight of every part of a mix.
+
+    What exists as a path is taken for one: a folder `a+b` is not two datasets, nor `faces[:5]` a
+    slice.
+
+    Args:
+        text: `NAME[slice]*WEIGHT` joined by "+", slice and weight where they are wanted. A name is
+            one that `datasets.prepare` takes.
+
+    Raises:
+        InputError: a part is none of this, or there is no such dataset.
+    """
+    pieces = text.split("+")
+    parts = []
+    while pieces:
+        # Of the starts of what is left, the longest that is a dataset: paths may hold a plus.
+        for end in range(len(pieces), 0, -1):
+            part = "+".join(pieces[:end]).strip()
+            name, share, weight = _divide(part)
+            if _exists(name):
+                break
+        else:
+            where = "" if name == text else f" in {text}"
+            raise InputError(
+                f"no dataset {name or '(nothing)'}{where}: give one of "
+                f"{', '.join(datasets.NAMED)}, a folder that exists, or a .csv file that exists; "
+                f"a mix is {_SYNTAX}"
+            )
+        parts.append((name, _share(part, share), _weight(part, weight)))
+        del pieces[:end]
+    return parts
+
+
+def rows(part: Part, split: str, count: int) -> tuple[int, int]:
+    """Which of a split's `count` records a part takes: the first, and the one after the last.
+
+    They are places in the order in which the whole split is read, rounded as TFDS rounds
+    `train[:20%]`. Read one shard after the other, they are that slice's very records.
+    `records.records` reads several shards in turn: there the slice is as large and as much
+    by chance (TFDS shuffles as it writes), of other records. Either way `[:20%]` and `[20%:]`
+    share no record and leave none out.
+
+    Raises:
+        InputError: the slice takes nothing, or reaches beyond the split.
+    """
+    if split != "train" or part.share is None:
+        return 0, count
+    start, end = part.share.split(":")
+    first = _place(start, count) if start else 0
+    last = _place(end, count) if end else count
+    if not 0 <= first < last <= count:
+        raise InputError(
+            f"{part.dataset.name}[{part.share}] is empty or reaches beyond the {count:,} records "
+            "of its train split"
+        )
+    return first, last
+
+
+def _place(edge: str, count: int) -> int:
+    place = round(float(edge[:-1]) * count / 100) if edge.endswith("%") else int(edge)
+    return place + count if place < 0 else place
+
+
+def _divide(part: str) -> tuple[str, str | None, str | None]:
+    """A part's name, slice and weight as text."""
+    if os.path.exists(part):
+        return part, None, None
+    match = _PART.fullmatch(part)
+    return match["name"].strip(), match["share"], match["weight"]
+
+
+def _exists(name: str) -> bool:
+    is_table = name.lower().endswith(".csv") and os.path.isfile(name)
+    return name in datasets.NAMED or os.path.isdir(name) or is_table
+
+
+def _share(part: str, share: str | None) -> str | None:
+    """A part's slice, checked as far as that goes without the dataset."""
+    if share is None:
+        return None
+    edges = [
+        float(edge.rstrip("%")) for edge in share.split(":") if _SHARE.fullmatch(share) and edge
+    ]
+    if not edges or ("%" in share and max(map(abs, edges)) > 100):
+        raise InputError(
+            f"{part}: [{share}] is no slice; give one such as [:20%], [20%:], [10%:30%] or [:500]"
+        )
+    return share
+
+
+def _weight(part: str, weight: str | None) -> float:
+    try:
+        return 1.0 if weight is None else options.positive_real(weight)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise InputError(f"{part}: the weight {weight} is not a number above 0") from None
+
+
+def _label(part: Part) -> str:
+    """`UTKFace20` for the first 20%, `UTKFace20to`, `UTKFace10to30`, `UTKFacen500` for 500."""
+    label = part.dataset.label
+    if part.share:
+        label += "" if "%" in part.share else "n"
+        label += part.share.removeprefix(":").replace(":", "to").replace("%", "")
+    return label if part.weight == 1 else f"{label}x{part.weight:g}"
+
+
+def _count(part: Part) -> int:
+    return part.dataset.counts.get("train", 0)
+
+
+def _has(dataset: Dataset, task: str) -> bool:
+    return any(set(split[task]) - {"missing"} for split in dataset.summary["labels"].values())
