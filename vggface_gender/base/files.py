@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place, then renamed."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -35,3 +36,9 @@ def write_json(content: Mapping, path: str | os.PathLike) -> None:
     """Write JSON, whole or not at all."""
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def digest(path: str | os.PathLike) -> str:
+    """A hash of a file's content, which stands for it in keys."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

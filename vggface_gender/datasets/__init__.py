@@ -20,16 +20,8 @@ from pathlib import Path
 
 from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
+from vggface_gender.datasets.catalogue import NAMED
 
-NAMED = {
-    "UTKFace": "utk_face",
-    "FairFace": "fair_face",
-    "Adience": "adience",
-    "AllAgeFaces": "all_age_faces",
-    "GenderDataset": "gender_dataset",
-    "GenderDataset_Small": "gender_dataset_small",
-    "SyntheticFaces": "synthetic_faces",
-}
 DATA_DIR = Path("tfrecords")
 SHARDS = 8  # a split, so that several readers share the work
 
