@@ -1,11 +1,14 @@
 """Options that several commands share, and the types of their arguments."""
 
 import argparse
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
+from vggface_gender.base import numbers
 from vggface_gender.base.geometry import PADDING
+
+T = TypeVar("T")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -171,41 +174,20 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def positive(text: str) -> int:
-    """An argument's type: a whole number from 1 up."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
-    return number
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """An argument's type whose `ValueError`s argparse quotes."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
 
 
-def count(text: str) -> int:
-    """An argument's type: a whole number from 0 up."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 up")
-    return number
-
-
-def amount(text: str) -> float:
-    """An argument's type: a finite number from 0 up."""
-    number = float(text)
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return number
-
-
-def positive_real(text: str) -> float:
-    """An argument's type: a finite number above 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return number
-
-
-def share(text: str) -> float:
-    """An argument's type: a number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
-    return number
+positive = argument(numbers.positive)
+count = argument(numbers.count)
+amount = argument(numbers.amount)
+positive_real = argument(numbers.positive_real)
+share = argument(numbers.share)

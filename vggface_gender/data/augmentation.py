@@ -5,6 +5,7 @@ and mirrors it on the way, so geometry costs what resizing alone would; one colo
 brightness, contrast and saturation. All follows from a NumPy generator: a seed gives one picture.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -39,7 +40,7 @@ NONE = Amounts(*[0.0] * len(Amounts._fields))
 
 
 def augment(
-    image: np.ndarray, size: int, frame: float, amounts: Amounts, rng: np.random.Generator
+    image: np.ndarray, size: int, *, frame: float, amounts: Amounts, rng: np.random.Generator
 ) -> np.ndarray:
     """A crop of the image, changed at random.
 
@@ -63,7 +64,11 @@ def augment(
 
 
 def mix_up(
-    images: np.ndarray, others: dict[str, np.ndarray], strength: float, rng: np.random.Generator
+    images: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    *,
+    strength: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A batch blended with itself in another order (mixup, Zhang et al. 2017, arXiv:1710.09412).
 

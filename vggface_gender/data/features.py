@@ -21,10 +21,11 @@ VERSION = 1  # of what lies between a record and its features: raise it when tha
 def extract(
     dataset: Dataset,
     split: str,
+    *,
     backbone: keras.Model,
     padding: float | None,
     directory: Path,
-    batch: int = 64,
+    batch_size: int = 64,
     view: int | None = None,
     amounts: Amounts = augmentation.NONE,
     dtype: str = "float32",
@@ -39,7 +40,7 @@ def extract(
     Args:
         backbone: one input (b, size, size, 3), one output.
         padding: the crops' frame (see `records.batches`).
-        batch: crops a forward pass.
+        batch_size: crops in a forward pass.
         view, amounts: of augmented crops, as `records.batches` takes them.
         dtype: to keep them in; "float16" halves the space of large maps.
 
@@ -62,14 +63,23 @@ def extract(
     if start is None:
         _create(part, count, shape, np.dtype(dtype))
         start = 0
-    crops = records.batches(dataset, split, batch, size, padding, start, view, amounts)
+    crops = records.batches(
+        dataset,
+        split,
+        batch_size=batch_size,
+        size=size,
+        padding=padding,
+        skip=start,
+        view=view,
+        amounts=amounts,
+    )
     what = f"features, {split}" if view is None else f"features, {split}, view {view + 1}"
     with (
         h5py.File(part, "r+") as file,
         tqdm(total=count, initial=start, desc=what, unit=" images") as bar,
     ):
         for crop in crops.as_numpy_iterator():
-            rows = predict(backbone, crop["image"], batch)
+            rows = predict(backbone, crop["image"], batch_size=batch_size)
             end = start + len(rows)
             file["features"][start:end] = rows
             # Data first, then the count of it: a kill between the two costs one batch.
@@ -81,13 +91,13 @@ def extract(
     return _map(done)
 
 
-def predict(backbone: keras.Model, crops: np.ndarray, batch: int) -> np.ndarray:
-    """`float32` features of at most `batch` crops, in one forward pass of exactly `batch`.
+def predict(backbone: keras.Model, crops: np.ndarray, *, batch_size: int) -> np.ndarray:
+    """`float32` features of at most `batch_size` crops, in one forward pass of exactly as many.
 
     A second batch size would have the whole graph traced and its kernels prepared again, which
     takes seconds.
     """
-    filled = np.zeros((batch, *crops.shape[1:]), crops.dtype)
+    filled = np.zeros((batch_size, *crops.shape[1:]), crops.dtype)
     filled[: len(crops)] = crops
     return np.asarray(backbone.predict_on_batch(filled), np.float32)[: len(crops)]
 
@@ -131,7 +141,7 @@ def _create(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> 
     if needed > free:
         raise InputError(
             f"{path.parent}: the features need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
-            "free; make room, or name another place with --data-dir"
+            "free; make room, or have the records elsewhere (--data-dir)"
         )
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

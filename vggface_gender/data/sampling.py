@@ -3,7 +3,6 @@
 Balance is a matter of training alone. Groups are by perceived labels, as the datasets give them.
 """
 
-import argparse
 import collections
 import functools
 import itertools
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vggface_gender.base import labels as label_names
-from vggface_gender.base import options
+from vggface_gender.base import numbers, text
 from vggface_gender.base.errors import InputError
 
 MOST = 4.0  # a few faces drawn over and over are learnt by heart, not as a group
@@ -45,7 +44,11 @@ def groups(truth: pd.DataFrame, by: str) -> np.ndarray:
 
 
 def factors(
-    truth: pd.DataFrame, by: str, most: float = MOST, copies: Mapping[str, float] | None = None
+    truth: pd.DataFrame,
+    by: str,
+    *,
+    most: float = MOST,
+    copies: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """How often each row counts: the largest group's 1, a rarer one's as much more as it is rarer.
 
@@ -87,38 +90,43 @@ def group_weights(truth: pd.DataFrame, by: str) -> np.ndarray:
     return (values / values.mean()).astype(np.float32)
 
 
-def parse_balance(text: str) -> tuple[str, dict[str, float] | None]:
+def parse_balance(stated: str) -> tuple[str, dict[str, float] | None]:
     """What to balance by, and the factors that a command line states, keyed as `groups` names them.
 
     Args:
-        text: "race", "gender+race", or with factors "race:Black=2,Asian=3" and
+        stated: "race", "gender+race", or with factors "race:Black=2,Asian=3" and
             "gender+race:female+Black=2".
 
     Raises:
         InputError: it is none of these, or names a label that there is not.
     """
-    by, colon, stated = text.partition(":")
+    by, colon, listed = stated.partition(":")
     known = _known(by)
     if not colon:
         return by, None
     copies = {}
-    for item in stated.split(","):
+    for item in listed.split(","):
         name, _, number = item.partition("=")
         if name not in known:
-            raise InputError(f"balance {text}: no {by} {name!r}; give any of {', '.join(known)}")
+            raise InputError(f"balance {stated}: no {by} {name!r}; give any of {', '.join(known)}")
         if known[name] in copies:
-            raise InputError(f"balance {text}: {name} is there twice; give each group once")
+            raise InputError(f"balance {stated}: {name} is there twice; give each group once")
         try:
-            copies[known[name]] = options.positive_real(number)
-        except (ValueError, argparse.ArgumentTypeError):
+            copies[known[name]] = numbers.positive_real(number)
+        except ValueError:
             raise InputError(
-                f"balance {text}: {name} has no number above 0; give it as {name}=2"
+                f"balance {stated}: {name} has no number above 0; give it as {name}=2"
             ) from None
     return by, copies
 
 
 def epoch(
-    weights: np.ndarray | None, count: int, seed: int, number: int, draws: int | None = None
+    weights: np.ndarray | None,
+    count: int,
+    *,
+    seed: int,
+    number: int,
+    draws: int | None = None,
 ) -> np.ndarray:
     """The rows that one epoch visits, shuffled; they follow from seed and epoch number alone.
 
@@ -147,7 +155,7 @@ def epoch(
     return rng.permutation(drawn).astype(np.int64)
 
 
-def describe(truth: pd.DataFrame, weights: np.ndarray | None, by: str, draws: int) -> str:
+def describe(truth: pd.DataFrame, weights: np.ndarray | None, *, by: str, draws: int) -> str:
     """A table of what the weights do: each group's images, draws an epoch and both as shares.
 
     Args:
@@ -158,16 +166,13 @@ def describe(truth: pd.DataFrame, weights: np.ndarray | None, by: str, draws: in
     named = ["no label" if name is None else name for name in groups(truth, by)]
     drawn = draws * weights / weights.sum()
     sums = pd.DataFrame({"images": 1, "drawn": drawn}).groupby(named).sum()
-    rows = [["", "images", "share", "draws an epoch", "share"]]
-    for name in _in_order(sums.index, by):
-        rows.append([name, *_counted(sums.images[name], len(truth))])
-        rows[-1] += _counted(sums.drawn[name], draws)
-    rows.append(["all", *_counted(len(truth), len(truth)), *_counted(draws, draws)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    rows = [
+        [name, *_counted(sums.images[name], len(truth)), *_counted(sums.drawn[name], draws)]
+        for name in _in_order(sums.index, by)
     ]
-    return "\n".join([f"drawn by {by}:", *(f"  {line}" for line in lines)])
+    rows.append(["all", *_counted(len(truth), len(truth)), *_counted(draws, draws)])
+    header = ["", "images", "share", "draws an epoch", "share"]
+    return f"drawn by {by}:\n{text.table(header, rows)}"
 
 
 def _counted(count: float, total: int) -> list[str]:
