@@ -1,22 +1,33 @@
 """Write a dataset's images and labels to TFRecords.
 
-    python tools/write_tfrecords.py --dataset UTKFace --source path/to/UTKFace
-    python tools/write_tfrecords.py --dataset path/to/images
-    python tools/write_tfrecords.py --dataset faces.csv
+    vggface-gender records --dataset UTKFace --source path/to/UTKFace
+    vggface-gender records --dataset path/to/images
+    vggface-gender records --dataset faces.csv
 
-Training commands do this by themselves where records are missing.
+Writes tfrecords/KIND/SPLIT/VERSION/: the records, at most eight files a split, and metadata.json,
+which counts labels, sizes and copies and names each image that was left out, and why. Training
+commands do this by themselves where records are missing.
 """
 
+import argparse
 import sys
 
-from vggface_gender import datasets
 from vggface_gender.base import console, options
+from vggface_gender.datasets import catalogue
 
 
-def main() -> None:
-    parser = options.Parser(description=__doc__.splitlines()[0])
-    options.add_dataset_arguments(parser)
-    arguments = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = options.Parser("records", __doc__.splitlines()[0])
+    options.add_dataset_arguments(parser, catalogue.NAMED)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+
+    from vggface_gender import datasets
+
     datasets.prepare(**options.dataset_arguments(arguments))
 
 

@@ -190,7 +190,7 @@ def _resolve(name: str, source: str | Path | None) -> tuple[str, str, Path | Non
     if name in NAMED:
         if source is None and "FACES_DIR" in os.environ:
             source = Path(os.environ["FACES_DIR"]) / name
-        return NAMED[name], "", None if source is None else Path(source)
+        return NAMED[name].kind, "", None if source is None else Path(source)
     path = Path(name)
     if source is not None:
         raise InputError(
@@ -262,7 +262,7 @@ def _how_to_get(name: str, builder_class, source: Path | None) -> str:
         f"{name} is not in the records, {where}. It is {builder_class.TITLE} "
         f"(terms: {builder_class.TERMS}), published at {builder_class.HOMEPAGE}; expected: "
         f"{builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}; then: "
-        f"python tools/write_tfrecords.py --dataset {name} --source DIR"
+        f"vggface-gender records --dataset {name} --source DIR"
     )
 
 
