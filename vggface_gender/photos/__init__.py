@@ -1,0 +1,5 @@
+"""Photos to crops: read, detect, align, draw. Nothing here imports Keras or TensorFlow."""
+
+# The least score of a face, of whoever reads photos to have their faces classified. dlib's own
+# threshold is 0; what scores little more is more often a badge than a face.
+THRESHOLD = 0.2
