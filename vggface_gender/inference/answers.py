@@ -21,7 +21,8 @@ from vggface_gender.photos.align import align
 from vggface_gender.photos.detect import Detected
 
 if TYPE_CHECKING:
-    from vggface_gender.inference.classifier import Classifier, Sampled
+    from vggface_gender.inference.classifier import Classifier
+    from vggface_gender.inference.dropout import Sampled
 
     Sampler = Callable[[np.ndarray], Sampled]
 
@@ -203,9 +204,9 @@ def of_photos(
     def sample() -> "Sampler | None":
         if not samples:
             return None
-        from vggface_gender.inference import classifier
+        from vggface_gender.inference import dropout
 
-        return classifier.sampler(load(), samples)
+        return dropout.sampler(load(), samples=samples)
 
     for batch in _batches(photos):
         faces: Iterator[FaceAnswer] = iter(())
