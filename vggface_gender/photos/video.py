@@ -13,6 +13,7 @@ SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
 )
 CLOSE = 1e-6  # seconds: times of frames are rounded
+COMPLETE = 0.9  # of the frames that the header states, those from which on none is missed
 
 
 def is_video(path: Path) -> bool:
@@ -34,12 +35,11 @@ def frames(path: Path, *, every: float) -> Iterator[tuple[float, np.ndarray]]:
         raise InputError(f"{path}: no such file; give a video")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what is wrong is said here
     video = cv2.VideoCapture(str(path))
-    due, seconds, gap = 0.0, 0.0, 0.0
+    due, seconds, count = 0.0, 0.0, 0
     try:
-        stated = _duration(video)
+        rate, stated = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
         while video.grab():
-            before, seconds = seconds, video.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            gap = max(gap, seconds - before)
+            seconds, count = video.get(cv2.CAP_PROP_POS_MSEC) / 1000, count + 1
             if seconds + CLOSE < due:
                 continue
             is_read, frame = video.retrieve()
@@ -50,15 +50,9 @@ def frames(path: Path, *, every: float) -> Iterator[tuple[float, np.ndarray]]:
         video.release()
     if not due:
         raise InputError(f"{path}: not a video that can be read here; replace the file")
-    # Containers round their duration, and some state that of the sound.
-    if stated - (seconds + gap) > max(2 * gap, 0.1 * stated):
+    # Some containers only estimate how many frames they hold: time has to be missing, too.
+    if rate > 0 and max(count, seconds * rate + 1) < COMPLETE * stated - 1:
         raise InputError(
-            f"{path}: ends after {seconds + gap:.1f} of {stated:.1f} seconds, damaged or "
-            "incomplete; replace the file"
+            f"{path}: ends after {count:,} of {stated:,.0f} frames, damaged or incomplete; replace "
+            "the file"
         )
-
-
-def _duration(video: cv2.VideoCapture) -> float:
-    """The duration in seconds that a video's header states; 0 where it states none."""
-    rate, count = video.get(cv2.CAP_PROP_FPS), video.get(cv2.CAP_PROP_FRAME_COUNT)
-    return max(count / rate, 0.0) if rate > 0 else 0.0

@@ -1,32 +1,18 @@
-"""Photos of every kind, whole and damaged, and the faces in them."""
+"""Photos of every kind, whole and damaged, as files and in folders."""
 
-import functools
 import io
+import os
 import struct
-import threading
 import zlib
+from pathlib import Path
 
 import cv2
-import dlib
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.transform import estimate_transform, warp
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import faces
-
-# The clearly visible faces of each photo, counted by people.
-COUNTS = {
-    "biden.jpg": 1,
-    "obama.jpg": 1,
-    "rgba_32bit.png": 1,
-    "rose_leslie.jpg": 1,
-    "couple.jpg": 2,
-    "kit_with_rose.jpg": 2,
-    "two_people.jpg": 2,
-    "obama_and_biden.jpg": 2,
-}
+from vggface_gender.photos import read
 
 # How the EXIF standard says that upright pixels lie in a file of each orientation.
 STORED = {
@@ -43,26 +29,9 @@ STORED = {
 
 @pytest.fixture
 def rgb() -> np.ndarray:
-    """A smooth picture, 32 high and 48 wide, that no flip or turn maps to itself."""
+    """A smooth picture, 32 high and 48 wide, that no flip or rotation maps to itself."""
     y, x = np.mgrid[:32, :48]
     return np.stack([x * 5, y * 7, (x + 2 * y) * 2], -1).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def photos_dir(faces_dir):
-    return faces_dir / "photos"
-
-
-@pytest.fixture(scope="module")
-def seen(photos_dir):
-    """A photo's pixels and its faces, by its name."""
-
-    @functools.cache
-    def read_and_detect(name):
-        photo = faces.read_photo(photos_dir / name)
-        return photo, faces.detect(photo)
-
-    return read_and_detect
 
 
 def encoded(image, format, **options) -> io.BytesIO:
@@ -75,7 +44,7 @@ def encoded(image, format, **options) -> io.BytesIO:
 
 
 def decode(file) -> np.ndarray:
-    photo = faces.decode(file, "test file")
+    photo = read.decode(file, "test file")
     assert photo.dtype == np.uint8
     return photo
 
@@ -83,18 +52,6 @@ def decode(file) -> np.ndarray:
 def difference(one, other) -> int:
     assert one.shape == other.shape
     return np.abs(one.astype(int) - other).max()
-
-
-def overlap(one, other) -> float:
-    """Intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0, width) * max(0, height)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared)
-
-
-# Reading
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -113,10 +70,10 @@ def test_damaged_exif_does_not_cost_the_photo(rgb):
     assert difference(decode(file), rgb) == 0
 
 
-def test_read_photo_agrees_with_opencv(photos_dir):
-    for path in photos_dir.iterdir():
+def test_read_photo_agrees_with_opencv(faces_dir):
+    for path in (faces_dir / "photos").iterdir():
         expected = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        assert difference(faces.read_photo(path), expected) <= 1, path.name
+        assert difference(read.read_photo(path), expected) <= 1, path.name
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM"])
@@ -215,13 +172,13 @@ def test_first_frame_of_several(format):
     assert difference(decode(file), np.full((30, 40, 3), (255, 0, 0), np.uint8)) <= 2
 
 
-def test_faults_are_told_in_one_line(tmp_path, rgb):
+def test_each_fault_is_one_line(tmp_path, rgb):
     def fault(name, data=None):
         path = tmp_path / name
         if data is not None:
             path.write_bytes(data)
         with pytest.raises(InputError) as caught:
-            faces.read_photo(path)
+            read.read_photo(path)
         message = str(caught.value)
         assert message.startswith(f"{path}: ") and "\n" not in message
         return message
@@ -270,133 +227,65 @@ def test_random_damage_gives_a_photo_or_a_line(rgb, format):
             assert photo.ndim == 3 and photo.shape[2] == 3
 
 
-# Detecting
+def test_heic_is_read_or_named_with_what_it_needs():
+    """Of a photo there is only the first box here: it is told apart by that."""
+    heic = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
+    with pytest.raises(InputError, match=r"^test file: ") as caught:
+        decode(heic)
+    if "HEIF" not in Image.OPEN:
+        assert "pip install pillow-heif" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_every_clear_face_is_found(seen, name):
-    _, found = seen(name)
-    if name == "obama_and_biden.jpg":  # a small, partly hidden child may be found or not
-        found = [face for face in found if face.box[1] < 1000]
-    assert len(found) == COUNTS[name]
-    assert [face.box[0] for face in found] == sorted(face.box[0] for face in found)
-    for face in found:
-        left, top, right, bottom = face.box
-        assert face.score >= 0 and all(isinstance(x, int) for x in face.box)
-        assert face.landmarks.shape == (5, 2)
-        assert np.all((face.landmarks > (left, top)) & (face.landmarks < (right, bottom)))
-        left_eye, right_eye = face.landmarks[2:4].mean(0), face.landmarks[:2].mean(0)
-        nose = face.landmarks[4]
-        assert left_eye[0] < nose[0] < right_eye[0] and nose[1] > max(left_eye[1], right_eye[1])
+def test_heic_pixels():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    photo = np.full((64, 96, 3), (200, 90, 40), np.uint8)
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(photo)).save(file, quality=95)
+    assert difference(decode(file), photo) <= 6
 
 
-def test_crowd_and_face_at_the_edge(seen):
-    photo, found = seen("selfie_many_people.jpg")
-    assert len(found) >= 4
-    assert found[0].box[0] == 0  # its rectangle reaches beyond the photo; the box does not
-    surer = faces.detect(photo, threshold=1.0)
-    assert 0 < len(surer) < len(found) and min(face.score for face in surer) >= 1
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "z.jpg")
+    with pytest.raises(InputError, match="not a regular file"):
+        read.read_photo(tmp_path / "z.jpg")
 
 
-def test_boxes_agree_with_dlib_on_the_plain_photo(seen):
-    detector = dlib.get_frontal_face_detector()
-    for name in ("obama.jpg", "kit_with_rose.jpg"):
-        photo, found = seen(name)
-        expected = sorted(
-            (r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in detector(photo, 1)
-        )
-        boxes = [face.box for face in found]
-        assert all(overlap(*pair) > 0.6 for pair in zip(boxes, expected, strict=True))
+def test_a_video_is_named_as_such(tmp_path):
+    path = str(tmp_path / "clip.avi")
+    video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
+    video.write(np.zeros((48, 64, 3), np.uint8))
+    video.release()
+    with pytest.raises(InputError, match="video"):
+        read.read_photo(path)
 
 
-@pytest.mark.parametrize("name", ["couple.jpg", "obama.jpg", "two_people.jpg"])
-def test_small_faces_in_small_photos_are_found(seen, name):
-    photo, found = seen(name)
-    scale = 28 / max(face.box[2] - face.box[0] for face in found)
-    size = [round(side * scale) for side in photo.shape[1::-1]]
-    small = faces.detect(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
-    for face, expected in zip(small, found, strict=True):
-        assert overlap(face.box, [scale * x for x in expected.box]) > 0.6
+# Finding
 
 
-def test_faces_of_a_large_photo_are_where_they_are(seen):
-    photo, [expected] = seen("obama.jpg")
-    found = faces.detect(cv2.resize(photo, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC))
-    face = max(found, key=lambda face: face.score)
-    assert overlap(face.box, [5 * x for x in expected.box]) > 0.6
-    assert np.abs(face.landmarks / 5 - expected.landmarks).max() < 6
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (40, 30), (300, 400)])
-def test_photo_without_a_face(size):
-    assert faces.detect(np.full((*size, 3), 127, np.uint8)) == []
-    crops = faces.align(np.zeros((*size, 3), np.uint8), [])
-    assert crops.shape == (0, 150, 150, 3) and crops.dtype == np.uint8
+def test_a_folder_stands_for_its_images(tmp_path):
+    images = ["a.JPG", "b.png", "c.jfif", "d.HEIC", "e.webp"]
+    for name in (*images, ".hidden.png", "._a.jpg", "notes.txt", "Thumbs.db", ".DS_Store"):
+        touch(tmp_path / name)
+    touch(tmp_path / ".ipynb_checkpoints" / "a-checkpoint.jpg")
+    touch(tmp_path / "__MACOSX" / "._a.jpg")
+    assert read.find_photos([tmp_path]) == [tmp_path / name for name in images]
 
 
-def test_threads_do_not_disturb_each_other(photos_dir):
-    names = ["kit_with_rose.jpg", "rose_leslie.jpg", "selfie_many_people.jpg"]
-    photos = [faces.read_photo(photos_dir / name) for name in names]
-    alone = [[face.box for face in faces.detect(photo, 0)] for photo in photos]
-    together = [[] for _ in photos]
-
-    def work(i):
-        together[i] += [[face.box for face in faces.detect(photos[i], 0)] for _ in range(4)]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(photos))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert together == [[boxes] * 4 for boxes in alone]
+def test_files_stay_in_the_order_given(tmp_path):
+    inside = [touch(tmp_path / "folder" / name) for name in ("1.jpg", "2.jpg")]
+    named = ["z.txt", str(tmp_path / "folder"), "a.jpg", "z.txt"]
+    expected = [Path("z.txt"), *inside, Path("a.jpg"), Path("z.txt")]
+    assert read.find_photos(named) == expected
 
 
-# Aligning
-
-
-@pytest.mark.parametrize(("size", "padding"), [(150, 0.25), (224, 0.4), (64, 0.0)])
-def test_align_is_dlibs_face_chip(seen, size, padding):
-    photo, found = seen("couple.jpg")
-    predictor = faces._landmark_predictor()
-    expected = []
-    for face in found:
-        left, top, right, bottom = face.box
-        shape = predictor(photo, dlib.rectangle(left, top, right - 1, bottom - 1))
-        expected.append(dlib.get_face_chip(photo, shape, size=size, padding=padding))
-    crops = faces.align(photo, found, size, padding)
-    assert crops.dtype == np.uint8 and difference(crops, np.stack(expected)) == 0
-
-
-def test_align_puts_landmarks_where_dlibs_mean_face_has_them(seen):
-    # The mean face's five points in the unit square, from dlib's image_transforms/interpolation.h.
-    mean_face = np.array(
-        [
-            (0.8595674595992, 0.2134981538014),
-            (0.6460604764104, 0.2289674387677),
-            (0.1205750620789, 0.2137274526848),
-            (0.3340850613712, 0.2290642403242),
-            (0.4901123135679, 0.6277975316475),
-        ]
-    )
-    photo, [face] = seen("obama.jpg")
-    size, padding = 500, 0.25  # larger than in the photo, so that nothing is averaged
-    places = (mean_face + padding) / (1 + 2 * padding) * size
-    turn = estimate_transform("similarity", places, face.landmarks)
-    expected = warp(photo, turn, output_shape=(size, size), order=1, preserve_range=True)
-    [crop] = faces.align(photo, [face], size, padding)
-    assert np.abs(crop - expected).mean() < 4
-    [narrower] = faces.align(photo, [face], size, padding - 0.01)  # the bound is not lax
-    assert np.abs(narrower - expected).mean() > 6
-
-
-def test_a_photo_that_is_a_crop_is_its_central_square(faces_dir):
-    path = next((faces_dir / "UTKFace").glob("*.jpg"))
-    photo = faces.read_photo(path)
-    [crop] = faces.align(photo, [faces.whole(photo)], size=200)
-    assert difference(crop, photo) == 0
-
-    wide = np.zeros((50, 170, 3), np.uint8)
-    wide[:, 60:110] = 255
-    assert faces.whole(wide).box == (60, 0, 110, 50)
-    [crop] = faces.align(wide, [faces.whole(wide)], size=25)
-    assert crop.shape == (25, 25, 3) and crop.min() == 255
+def test_a_folder_without_images_is_refused(tmp_path):
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(InputError, match="no images in this folder"):
+        read.find_photos([tmp_path])

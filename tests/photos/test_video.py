@@ -1,0 +1,71 @@
+"""Frames of small videos, whole and cut."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from vggface_gender.base.errors import InputError
+from vggface_gender.photos import video
+
+RATE = 10  # frames a second
+CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
+
+
+@pytest.fixture(params=CODECS)
+def clip(request, tmp_path):
+    """Three seconds that grow lighter from frame to frame."""
+    path = tmp_path / f"clip{request.param}"
+    codec = cv2.VideoWriter_fourcc(*CODECS[request.param])
+    writer = cv2.VideoWriter(str(path), codec, RATE, (64, 48))
+    for i in range(3 * RATE):
+        writer.write(np.full((48, 64, 3), 8 * i, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("every, count", [(1.0, 3), (0.5, 6), (0.01, 30), (100.0, 1)])
+def test_one_frame_every_so_many_seconds(clip, every, count):
+    found = list(video.frames(clip, every=every))
+    times = [seconds for seconds, _ in found]
+    assert len(found) == count and times[0] == 0
+    for before, after in pairwise(times):
+        assert after - before == pytest.approx(max(every, 1 / RATE), abs=0.002)
+    for seconds, frame in found:
+        assert frame.shape == (48, 64, 3) and frame.dtype == np.uint8
+        assert frame.mean() == pytest.approx(8 * RATE * seconds, abs=6)
+
+
+def test_frames_are_rgb(tmp_path):
+    writer = cv2.VideoWriter(
+        str(tmp_path / "red.avi"), cv2.VideoWriter_fourcc(*"MJPG"), RATE, (64, 48)
+    )
+    writer.write(np.full((48, 64, 3), (0, 0, 255), np.uint8))
+    writer.release()
+    [(_, frame)] = video.frames(tmp_path / "red.avi", every=1.0)
+    assert frame[..., 0].mean() > 240 and frame[..., 1:].mean() < 15
+
+
+@pytest.mark.parametrize("clip", [".avi", ".mkv"], indirect=True)
+def test_a_cut_video_gives_what_it_has_and_then_says_so(clip):
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    found = []
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        found.extend(video.frames(clip, every=0.1))
+        pytest.fail("no error")
+    frames = iter(video.frames(clip, every=0.1))
+    assert next(frames)[0] == 0
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        next(video.frames(tmp_path / "missing.mp4", every=1.0))
+    (tmp_path / "text.mp4").write_text("no video " * 100)
+    with pytest.raises(InputError, match="not a video"):
+        next(video.frames(tmp_path / "text.mp4", every=1.0))
+
+
+def test_videos_are_told_by_their_ending(tmp_path):
+    assert video.is_video(tmp_path / "CLIP.MP4") and not video.is_video(tmp_path / "clip.jpg")
