@@ -1,0 +1,172 @@
+"""Writes what nobody should write by hand: a page for each command and each part of the library.
+
+What stands elsewhere in the checkout, as the README does, is copied, and links to it are bent.
+"""
+
+import importlib
+import os
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import vggface_gender
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PACKAGE = Path(vggface_gender.__file__).parent
+COPIED = {  # a page's name to the file that it is a copy of
+    "pages/readme": ROOT / "README.md",
+    "pages/changelog": ROOT / "CHANGELOG.md",
+    "pages/contributing": ROOT / "CONTRIBUTING.md",
+    "pages/runs": ROOT / "model_files" / "README.md",
+    "pages/records": ROOT / "tfrecords" / "README.md",
+    "pages/default_card": ROOT / "model_files" / "default" / "model_card.md",
+    **{
+        f"pages/dataset_{path.parent.name}": path
+        for path in sorted(PACKAGE.glob("datasets/*/README.md"))
+    },
+}
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+PARTS = (  # in the order in which they import one another
+    "base",
+    "weights",
+    "backbones",
+    "photos",
+    "datasets",
+    "data",
+    "inference",
+    "evaluation",
+    "training",
+    "web",
+)
+COMMAND = """# {title}
+
+{docstring}
+
+## Options
+
+```{{eval-rst}}
+.. argparse::
+   :module: {module}
+   :func: parser
+   :prog: {title}
+   :nodescription:
+   :nodefaultconst:
+```
+"""
+MODULE = """## {module}
+
+```{{eval-rst}}
+.. automodule:: {module}
+```
+"""
+
+
+def commands() -> dict[str, str]:
+    """The commands' names, in order, to the first lines of their docstrings."""
+    found = {}
+    for module in pkgutil.iter_modules([str(PACKAGE)]):
+        if module.ispkg or module.name.startswith("_"):
+            continue
+        command = importlib.import_module(f"vggface_gender.{module.name}")
+        if hasattr(command, "parser"):
+            found[module.name] = command.__doc__.splitlines()[0]
+    return found
+
+
+def modules(part: str) -> Iterator[str]:
+    """The dotted names of a part's modules, the part itself first."""
+    package = importlib.import_module(f"vggface_gender.{part}")
+    yield package.__name__
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            yield module.name
+
+
+def write() -> None:
+    """Write docs/api, docs/cli and docs/pages, and remove what is there of an earlier build."""
+    known = commands()
+    pages = {f"cli/{name}.md": command_page(name) for name in known}
+    rows = [f"| [`vggface-gender {name}`]({name}.md) | {does} |" for name, does in known.items()]
+    pages["cli/index.md"] = index(
+        "Commands",
+        "Every command is also `python -m vggface_gender.NAME`. These pages are generated from the "
+        "commands' own help.\n\n| command | does |\n| --- | --- |\n" + "\n".join(rows),
+        known,
+    )
+    parts = [part for part in PARTS if (PACKAGE / part / "__init__.py").is_file()]
+    for part in parts:
+        body = "\n".join(MODULE.format(module=module) for module in modules(part))
+        pages[f"api/{part}.md"] = f"# vggface_gender.{part}\n\n{body}"
+    pages["api/index.md"] = index(
+        "Library",
+        "The parts of the library, in the order in which they import one another. These pages are "
+        "generated from the docstrings.",
+        parts,
+    )
+    pages |= {f"{name}.md": path.read_text() for name, path in COPIED.items()}
+    for folder in ("api", "cli", "pages"):
+        for stale in (DOCS / folder).glob("*.md"):
+            if f"{folder}/{stale.name}" not in pages:
+                stale.unlink()
+    for name, text in pages.items():
+        path = DOCS / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_file() or path.read_text() != text:  # what is unchanged is not built again
+            path.write_text(text)
+
+
+def command_page(name: str) -> str:
+    """A command's page: its module's docstring, and its options where Sphinx is to set them."""
+    module = f"vggface_gender.{name}"
+    docstring = importlib.import_module(module).__doc__.strip()
+    docstring = re.sub(r"(?:^    .*\n?)+", _fenced, docstring, flags=re.MULTILINE)
+    return COMMAND.format(title=f"vggface-gender {name}", docstring=docstring, module=module)
+
+
+def _fenced(match: re.Match) -> str:
+    lines = (line.removeprefix("    ") for line in match[0].strip("\n").splitlines())
+    return "```shell\n" + "\n".join(lines) + "\n```\n"
+
+
+def index(title: str, text: str, names) -> str:
+    """A page that lists others of its folder."""
+    listed = "\n".join(names)
+    return f"# {title}\n\n{text}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
+
+
+def bend_links(app, name: str, source: list[str]) -> None:
+    """Have a page's links lead to pages of the site; what has no page there is named alone."""
+    origin = COPIED.get(name, DOCS / f"{name}.md").parent
+    pages = {path: DOCS / f"{copy}.md" for copy, path in COPIED.items()}
+
+    def bent(match: re.Match) -> str:
+        image, text, target = match.groups()
+        file, _, anchor = target.partition("#")
+        if not file or re.match(r"https?:|mailto:", target):
+            return match[0]
+        linked = (origin / file).resolve()
+        linked = pages.get(linked, linked)
+        if not linked.is_relative_to(DOCS):
+            return text
+        place = os.path.relpath(linked, (DOCS / name).parent)
+        return f"{image}[{text}]({place}{'#' if anchor else ''}{anchor})"
+
+    source[0] = LINK.sub(bent, source[0])
+
+
+def mark_examples(app, what, name, obj, options, lines: list[str]) -> None:
+    """Make an indented block that follows a blank line code, as it is in Markdown.
+
+    For autodoc, which reads docstrings as reStructuredText. What is indented right after a line,
+    as under `Args:`, is left as it is.
+    """
+    marked: list[str] = []
+    for line in lines:
+        starts = line.startswith("    ") and len(marked) > 1 and not marked[-1]
+        before = next((known for known in reversed(marked) if known), "")
+        if starts and before and not before.startswith(" ") and before != "::":
+            marked += ["::", ""]
+        marked.append(line)
+    lines[:] = marked
