@@ -27,12 +27,12 @@ def random_table(count: int, seed: int, dtype=np.float32) -> pd.DataFrame:
             "race": true(rng.choice(labels.UTKFACE_RACES, count)),
             "age": true(rng.uniform(0, 100, count)),
         },
-        {
+        outputs={
             "gender": rng.dirichlet([0.1, 0.1], count).astype(dtype),
             "race": rng.dirichlet(np.full(7, 0.1), count).astype(dtype),
             "age": rng.normal(40, 20, count).astype(dtype),
         },
-        NAMES,
+        tasks=NAMES,
     )
 
 
@@ -40,8 +40,8 @@ def small_table() -> pd.DataFrame:
     return predictions.table(
         ["a.jpg", "b.jpg"],
         {"gender": ["male", None], "age": [30, None]},
-        {"gender": np.array([[0.25, 0.75], [1, 0]]), "age": np.array([31.5, -0.5])},
-        NAMES,
+        outputs={"gender": np.array([[0.25, 0.75], [1, 0]]), "age": np.array([31.5, -0.5])},
+        tasks=NAMES,
     )
 
 
@@ -91,7 +91,7 @@ def test_any_name_comes_back(tmp_path):
         os.fsdecode(b"not-utf8-\xff.jpg"),
     ]
     frame = predictions.table(
-        names, {}, {"gender": np.tile([0.5, 0.5], (len(names), 1))}, {"gender": labels.GENDERS}
+        names, {}, outputs={"gender": np.tile([0.5, 0.5], (len(names), 1))}, tasks={"gender": labels.GENDERS}
     )
     predictions.write(frame, tmp_path / "p.csv")
     assert list(predictions.read(tmp_path / "p.csv")["name"]) == names
@@ -199,7 +199,7 @@ def test_what_cannot_be_opened_is_refused(tmp_path, path):
 def test_a_broken_classifiers_outputs_are_refused():
     with pytest.raises(InputError, match="row 3, column gender_female: nan is not a probability"):
         predictions.table(
-            ["a", "b"], {}, {"gender": np.array([[0.5, 0.5], [np.nan, np.nan]])}, NAMES
+            ["a", "b"], {}, outputs={"gender": np.array([[0.5, 0.5], [np.nan, np.nan]])}, tasks=NAMES
         )
 
 
@@ -216,4 +216,4 @@ def test_a_broken_classifiers_outputs_are_refused():
 )
 def test_arguments_that_do_not_match_are_refused(truth, outputs, message):
     with pytest.raises(ValueError, match=message):
-        predictions.table(["a", "b"], truth, outputs, NAMES)
+        predictions.table(["a", "b"], truth, outputs=outputs, tasks=NAMES)

@@ -4,25 +4,31 @@ Its columns are `name`; the true labels `gender`, `race` and `age` (years), alwa
 where unknown; and the outputs of each task that the classifier has: a probability for each label
 (`gender_female`, `race_White`, ...) and `age_predicted` in years. In memory it is a data frame with
 text columns of dtype object (None where a label is missing) and number columns of dtype float64.
+
+Beside a table that was computed here lies `<stem>.made_by.json`: hashes of what it was made from.
+It stands for a new computation only if those are equal, never by its name or its date.
 """
 
 import contextlib
 import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import files, labels
+from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import CLASSIFICATION, TASKS, Task
+from vggface_gender.datasets import Dataset
 
-CLASSIFICATION_TASKS = ("gender", "race")
+# Raised where the same classifier and records come to give other outputs.
+VERSION = 1
+CLASSIFICATION_TASKS = CLASSIFICATION
 AGE_OUTPUT = "age_predicted"
-TRUE_LABELS = {
-    "gender": labels.GENDERS,
-    "race": tuple(dict.fromkeys(name for taxonomy in labels.RACES for name in taxonomy)),
-}
+TRUE_LABELS = {task: TASKS[task].labels for task in CLASSIFICATION}
 # How far from 1 a row's probabilities may sum: room for half precision and for hand-rounded
 # tables, none for logits or percentages.
 _SUM_TOLERANCE = 0.01
@@ -31,8 +37,9 @@ _SUM_TOLERANCE = 0.01
 def table(
     names: Sequence[str],
     truth: Mapping[str, Sequence],
+    *,
     outputs: Mapping[str, np.ndarray],
-    label_names: Mapping[str, tuple[str, ...]],
+    tasks: Mapping[str, tuple[str, ...]],
 ) -> pd.DataFrame:
     """The predictions table of `n` faces.
 
@@ -42,60 +49,134 @@ def table(
             None, NaN or "" where a label is missing. A task that is not named has none.
         outputs: for each task predicted, probabilities of shape `(n, k)`, in `[0, 1]` and summing
             to 1, or for age years of shape `(n,)`; any float dtype, kept exactly as float64.
-        label_names: for each classification task in `outputs`, the names of its `k` columns.
+        tasks: for each classification task in `outputs`, the names of its `k` columns.
 
     Raises:
         ValueError: an unknown task, or lengths and shapes that don't match.
         InputError: a value that `read` would refuse, such as a NaN output.
     """
-    if unknown := {*truth, *outputs} - set(labels.TASKS):
+    if unknown := {*truth, *outputs} - set(TASKS):
         raise ValueError(f"unknown tasks: {', '.join(sorted(unknown))}")
-    count = len(names)
     columns = {"name": pd.Series(list(names), dtype=object)}
-    for task in labels.TASKS:
-        true = truth.get(task, [None] * count)
-        if len(true) != count:
-            raise ValueError(f"{len(true)} true {task} labels for {count} names")
-        columns[task] = pd.Series(
-            [None if pd.isna(value) or value == "" else value for value in true],
-            dtype=float if task == "age" else object,
-        )
-        if task in outputs:
-            output = np.asarray(outputs[task], dtype=np.float64)
-            if task == "age":
-                output_columns, shape = [AGE_OUTPUT], (count,)
-            else:
-                output_columns = _columns(task, label_names[task])
-                shape = (count, len(output_columns))
+    for task in TASKS.values():
+        columns[task.name] = _true_labels(task, truth.get(task.name), len(names))
+        if task.name in outputs:
+            its = task.output_columns(tasks.get(task.name, ()))
+            output = np.asarray(outputs[task.name], dtype=np.float64)
+            shape = (len(names), len(its)) if task.is_classification else (len(names),)
             if output.shape != shape:
-                raise ValueError(f"{task} outputs have the shape {output.shape}, not {shape}")
-            columns.update(zip(output_columns, np.atleast_2d(output.T), strict=True))
+                raise ValueError(f"{task.name} outputs have the shape {output.shape}, not {shape}")
+            columns.update(zip(its, output.reshape(len(names), len(its)).T, strict=True))
     frame = pd.DataFrame(columns)
     _check(frame, "predictions")
     return frame
 
 
+def _true_labels(task: Task, values: Sequence | None, count: int) -> pd.Series:
+    values = [None] * count if values is None else values
+    if len(values) != count:
+        raise ValueError(f"{len(values)} true {task.name} labels for {count} names")
+    return pd.Series(
+        [None if pd.isna(value) or value == "" else value for value in values],
+        dtype=object if task.is_classification else float,
+    )
+
+
+def has(frame: pd.DataFrame, task: str) -> bool:
+    """Whether a predictions table has outputs of a task."""
+    return bool(outputs_of(frame, task))
+
+
+def outputs_of(frame: pd.DataFrame, task: str) -> list[str]:
+    """The columns of a task's outputs in a predictions table; [] where there are none."""
+    known = TASKS[task].output_columns(TASKS[task].labels)
+    return [column for column in frame.columns if column in known]
+
+
 def output_labels(frame: pd.DataFrame, task: str) -> tuple[str, ...]:
     """The label names that a predictions table has probabilities for; () where it has none."""
-    prefix = f"{task}_"
-    return tuple(
-        column.removeprefix(prefix)
-        for column in frame.columns
-        if column.startswith(prefix) and column != AGE_OUTPUT
-    )
+    if not TASKS[task].is_classification:
+        return ()
+    return tuple(column.removeprefix(f"{task}_") for column in outputs_of(frame, task))
 
 
 def probabilities(frame: pd.DataFrame, task: str) -> np.ndarray:
     """A classification task's outputs: float64 of shape `(n, k)`, columns as `output_labels`."""
-    return frame[_columns(task, output_labels(frame, task))].to_numpy(np.float64)
+    return frame[outputs_of(frame, task)].to_numpy(np.float64)
 
 
-def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
+def years(frame: pd.DataFrame) -> pd.Series:
+    """The ages that a predictions table's outputs give, (n,) in years."""
+    return frame[outputs_of(frame, "age")[0]]
+
+
+def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings) -> dict:
+    """What a classifier's predictions on a dataset's split are made from, as hashes of contents.
+
+    Args:
+        classifier: its file.
+        settings: whatever else changes the outputs, such as the number of dropout samples; None
+            where it is as it is by default.
+    """
+    return {
+        "classifier": files.digest(classifier),
+        "records": dataset.fingerprint,
+        "split": split,
+        "settings": {name: value for name, value in settings.items() if value is not None},
+        "version": VERSION,
+    }
+
+
+def is_current(path: Path, made_by: Mapping) -> bool:
+    """Whether there is a table at `path` that was made from exactly this, and not changed since.
+
+    A table of unknown origin, without a file that says what made it, is not.
+    """
+    known = _sidecar(path)
+    # Both ways through JSON, where a tuple is a list.
+    wanted = json.loads(json.dumps(dict(made_by)))
+    return (
+        known is not None
+        and known.get("made_by") == wanted
+        and path.is_file()
+        and known.get("table") == files.digest(path)
+    )
+
+
+def place(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping) -> Path:
+    """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
+
+    Where that is known to be of other records of this label, such as another folder's `faces.csv`,
+    it is `predictions-<label>-<start of the records' hash>-<split>.csv`.
+    """
+    path = folder / f"predictions-{dataset.label}-{split}.csv"
+    known = _sidecar(path)
+    if known and path.is_file() and known["made_by"].get("records") != made_by["records"]:
+        return folder / f"predictions-{dataset.label}-{made_by['records'][:8]}-{split}.csv"
+    return path
+
+
+def tables(folder: Path, split: str) -> dict[str, Path]:
+    """A run's predictions tables of a split, by what their names call their datasets."""
+    classifier = folder / runs.CLASSIFIER
+    within = runs.results_folder(classifier) if classifier.is_file() else folder
+    start, end = "predictions-", f"-{split}.csv"
+    return {
+        path.name.removeprefix(start).removesuffix(end): path
+        for path in sorted(within.glob(f"{start}*{end}"))
+    }
+
+
+def write(frame: pd.DataFrame, path: str | os.PathLike, *, made_by: Mapping | None = None) -> None:
     """Write a table of faces as CSV (UTF-8), whole or not at all; `read` gives predictions back.
 
     Text is quoted, since a file's name may hold anything, line breaks and undecodable bytes
     included; numbers are written with as many digits as tell them apart.
+
+    Args:
+        made_by: what `is_current` shall compare; None for a table of unknown origin.
     """
+    path = Path(path)
     with files.whole(path) as part:
         frame.to_csv(
             part,
@@ -105,6 +186,26 @@ def write(frame: pd.DataFrame, path: str | os.PathLike) -> None:
             encoding="utf-8",
             errors="surrogateescape",
         )
+    # What may still lie there is of the table before: it holds another hash than this one's.
+    if made_by is None:
+        _sidecar_of(path).unlink(missing_ok=True)
+    else:
+        written = {"made_by": dict(made_by), "table": files.digest(path)}
+        files.write_json(written, _sidecar_of(path))
+
+
+def _sidecar_of(path: Path) -> Path:
+    return path.with_suffix(".made_by.json")
+
+
+def _sidecar(path: Path) -> dict | None:
+    """What is known of how a table was made; None where nothing is."""
+    try:
+        known = json.loads(_sidecar_of(path).read_text())
+    except (OSError, ValueError):
+        return None
+    is_one = isinstance(known, dict) and isinstance(known.get("made_by"), dict)
+    return known if is_one else None
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
@@ -140,17 +241,13 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
         cells = [row[position] for row in rows]
         if column == "name":
             columns[column] = pd.Series(cells, dtype=object)
-        elif column in CLASSIFICATION_TASKS:
+        elif column in CLASSIFICATION:
             columns[column] = pd.Series([cell or None for cell in cells], dtype=object)
         else:
             columns[column] = _numbers(cells, path, column)
     frame = pd.DataFrame(columns)
     _check(frame, path)
     return frame
-
-
-def _columns(task: str, names: Sequence[str]) -> list[str]:
-    return [f"{task}_{name}" for name in names]
 
 
 def _place(where: str | os.PathLike, row: int, column: str | None = None) -> str:
@@ -174,61 +271,73 @@ def _numbers(cells: list[str], where: str | os.PathLike, column: str) -> np.ndar
 
 def _check_columns(columns: Sequence[str], where: str | os.PathLike) -> None:
     """Refuse a header that has a column missing, twice, or that no task explains."""
-    outputs = {AGE_OUTPUT}
-    for task, names in TRUE_LABELS.items():
-        outputs.update(_columns(task, names))
-    for column in ("name", *labels.TASKS):
+    required = ("name", *TASKS)
+    outputs = [task.output_columns(task.labels) for task in TASKS.values()]
+    known = {*required, *(column for its in outputs for column in its)}
+    for column in required:
         if column not in columns:
             raise InputError(
                 f"{where}: no column {column!r}; a predictions table has name, "
-                f"{', '.join(labels.TASKS)} and a column for each output"
+                f"{', '.join(TASKS)} and a column for each output"
             )
     for position, column in enumerate(columns):
         if column in columns[:position]:
             raise InputError(f"{where}: column {column!r} is there twice; remove one")
-        if column not in {"name", *labels.TASKS, *outputs}:
+        if column not in known:
             raise InputError(
                 f"{where}: unknown column {column!r}; rename it to an output "
-                f"(such as gender_female, race_White or {AGE_OUTPUT}) or remove it"
+                f"(such as gender_female, race_White or age_predicted) or remove it"
             )
 
 
 def _check(frame: pd.DataFrame, where: str | os.PathLike) -> None:
     """Refuse a table whose columns or values can't be what they say."""
     _check_columns(list(frame.columns), where)
+    for task in TASKS.values():
+        check = _check_labels if task.is_classification else _check_years
+        check(frame, task, where)
 
-    def refuse(bad: np.ndarray, column: str, reason: str) -> None:
-        """Raise for the first row that is bad, if any; `reason` follows the column's value."""
-        if bad.any():
-            row = int(np.argmax(bad))
-            value = frame[column].iloc[row]
-            shown = value if isinstance(value, float) else repr(value)
-            raise InputError(f"{_place(where, row, column)}: {shown} {reason}")
 
-    for task, known in TRUE_LABELS.items():
-        true = frame[task]
-        refuse(
-            (true.notna() & ~true.isin(known)).to_numpy(),
-            task,
-            f"is not a {task} label; use one of {', '.join(known)}, or leave it empty",
-        )
-        columns = _columns(task, output_labels(frame, task))
-        for column in columns:
-            # Written so that NaN is refused too.
-            possible = frame[column].between(0, 1 + _SUM_TOLERANCE)
-            refuse(~possible.to_numpy(), column, "is not a probability; it must be in [0, 1]")
-        if columns:
-            off = np.abs(probabilities(frame, task).sum(axis=1) - 1) > _SUM_TOLERANCE
-            refuse(off, columns[0], f"and the row's other {task} probabilities must sum to 1")
-    true = frame["age"]
-    refuse(
-        (true < 0).to_numpy() | np.isinf(true.to_numpy()),
-        "age",
-        "is not an age in years; correct it or leave it empty",
+def _check_labels(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
+    true = frame[task.name]
+    _refuse(
+        frame,
+        task.name,
+        true.notna() & ~true.isin(task.labels),
+        f"is not a {task.name} label; use one of {', '.join(task.labels)}, or leave it empty",
+        where,
     )
-    if AGE_OUTPUT in frame:
-        refuse(
-            ~np.isfinite(frame[AGE_OUTPUT].to_numpy()),
-            AGE_OUTPUT,
-            "is not an age in years; the classifier must give one for each face",
-        )
+    columns = outputs_of(frame, task.name)
+    for column in columns:
+        # Written so that NaN is refused too.
+        impossible = ~frame[column].between(0, 1 + _SUM_TOLERANCE)
+        _refuse(frame, column, impossible, "is not a probability; it must be in [0, 1]", where)
+    if columns:
+        off = np.abs(probabilities(frame, task.name).sum(axis=1) - 1) > _SUM_TOLERANCE
+        reason = f"and the row's other {task.name} probabilities must sum to 1"
+        _refuse(frame, columns[0], off, reason, where)
+
+
+def _check_years(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
+    true = frame[task.name]
+    reason = "is not an age in years; correct it or leave it empty"
+    _refuse(frame, task.name, (true < 0) | np.isinf(true), reason, where)
+    for column in outputs_of(frame, task.name):
+        reason = "is not an age in years; the classifier must give one for each face"
+        _refuse(frame, column, ~np.isfinite(frame[column]), reason, where)
+
+
+def _refuse(
+    frame: pd.DataFrame,
+    column: str,
+    bad: pd.Series | np.ndarray,
+    reason: str,
+    where: str | os.PathLike,
+) -> None:
+    """Raise for the first row that is bad, if any; `reason` follows the column's value."""
+    bad = np.asarray(bad, bool)
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = frame[column].iloc[row]
+        shown = value if isinstance(value, float) else repr(value)
+        raise InputError(f"{_place(where, row, column)}: {shown} {reason}")

@@ -35,7 +35,7 @@ def write_repeat(
     noise = np.random.default_rng([seed, round(100 * skill)]).dirichlet([1, 1], 40)
     names = [f"{index}.jpg" for index in range(first, first + 40)]
     outputs = {"gender": skill * right + (1 - skill) * noise}
-    table = predictions.table(names, {"gender": truth}, outputs, {"gender": labels.GENDERS})
+    table = predictions.table(names, {"gender": truth}, outputs=outputs, tasks={"gender": labels.GENDERS})
     predictions.write(table, folder / f"predictions-{dataset}-test.csv")
     settings = {"seed": seed, "split_seed": 0, "fingerprint": "f", **settings}
     files.write_json({"settings": settings, "versions": {}}, folder / "config.json")

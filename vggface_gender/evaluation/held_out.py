@@ -1,0 +1,114 @@
+"""The division of a dataset whose test split a run did not learn from.
+
+A run that was trained on a dataset is tested on the division that it was trained with; of a dataset
+that it was not trained on, every division is as good as another.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from vggface_gender import datasets
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import Dataset, mixes
+
+
+def prepare(
+    classifier: Path,
+    name: str,
+    *,
+    source: str | Path | None = None,
+    data_dir: str | Path = datasets.DATA_DIR,
+    seed: int | None = None,
+    keep_going: bool = False,
+) -> Dataset:
+    """A dataset's records, divided so that the classifier has not seen their test split.
+
+    Args:
+        classifier: its file; of a run, beside the run's settings.
+        name, source, data_dir, keep_going: see `datasets.prepare`.
+        seed: of the split; None for the run's own division (see `division`).
+
+    Raises:
+        InputError: see `datasets.prepare`; the run was trained on other records of this dataset,
+            so that its own division can't be made again.
+    """
+    dataset = datasets.prepare(
+        name,
+        source,
+        data_dir=data_dir,
+        keep_going=keep_going,
+        **division(classifier, name, seed),
+    )
+    if seed is None and (settings := _settings(classifier)):
+        _check_is_what_was_learned(classifier.parent, settings, dataset)
+    return dataset
+
+
+def division(classifier: Path, name: str, seed: int | None = None) -> dict:
+    """How to divide a dataset that a classifier is tested on: arguments of `datasets.prepare`.
+
+    Args:
+        classifier: its file; of a run, beside the run's settings.
+        name: the dataset, as the commands take it.
+        seed: as it was given; None for the run's own division (see `own_split`), or seed 0 of what
+            it was not trained on.
+    """
+    if seed is not None:
+        return {"seed": seed}
+    settings = _settings(classifier)
+    return (own_split(settings, name) if settings else {}) or {"seed": 0}
+
+
+def own_split(settings: Mapping, name: str) -> dict:
+    """The division of a dataset that a run of these settings was trained with.
+
+    Args:
+        settings: a run's.
+        name: a dataset, as the commands take it.
+
+    Returns:
+        `seed` and `fold`, as arguments of `datasets.prepare`; {} where the run was not trained on
+        that dataset.
+    """
+    if not any(_is_same(name, other) for other in mixes.names(settings["dataset"])):
+        return {}
+    fold = settings.get("fold")
+    return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
+
+
+def learned_from(settings: Mapping) -> list[str]:
+    """The datasets that a run of these settings learned from, and those before it."""
+    every = [*(settings.get("before") or ()), settings["dataset"]]
+    return list(dict.fromkeys(name for text in every for name in mixes.names(text)))
+
+
+def _settings(classifier: Path) -> dict | None:
+    """The settings of the run that a classifier's file is of; None where it is of none."""
+    is_run = (classifier.parent / "config.json").is_file()
+    return runs.settings(classifier.parent) if is_run else None
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two names are of one dataset: equal, or paths of one folder or table."""
+    return one == other or (
+        datasets.is_own(one) and datasets.is_own(other) and os.path.samefile(one, other)
+    )
+
+
+def _check_is_what_was_learned(run: Path, settings: Mapping, dataset: Dataset) -> None:
+    """Refuse records that a run was not trained on, where they should be those that it was.
+
+    A dataset that has grown is divided anew, and faces that were trained on come into its test
+    split. (Of a mix, the settings hold one fingerprint of all parts together: it is not checked.)
+    """
+    trained_on = settings.get("fingerprint")
+    if not trained_on or not _is_same(dataset.name, settings["dataset"]):
+        return
+    if dataset.fingerprint != trained_on:
+        raise InputError(
+            f"{dataset.directory}: not the records that {run} was trained on, so some of its test "
+            "faces may be among those it learned from; train again on these records, or name a "
+            "split seed to test on them all the same"
+        )
