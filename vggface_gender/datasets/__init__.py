@@ -1,25 +1,30 @@
 """Datasets of faces, written once to TFRecords: named ones, a folder, a table.
 
 `prepare` gives a dataset's records, building them where they are missing. TensorFlow Datasets
-loads with the first call, not with this package.
+loads with the first build, not with this package.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib
 import io
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from vggface_gender.base import labels
+from vggface_gender.base import console, labels
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.datasets import catalogue, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -32,12 +37,12 @@ class Dataset:
 
     name: str
     directory: Path  # TFDS's: holds the shards, features.json, dataset_info.json, metadata.json
-    summary: dict  # see `builder.summarize`
+    summary: dict  # see `builder.FacesBuilder.plan`
 
     @property
     def label(self) -> str:
         """A short name for people and runs: a folder's or a table's last part."""
-        return self.name if self.name in NAMED else Path(self.name).resolve().stem
+        return catalogue.label(self.name)
 
     @property
     def slug(self) -> str:
@@ -63,7 +68,7 @@ class Dataset:
         """Raise an InputError that names the splits there are, unless `split` is one."""
         if split not in self.counts:
             raise InputError(
-                f"{self.name} has no split {split}: give --split {' or '.join(self.counts)}"
+                f"{self.name} has no split {split}: give one of {', '.join(self.counts)}"
             )
 
     def classes(self, task: str) -> tuple[str, ...]:
@@ -76,21 +81,32 @@ class Dataset:
         seen -= {"missing"}
         if not seen:
             raise InputError(f"{self.name} has no {task} labels")
-        if task == "race":
+        taxonomies = TASKS[task].taxonomies
+        if len(taxonomies) > 1:
             try:
                 return labels.races_of(seen)
             except ValueError as error:
                 raise InputError(f"{self.name}: {error}; rename them to those of one") from None
-        return labels.GENDERS if task == "gender" else ()
+        return TASKS[task].labels
+
+
+class _Place(NamedTuple):
+    """What a dataset's name comes to."""
+
+    kind: str  # its builder's folder
+    prefix: str  # of the names of its records' folders, "" of a named dataset
+    source: Path | None  # where its files should lie, if that is known
 
 
 def prepare(
     name: str,
     source: str | Path | None = None,
+    *,
     data_dir: str | Path = DATA_DIR,
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
 
@@ -103,32 +119,34 @@ def prepare(
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
         keep_going: build even if more than 5% of the images are unreadable.
-        fold: which fold is the test split, from 0, and of how many (see `builder.with_test_fold`);
+        fold: which fold is the test split, from 0, and of how many (see `splits.with_test_fold`);
             None for one split. Each fold's records have a folder of their own.
+        say: takes what people should know, a text at a time: which records are used, or, of new
+            ones, what `describe` says.
 
     Raises:
         InputError: no such dataset, its files are not there, or they are not what is expected.
     """
-    kind, config, path = _resolve(name, source)
-    builder_class = _builder_class(kind)
-    config = f"{config}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
-    directory = Path(data_dir, kind, config, str(builder_class.VERSION))
-    with _locked(Path(data_dir, f".{kind}.lock")):
-        for leftover in Path(data_dir).glob(f".{kind}.building.*"):
+    place = _place(name, source)
+    builder_class = _builder_class(place.kind)
+    config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
+    directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
+    with _locked(Path(data_dir, f".{place.kind}.lock")):
+        for leftover in Path(data_dir).glob(f".{place.kind}.building.*"):
             shutil.rmtree(leftover)
         if directory.exists():
             dataset = _open(name, directory)
-            is_stated = source is not None or kind in ("folder", "table")
-            if not (is_stated and path.exists()) or not _changed(builder_class, path, dataset):
-                print(f"{name}: {sum(dataset.counts.values()):,} records in {directory}")
+            is_stated = source is not None or name not in NAMED
+            if not is_stated or not _has_changed(builder_class, place.source, dataset):
+                say(f"{name}: {sum(dataset.counts.values()):,} records in {directory}")
                 return dataset
-            print(f"{path} has changed since {directory} was written: writing it anew")
-        if kind != "synthetic_faces" and not (path and path.exists()):
-            raise InputError(_how_to_get(name, builder_class, path))
+            say(f"{place.source} has changed since {directory} was written: writing it anew")
+        if builder_class.FACTS.files and not (place.source and place.source.exists()):
+            raise InputError(_how_to_get(name, place.source))
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
-        _build(builder_class, config, path, directory, data_dir, options)
+        _build(builder_class, config, place.source, directory, data_dir, options)
     dataset = _open(name, directory)
-    print(describe(dataset))
+    say(describe(dataset))
     return dataset
 
 
@@ -138,88 +156,51 @@ def source_in(folder: Path | None, name: str) -> Path | None:
 
 
 def describe(dataset: Dataset) -> str:
-    """The summary of a dataset's build, to read."""
-    summary = dataset.summary
-    total = sum(dataset.counts.values())
-    lines = [f"{dataset.name}: {total:,} records in {dataset.directory}"]
-    for split, count in dataset.counts.items():
-        lines.append(f"  {split} {count:,}")
-        for task, counts in summary["labels"][split].items():
-            listed = ", ".join(f"{label} {n:,}" for label, n in counts.items())
-            lines.append(f"    {task}: {listed}")
-    if fold := summary.get("fold"):
-        whose = "its own folds" if fold["own"] else f"folds drawn with seed {summary['seed']}"
-        lines.append(f"  fold: {fold['test']} of {fold['of']} is the test split ({whose})")
-    drawn = " and ".join(summary["drawn"])
-    lines.append(
-        f"  split: {drawn} drawn with seed {summary['seed']}"
-        if drawn
-        else "  split: as the dataset has it"
-    )
-    sizes = list(summary["sizes"].items())
-    lines.append(
-        "  sizes: "
-        + ", ".join(f"{size} ({n:,})" for size, n in sizes[:3])
-        + (f" and {len(sizes) - 3} others" if len(sizes) > 3 else "")
-    )
-    copies = summary["duplicates"]
-    if copies["images"]:
-        lines.append(
-            f"  duplicates: {copies['images']} images of {copies['contents']} contents, each kept "
-            f"on one side of the split ({copies['with different labels']} contents with different "
-            "labels)"
-        )
-    if torn := summary["subjects on two sides"]:
-        lines.append(
-            f"  WARNING: the dataset's own splits put {len(torn)} people on two sides, the first: "
-            f"{torn[0]}"
-        )
-    if summary["reencoded"]:
-        lines.append(f"  encoded anew as upright JPEG: {summary['reencoded']:,}")
-    if skipped := summary["skipped"]:
-        lines.append(f"  left out: {len(skipped):,}")
-        lines += [f"    {name}: {reason}" for name, reason in list(skipped.items())[:10]]
-        if len(skipped) > 10:
-            lines.append(f"    ... all are listed in {dataset.directory / 'metadata.json'}")
-    lines += [f"  note: {note}" for note in summary["notes"]]
-    return "\n".join(lines)
+    """What the build of a dataset's records found and did, to read."""
+    return summary.describe(dataset.name, dataset.directory, dataset.summary)
 
 
-def _resolve(name: str, source: str | Path | None) -> tuple[str, str, Path | None]:
-    """The builder's folder, the start of the config's name, and where the files should lie."""
+def _place(name: str, source: str | Path | None) -> _Place:
     if name in NAMED:
         if source is None and "FACES_DIR" in os.environ:
             source = Path(os.environ["FACES_DIR"]) / name
-        return NAMED[name].kind, "", None if source is None else Path(source)
+        return _Place(NAMED[name].kind, "", None if source is None else Path(source))
     path = Path(name)
     if source is not None:
         raise InputError(
-            f"--source goes with a named dataset ({', '.join(NAMED)}), not with {name}"
+            f"{name} is its own source: give one only with a named dataset ({', '.join(NAMED)})"
         )
-    if path.is_dir():
-        kind = "folder"
-    elif path.suffix.lower() == ".csv" and path.is_file():
-        kind = "table"
-    else:
-        raise InputError(
-            f"no dataset {name}: give one of {', '.join(NAMED)}, a folder that exists, "
-            "or a .csv file that exists"
-        )
+    if not is_own(name):
+        raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
-    return kind, f"{slug}_{digest}_", path
+    return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
+
+
+def is_own(name: str) -> bool:
+    """Whether it is a folder or a table that exists."""
+    return os.path.isdir(name) or (name.lower().endswith(".csv") and os.path.isfile(name))
+
+
+def choices() -> str:
+    """What a dataset can be, for an error."""
+    return f"{', '.join(NAMED)}, a folder that exists, or a .csv file that exists"
 
 
 def _builder_class(kind: str):
     # The folder and module are named as TFDS expects of a dataset.
-    return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
+    with console.silenced():
+        import tensorflow  # noqa: F401 (TFDS loads it late, in the midst of a progress bar)
+
+        return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
 
 
-def _changed(builder_class, source: Path, dataset: Dataset) -> bool:
-    from vggface_gender.datasets import builder
-
-    return builder.listing_hash(builder_class.labelled(source)) != dataset.summary["listing"]
+def _has_changed(builder_class, source: Path, dataset: Dataset) -> bool:
+    """Whether a source is there and is not what the records were written from."""
+    if not source.exists():
+        return False
+    return summary.listing_hash(builder_class.labelled(source)) != dataset.summary["listing"]
 
 
 def _build(
@@ -236,12 +217,12 @@ def _build(
     tfds.disable_progress_bar()  # the builder has its own
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.parts[-3]}.building.", dir=data_dir))
     try:
-        builder = builder_class(
-            **options,
-            config=tfds.core.BuilderConfig(name=config),
-            data_dir=aside,
-        )
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS tells of downloads
+        with _quiet():
+            builder = builder_class(
+                **options,
+                config=tfds.core.BuilderConfig(name=config),
+                data_dir=aside,
+            )
             builder.build(source, SHARDS)
         built = aside / directory.relative_to(data_dir)
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -252,24 +233,49 @@ def _build(
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from people what TFDS says of downloads and of configs that it doesn't know."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def _open(name: str, directory: Path) -> Dataset:
     return Dataset(name, directory, json.loads((directory / "metadata.json").read_text()))
 
 
-def _how_to_get(name: str, builder_class, source: Path | None) -> str:
-    where = f"not at {source}" if source else "and no --source DIR or $FACES_DIR says where it is"
+def _how_to_get(name: str, source: Path | None) -> str:
+    facts = catalogue.facts(name)
+    where = f"not at {source}" if source else "and neither a source nor $FACES_DIR is given"
     return (
-        f"{name} is not in the records, {where}. It is {builder_class.TITLE} "
-        f"(terms: {builder_class.TERMS}), published at {builder_class.HOMEPAGE}; expected: "
-        f"{builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}; then: "
-        f"vggface-gender records --dataset {name} --source DIR"
+        f"{name} is not in the records, {where}. It is {facts.title} "
+        f"(terms: {facts.terms}), published at {facts.homepage}; expected: {facts.files}; "
+        f"then: vggface-gender records --dataset {name} --source DIR"
     )
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel drops with the process, however that ends."""
+    """Hold an exclusive lock that the kernel drops with the process, however that ends.
+
+    Where nothing may be written, nobody writes: there records are read without a lock.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
         yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

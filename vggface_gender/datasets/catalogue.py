@@ -20,7 +20,7 @@ class Facts:
     kind: str  # its folder in this package, which is the name of its TFDS builder
     title: str
     about: str  # where its images are from and who labelled them
-    files: str  # what its source folder (of a table, the file) holds
+    files: str  # what its source folder (of a table, the file) holds; "" where it needs none
     terms: str
     asks: str = ASK  # RESEARCH, ASK, NAME or NOTHING
     homepage: str = ""
@@ -117,7 +117,7 @@ NAMED = {
         title="SyntheticFaces, 2000 parametric faces drawn by this package",
         about="drawings, not people, whose labels nobody judged: a figure on them says nothing "
         "about real faces, and what learned from them is not fit to read photos",
-        files="nothing: they are drawn",
+        files="",
         terms="Apache-2.0",
         asks=NOTHING,
         tasks=("gender", "race", "age"),

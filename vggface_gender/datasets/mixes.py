@@ -7,20 +7,20 @@ a study of how much data is enough must not make its own yardstick noisier with 
 Each dataset keeps its own split. Nothing looks for one person or one photo in two datasets.
 """
 
-import argparse
 import functools
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from vggface_gender import datasets
-from vggface_gender.base import labels, options, runs
+from vggface_gender.base import labels, numbers, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, splits
 
 _PART = re.compile(r"(?P<name>.*?)(\[(?P<share>[^][+]*)\])?(\*(?P<weight>[^*+]*))?", re.DOTALL)
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Mix:
-    """Datasets to train on together, or one of them: what `Dataset` tells, of all parts."""
+    """Datasets to train on together, or one of them: what a `Dataset` says, of all parts."""
 
     name: str  # as it was asked for
     parts: tuple[Part, ...]
@@ -84,7 +84,7 @@ class Mix:
         if not taxonomies:
             raise InputError(f"{self.name} has no {task} labels")
         names = functools.reduce(labels.common, taxonomies)
-        if task != "age" and len(names) < 2:
+        if TASKS[task].is_classification and len(names) < 2:
             raise InputError(
                 f"{self.name}: the parts' {task} labels have {' and '.join(names) or 'nothing'} "
                 "in common, and a classifier needs two names; train on them one by one"
@@ -95,10 +95,12 @@ class Mix:
 def prepare(
     name: str,
     source: str | Path | None = None,
+    *,
     data_dir: str | Path = datasets.DATA_DIR,
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    say: Callable[[str], None] = print,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
 
@@ -106,34 +108,41 @@ def prepare(
         name: the mix, or one dataset (see `parse`).
         source: where the files lie: of one dataset, its own folder; of a mix, the folder that
             holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
-        data_dir, seed, keep_going, fold: see `datasets.prepare`.
+        data_dir, seed, keep_going, fold, say: see `datasets.prepare`.
 
     Raises:
         InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
             or reaches beyond the split.
     """
     asked = parse(name)
-    is_named = [part in datasets.NAMED for part, _, _ in asked]
-    if source is not None and len(asked) > 1 and not any(is_named):
-        raise InputError(f"--source goes with named datasets, and {name} has none")
+    sources: list[str | Path | None] = [source]
+    if len(asked) > 1:
+        folder = None if source is None else Path(source)
+        sources = [datasets.source_in(folder, part) for part, _, _ in asked]
+        if folder and not any(sources):
+            raise InputError(f"{name} has no named dataset: give a source only with one")
+    how = {"data_dir": data_dir, "seed": seed, "keep_going": keep_going, "fold": fold, "say": say}
     parts: list[Part] = []
-    for (part, share, weight), named in zip(asked, is_named, strict=True):
-        its_source = source
-        if source is not None and len(asked) > 1:
-            its_source = Path(source, part) if named else None
-        dataset = datasets.prepare(part, its_source, data_dir, seed, keep_going, fold)
-        if dataset.directory in [other.dataset.directory for other in parts]:
-            raise InputError(f"{name}: {part} is there twice; give each dataset once")
-        if dataset.label in [other.dataset.label for other in parts]:
-            raise InputError(
-                f"{name}: two parts are called {dataset.label}, so that their predictions could "
-                "not be told apart; rename one's file or folder"
-            )
-        parts.append(Part(dataset, share, weight))
+    for (asked_for, share, weight), its_source in zip(asked, sources, strict=True):
+        part = Part(datasets.prepare(asked_for, its_source, **how), share, weight)
+        _check_is_another(name, part, parts)
+        parts.append(part)
         if share:
-            first, last = rows(parts[-1], "train", _count(parts[-1]))
-            print(f"{part}[{share}]: {last - first:,} of {_count(parts[-1]):,} train records")
+            first, last = rows(part, "train", _count(part))
+            say(f"{asked_for}[{share}]: {last - first:,} of {_count(part):,} train records")
     return Mix(name, tuple(parts))
+
+
+def _check_is_another(name: str, part: Part, parts: Sequence[Part]) -> None:
+    """Raise an InputError where one of the mix's other parts is this dataset, or called alike."""
+    dataset = part.dataset
+    if dataset.directory in [other.dataset.directory for other in parts]:
+        raise InputError(f"{name}: {dataset.name} is there twice; give each dataset once")
+    if dataset.label in [other.dataset.label for other in parts]:
+        raise InputError(
+            f"{name}: two parts are called {dataset.label}, so that their predictions could "
+            "not be kept apart; rename one's file or folder"
+        )
 
 
 def own_split(settings: Mapping, name: str) -> dict:
@@ -202,13 +211,12 @@ def parse(text: str) -> list[tuple[str, str | None, float]]:
         for end in range(len(pieces), 0, -1):
             part = "+".join(pieces[:end]).strip()
             name, share, weight = _divide(part)
-            if _exists(name):
+            if name in datasets.NAMED or datasets.is_own(name):
                 break
         else:
             where = "" if name == text else f" in {text}"
             raise InputError(
-                f"no dataset {name or '(nothing)'}{where}: give one of "
-                f"{', '.join(datasets.NAMED)}, a folder that exists, or a .csv file that exists; "
+                f"no dataset {name or '(nothing)'}{where}: give one of {datasets.choices()}; "
                 f"a mix is {_SYNTAX}"
             )
         parts.append((name, _share(part, share), _weight(part, weight)))
@@ -254,11 +262,6 @@ def _divide(part: str) -> tuple[str, str | None, str | None]:
     return match["name"].strip(), match["share"], match["weight"]
 
 
-def _exists(name: str) -> bool:
-    is_table = name.lower().endswith(".csv") and os.path.isfile(name)
-    return name in datasets.NAMED or os.path.isdir(name) or is_table
-
-
 def _share(part: str, share: str | None) -> str | None:
     """A part's slice, checked as far as that goes without the dataset."""
     if share is None:
@@ -275,8 +278,8 @@ def _share(part: str, share: str | None) -> str | None:
 
 def _weight(part: str, weight: str | None) -> float:
     try:
-        return 1.0 if weight is None else options.positive_real(weight)
-    except (ValueError, argparse.ArgumentTypeError):
+        return 1.0 if weight is None else numbers.positive_real(weight)
+    except ValueError:
         raise InputError(f"{part}: the weight {weight} is not a number above 0") from None
 
 

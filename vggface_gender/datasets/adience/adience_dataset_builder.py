@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from vggface_gender.base import labels
-from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.datasets.builder import FacesBuilder, Labelled
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
 
 FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
@@ -24,13 +23,7 @@ COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` holds the five fold files and the folder `aligned`."""
 
-    TITLE = "Adience, 19,370 aligned 816x816 faces from Flickr albums, in five folds"
-    TERMS = "LICENSE.txt on its page; the photos are Flickr users', under Creative Commons"
-    HOMEPAGE = "https://talhassner.github.io/home/projects/Adience/Adience-data.html"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "fold_0_data.txt to fold_4_data.txt and "
-        "aligned/[user_id]/landmark_aligned_face.[face_id].[original_image]"
-    )
+    FACTS = catalogue.NAMED["Adience"]
     # The publishers' aligner (github.com/eranid/adience_align) lays 68 landmarks on a model in a
     # square of 544, shown in one of 816. Landmarks that dlib found in 1,074 of FairFace's faces,
     # laid on it alike, make the median frame that of dlib.get_face_chip with this padding (half of
@@ -45,7 +38,9 @@ class Builder(FacesBuilder):
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         for fold in FOLDS:
-            for row in read_fold(source / f"fold_{fold}_data.txt").itertuples():
+            path = source / f"fold_{fold}_data.txt"
+            rows = read_table(path, needed=COLUMNS, expected=cls.FACTS.files, separator="\t")
+            for row in rows.itertuples():
                 face = f"landmark_aligned_face.{row.face_id}.{row.original_image}"
                 name = f"aligned/{row.user_id}/{face}"
                 image = source / name
@@ -56,26 +51,8 @@ class Builder(FacesBuilder):
                     age=years(row.age),
                     subject=row.user_id,
                     fold=fold,
-                    problem=None if image.exists() else "listed, but not there",
+                    problem=None if image.exists() else NOT_THERE,
                 )
-
-
-def read_fold(table: Path) -> pd.DataFrame:
-    """The rows of one fold's file, all columns as text, "" where a cell is empty.
-
-    Raises:
-        InputError: the file is not there, or not what is expected.
-    """
-    if not table.exists():
-        raise InputError(f"{table}: not found; expected {Builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-    try:
-        rows = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas's parser errors, bad UTF-8
-        reason = first_line(error)
-        raise InputError(f"{table}: not a readable tab-separated file: {reason}") from None
-    if missing := [column for column in COLUMNS if column not in rows]:
-        raise InputError(f"{table}: no column {', '.join(missing)}")
-    return rows
 
 
 def years(age: str) -> float | None:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import NOT_THERE, Labelled, images_under
 
 NAME = re.compile(r"(?P<person>\d{5})A(?P<age>\d{2})")
 LAST_FEMALE, LAST = 7380, 13321  # serial numbers: women from 0, then men
@@ -17,14 +19,7 @@ LISTS = {"train.txt": "train", "val.txt": "test"}  # in `image sets`: its halves
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the unpacked archive."""
 
-    TITLE = "All-Age-Faces (AAF), 13,322 mostly Asian faces from 2 to 80 years old"
-    TERMS = "none published with it but to cite the paper"
-    HOMEPAGE = "https://github.com/JingchunCheng/All-Age-Faces-Dataset"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "[serial, 5 digits]A[age, 2 digits].jpg files in aglined faces/ (spelt so), "
-        "aligned faces/ or original images/, or at the top; and, if at hand, image sets/train.txt "
-        "and image sets/val.txt"
-    )
+    FACTS = catalogue.NAMED["AllAgeFaces"]
     PADDING = None  # neither its page nor the names of its files say how faces were framed
     NOTES = (
         "the published validation half is the test split and validation is a tenth of train; "
@@ -45,7 +40,7 @@ class Builder(FacesBuilder):
         for stem, split in listed.items():
             image = folder / f"{stem}.jpg"
             name = image.relative_to(source).as_posix()
-            yield Labelled(name, image, split=split, problem="listed, but not there")
+            yield Labelled(name, image, split=split, problem=NOT_THERE)
 
 
 def halves(folder: Path) -> dict[str, str]:

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from vggface_gender.base import labels
-from vggface_gender.base.errors import InputError
-from vggface_gender.datasets.builder import FacesBuilder, Labelled
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
 
 # What a spreadsheet makes of "3-9" and "10-19", in the orders that its locales write dates.
 MANGLED_AGES = {"03-Sep": "3-9", "3-Sep": "3-9", "9-Mar": "3-9", "09-Mar": "3-9"} | {
@@ -16,19 +15,14 @@ MANGLED_AGES = {"03-Sep": "3-9", "3-Sep": "3-9", "9-Mar": "3-9", "09-Mar": "3-9"
     "19-Oct": "10-19",
 }
 OLDEST = "more than 70"
+COLUMNS = ("file", "age", "gender", "race")
 HALVES = {"train": "train", "val": "test"}  # FairFace's name for a half to our split
 
 
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` holds the CSVs and the folders `train` and, if at hand, `val`."""
 
-    TITLE = "FairFace, 97,698 faces of seven races (86,744 for training, 10,954 for validation)"
-    TERMS = "CC BY 4.0"
-    HOMEPAGE = "https://github.com/joojs/fairface"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "fairface_label_train.csv and train/*.jpg, and fairface_label_val.csv and val/*.jpg "
-        "(the padding=0.25 images)"
-    )
+    FACTS = catalogue.NAMED["FairFace"]
     PADDING = 0.25
     NOTES = (
         "ages are bands; a record holds the band's middle year (and 75 for 'more than 70')",
@@ -44,11 +38,7 @@ class Builder(FacesBuilder):
             table = source / f"fairface_label_{half}.csv"
             if half == "val" and not has_val:
                 continue
-            if not table.exists():
-                raise InputError(f"{table}: not found; expected {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-            rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-            if missing := {"file", "age", "gender", "race"} - set(rows):
-                raise InputError(f"{table}: no column {', '.join(sorted(missing))}")
+            rows = read_table(table, needed=COLUMNS, expected=cls.FACTS.files)
             for row in rows.itertuples():
                 image = source / row.file
                 yield Labelled(
@@ -58,7 +48,7 @@ class Builder(FacesBuilder):
                     race=labels.race(row.race),
                     age=years(row.age),
                     split=split,
-                    problem=None if image.exists() else "listed, but not there",
+                    problem=None if image.exists() else NOT_THERE,
                 )
 
 

@@ -7,7 +7,9 @@ import tensorflow_datasets as tfds
 
 from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import Labelled, folders_in, images_under
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -23,21 +25,14 @@ class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the folder. Its config is named after the folder."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="folder")]
-    TITLE = "a folder of images"
-    TERMS = "the owner's"
-    HOMEPAGE = ""
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "class folders (female, male; or races; or ages), or those in train/, validation/, test/"
-    )
+    FACTS = catalogue.FOLDER
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        folders = [path for path in sorted(source.iterdir()) if path.is_dir()]
-        splits = {
-            p: SPLIT_FOLDERS[p.name.lower()] for p in folders if p.name.lower() in SPLIT_FOLDERS
-        }
+        named = {path: SPLIT_FOLDERS.get(path.name.lower()) for path in folders_in(source)}
+        splits = {path: split for path, split in named.items() if split}
         for parent in splits or [source]:
-            for folder in sorted(path for path in parent.iterdir() if path.is_dir()):
+            for folder in folders_in(parent):
                 label = class_label(folder)
                 for image in images_under(folder, within=source):
                     yield image._replace(split=splits.get(parent), **label)

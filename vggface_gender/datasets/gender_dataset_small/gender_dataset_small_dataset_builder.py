@@ -4,8 +4,10 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vggface_gender.datasets.builder import FacesBuilder, Labelled
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
 from vggface_gender.datasets.gender_dataset import gender_dataset_dataset_builder as whole
+from vggface_gender.datasets.sources import Labelled
 
 SHARE = 0.1
 
@@ -13,10 +15,7 @@ SHARE = 0.1
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the unpacked archive, `agegender_cleaned`."""
 
-    TITLE = f"GenderDataset_Small, a tenth of {whole.Builder.TITLE}"
-    TERMS = whole.Builder.TERMS
-    HOMEPAGE = whole.Builder.HOMEPAGE
-    MANUAL_DOWNLOAD_INSTRUCTIONS = whole.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    FACTS = catalogue.NAMED["GenderDataset_Small"]
     FRACTIONS = whole.Builder.FRACTIONS
     NOTES = (*whole.Builder.NOTES, "a tenth of each gender, chosen by a hash of the names")
 

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vggface_gender.datasets.builder import FacesBuilder, Labelled
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import Labelled
 from vggface_gender.datasets.synthetic_faces import drawing
 
 COUNT = 2000
@@ -16,9 +18,7 @@ COUNT = 2000
 class Builder(FacesBuilder):
     """TFDS builder; draws its faces, so it needs no source."""
 
-    TITLE = f"SyntheticFaces, {COUNT} parametric faces drawn by this package"
-    TERMS = "Apache-2.0"
-    HOMEPAGE = ""
+    FACTS = catalogue.NAMED["SyntheticFaces"]
     FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
     PADDING = 0.25
     NOTES = ("drawings, not people: a figure on them says nothing about real faces",)

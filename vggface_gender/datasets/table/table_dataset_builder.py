@@ -1,10 +1,10 @@
 """A table of one's own: a CSV with `file` and any of gender, race, age, subject, fold and split.
 
-A column `confidence` says that a classifier told the labels (tools/pseudo_label.py). Such a table
-is for training alone: nothing of it is drawn for validation or test.
+A column `confidence` says that the labels are a classifier's (`vggface-gender pseudo_label`). Such
+a table is for training alone: nothing of it is drawn for validation or test.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,41 +12,50 @@ import tensorflow_datasets as tfds
 
 from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import splits
-from vggface_gender.datasets.builder import FacesBuilder, Labelled
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import NOT_THERE, Labelled, cell, read_table
+from vggface_gender.datasets.splits import SPLITS
 
-COLUMNS = ("file", "gender", "race", "age", "subject", "fold", "split", "confidence")
+OLDEST = 130  # years
+ALLOWED = {
+    "gender": "female or male",
+    "race": f"{', '.join(labels.UTKFACE_RACES)}, or one of FairFace's seven",
+    "age": f"years from 0 to {OLDEST}",
+    "fold": "a whole number",
+    "split": ", ".join(SPLITS),
+}
 
 
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the CSV file. Its config is named after the file."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="table")]
-    TITLE = "a table of images"
-    TERMS = "the owner's"
-    HOMEPAGE = ""
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"a CSV file with the column file and any of {', '.join(COLUMNS[1:])}"
-    )
+    FACTS = catalogue.TABLE
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        try:
-            rows = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except (OSError, ValueError) as error:  # ValueError: pandas's parser errors, bad UTF-8
-            raise InputError(f"{source}: not a readable CSV file: {error}") from None
-        if "file" not in rows:
-            raise InputError(
-                f"{source}: no column file; expected {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+        rows = read(source)
         if not set(rows) & set(labels.TASKS):
             raise InputError(f"{source}: no labels; expected a column gender, race or age")
-        if unknown := set(rows) - set(COLUMNS):
-            print(f"{source}: columns not used: {', '.join(sorted(unknown))}")
         if len(twice := rows.file[rows.file.duplicated()]):
             raise InputError(f"{source}: {twice.iloc[0]} is listed twice; list each file once")
         for number, row in enumerate(rows.to_dict("records"), start=2):  # line 1 is the header
             yield parse(row, source, number)
+
+    @classmethod
+    def notes(cls, source: Path) -> Sequence[str]:
+        unknown = sorted(set(read(source)) - set(catalogue.TABLE_COLUMNS))
+        return [f"columns not used: {', '.join(unknown)}"] if unknown else []
+
+
+def read(source: Path) -> pd.DataFrame:
+    """The table as text.
+
+    Raises:
+        InputError: it is not a CSV file with a column `file`.
+    """
+    return read_table(source, needed=["file"], expected=catalogue.TABLE.files)
 
 
 def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
@@ -55,29 +64,27 @@ def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
     Raises:
         InputError: a cell says something that can't be understood.
     """
-
-    def cell(column, convert):
-        text = row.get(column, "").strip()
-        if not text:
-            return None
+    readers = {
+        "gender": labels.gender,
+        "race": labels.race,
+        "age": lambda text: float(text) if 0 <= float(text) <= OLDEST else None,
+        "fold": int,
+        "split": lambda text: text if text in SPLITS else None,
+    }
+    said = {}
+    for column, reader in readers.items():
         try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None:
-            raise InputError(f"{source}, line {number}: {text!r} is not a known {column}")
-        return value
-
+            said[column] = cell(row, column, reader)
+        except ValueError as error:
+            raise InputError(
+                f"{source}, line {number}: {error}; give {ALLOWED[column]}, or nothing"
+            ) from None
     image = source.parent / row["file"]
     return Labelled(
         name=row["file"],
         image=image,
-        gender=cell("gender", labels.gender),
-        race=cell("race", labels.race),
-        age=cell("age", lambda text: float(text) if 0 <= float(text) <= 130 else None),
-        subject=cell("subject", str),
-        fold=cell("fold", int),
-        split=cell("split", lambda text: text if text in splits.SPLITS else None),
-        problem=None if image.is_file() else "listed, but not there",
-        told=bool(row.get("confidence", "").strip()),
+        subject=cell(row, "subject", str),
+        problem=None if image.is_file() else NOT_THERE,
+        is_predicted=bool(row.get("confidence", "").strip()),
+        **said,
     )

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vggface_gender.base import labels
-from vggface_gender.datasets.builder import FacesBuilder, Labelled, images_under
+from vggface_gender.datasets import catalogue
+from vggface_gender.datasets.builder import FacesBuilder
+from vggface_gender.datasets.sources import Labelled, images_under
 
 GENDERS = ("male", "female")  # by the digit in the name
+RACES = labels.UTKFACE_RACES  # likewise
 NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d{14,20})\D")
 
 # Three names lack the race. The published corrections, by date stamp: age, gender, race.
@@ -16,22 +19,16 @@ CORRECTIONS = {
     "20170109150557335": (61, "female", "Indian"),
     "20170109142408075": (61, "female", "Black"),
 }
-NOTES = (
-    "three names without a race have the published corrections: "
-    + "; ".join(f"{stamp} is {a}, {g}, {r}" for stamp, (a, g, r) in CORRECTIONS.items()),
-)
+CORRECTED = "; ".join(f"{stamp} is {a}, {g}, {r}" for stamp, (a, g, r) in CORRECTIONS.items())
 
 
 class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the folder of `[age]_[gender]_[race]_[stamp]` images."""
 
-    TITLE = "UTKFace, 23,707 aligned and cropped 200x200 faces"
-    TERMS = "non-commercial research"
-    HOMEPAGE = "https://susanqq.github.io/UTKFace/"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "[age]_[gender]_[race]_[yyyymmddHHMMSSFFF].jpg.chip.jpg files"
+    FACTS = catalogue.NAMED["UTKFace"]
     # dlib.get_face_chip with padding 0.25 shows 1.09 times the frame of these chips.
     PADDING = ((1 + 2 * 0.25) / 1.09 - 1) / 2
-    NOTES = NOTES
+    NOTES = (f"three names without a race have the published corrections: {CORRECTED}",)
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
@@ -51,5 +48,5 @@ def parse(name: str) -> dict:
     return {
         "age": float(match["age"]),
         "gender": GENDERS[int(match["gender"])],
-        "race": labels.UTKFACE_RACES[int(match["race"])],
+        "race": RACES[int(match["race"])],
     }
