@@ -1,5 +1,7 @@
 """Aligned crops against dlib's own and against a warp computed from the mean face."""
 
+import functools
+
 import dlib
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from vggface_gender.photos.align import align
 
 @pytest.fixture(scope="module")
 def seen(faces_dir):
-    """A function that gives a photo's pixels and its faces, by its name."""
+    """A photo's pixels and its faces, by its name."""
 
+    @functools.cache
     def read_and_detect(name):
         photo = read.read_photo(faces_dir / "photos" / name)
         return photo, detect.detect(photo)

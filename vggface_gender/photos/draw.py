@@ -37,9 +37,10 @@ def draw(photo: np.ndarray, boxes: Sequence[Sequence[int]], labels: Sequence[str
 
     covered: list[Rectangle] = list(drawn)
     for box, text in zip(drawn, labels, strict=True):
-        font = _font(pen, text, box=box, size=picture.size)
+        points = _points(pen, text, box=box, size=picture.size)
+        font = ImageFont.load_default(points)
         extent = pen.textbbox((0, 0), text, font)
-        label = _place(extent, font.size / 4, box=box, covered=covered, size=picture.size)
+        label = _place(extent, points / 4, box=box, covered=covered, size=picture.size)
         covered.append(label)
         pen.rectangle(label, fill=COLOUR)
         middle = ((label[0] + label[2]) / 2, (label[1] + label[3]) / 2)
@@ -77,19 +78,16 @@ def _same(path: Path) -> str:
     return str(path.resolve()).casefold()
 
 
-def _font(
-    pen: ImageDraw.ImageDraw, text: str, *, box: Rectangle, size: tuple[int, int]
-) -> ImageFont.FreeTypeFont:
-    """The font of a face's label: as large as suits its box, and no wider than the picture.
+def _points(pen: ImageDraw.ImageDraw, text: str, *, box: Rectangle, size: tuple[int, int]) -> float:
+    """The size of a label's font: such as suits its box, and no wider than the picture.
 
     Args:
         size: the picture's (width, height) in pixels.
     """
     side = max(size)
     points = min(max((box[2] - box[0]) / 5, side / 100, 12), side / 30)
-    font = ImageFont.load_default(points)
-    too_wide = pen.textbbox((0, 0), text, font)[2] / (0.9 * size[0])
-    return ImageFont.load_default(points / too_wide) if too_wide > 1 else font
+    width = pen.textbbox((0, 0), text, ImageFont.load_default(points))[2]
+    return points / max(1.0, width / (0.9 * size[0]))
 
 
 def _place(

@@ -125,10 +125,13 @@ def _unidentified(head: bytes) -> str:
     Args:
         head: the file's first 12 bytes.
     """
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and "HEIF" not in _formats():
+    is_boxed = head[4:8] == b"ftyp"  # ISO/IEC 14496-12: HEIF, MP4, QuickTime
+    is_heic = is_boxed and head[8:12] in HEIC_BRANDS
+    if is_heic and "HEIF" not in _formats():
         return "a HEIC photo; pip install pillow-heif, or save it as JPEG"
-    if head[4:8] == b"ftyp" or head[:4] in (b"RIFF", b"\x1aE\xdf\xa3"):
-        return "not a photo that can be read here, perhaps a video; save a frame of it as an image"
+    is_avi, is_matroska = head[8:12] == b"AVI ", head[:4] == b"\x1aE\xdf\xa3"
+    if is_avi or is_matroska or (is_boxed and not is_heic):
+        return "a video, not a photo; save a frame of it as an image"
     return f"not an image that can be read here; give one of {', '.join(_formats())}"
 
 
