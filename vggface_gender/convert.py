@@ -1,6 +1,6 @@
 """Convert VGG-Face from MatConvNet to Keras, and check the file that was written.
 
-    python tools/convert_vggface.py --mat model_files/vgg_face.mat
+    vggface-gender convert --mat model_files/vgg_face.mat
 
 The check runs the written file and, in NumPy and float64, the .mat file on one image, and compares
 them after every layer.
@@ -19,7 +19,7 @@ from vggface_gender.base.errors import InputError
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = options.Parser(description=__doc__.partition("\n")[0])
+    parser = options.Parser("convert", __doc__.splitlines()[0])
     parser.add_argument(
         "--mat",
         type=Path,

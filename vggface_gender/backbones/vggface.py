@@ -1,6 +1,6 @@
 """VGG-Face: the VGG-16 of Parkhi, Vedaldi and Zisserman, "Deep Face Recognition", BMVC 2015.
 
-Its weights are the authors' to give: `SOURCE` holds them, and `tools/convert_vggface.py` makes the
+Its weights are the authors' to give: `SOURCE` holds them, and `vggface-gender convert` makes the
 file that `load` reads.
 """
 
@@ -270,10 +270,10 @@ def _converted(path: Path) -> Path:
         raise InputError(
             f"{path}: no such file. It holds VGG-Face's weights, which are not ours to pass on:"
             f" read their licence at {PAGE}, download and unpack {SOURCE}, then run"
-            " `python tools/convert_vggface.py --mat vgg_face_matconvnet/data/vgg_face.mat`"
+            " `vggface-gender convert --mat vgg_face_matconvnet/data/vgg_face.mat`"
         )
     if not zipfile.is_zipfile(path):
         raise InputError(
-            f"{path}: not a whole .keras file; write it again with tools/convert_vggface.py"
+            f"{path}: not a whole .keras file; write it again with `vggface-gender convert`"
         )
     return Path(path)
