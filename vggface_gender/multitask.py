@@ -1,8 +1,8 @@
 """Learn gender, race and age, or any of them, with one network; test it; write a run.
 
-    python -m vggface_gender.multitask --dataset UTKFace --source path/to/UTKFace
-    python -m vggface_gender.multitask --dataset UTKFace --tasks race --balance race
-    python -m vggface_gender.multitask --dataset "UTKFace+FairFace*0.5" --repeats 3
+    vggface-gender multitask --dataset UTKFace --source path/to/UTKFace
+    vggface-gender multitask --dataset UTKFace --tasks race --balance race
+    vggface-gender multitask --dataset "UTKFace+FairFace*0.5" --repeats 3
 
 One backbone, one shared layer, a head a task: first the head on cached features, then the backbone
 too, on augmented crops. An example that lacks a task's label leaves that task alone.
@@ -12,54 +12,76 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, labels, options
-from vggface_gender.training import tuning
+from vggface_gender.base import console, options, runs, training_options
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.datasets import catalogue
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line's arguments."""
-    parser = options.Parser(
-        prog="python -m vggface_gender.multitask", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "--tasks", nargs="+", choices=labels.TASKS, default=list(labels.TASKS), help="what to learn"
-    )
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    made = options.Parser("multitask", __doc__.splitlines()[0])
+    options.add_dataset_arguments(made, catalogue.NAMED, mixes=True)
+    training_options.add_tasks_argument(made, default=list(TASKS))
+    made.add_argument(
         "--backbone",
         default="dlib",
         metavar="NAME",
-        help="dlib, vggface, resnet50 (from the start), resnet50:FILE, or a .keras file",
+        help="the network: dlib, vggface (converted first), resnet50 (random weights), "
+        "resnet50:FILE, or a .keras file",
     )
-    parser.add_argument(
+    made.add_argument(
         "--layer",
         metavar="NAME",
         help="the backbone's layers whose outputs the features are, joined by + "
         "(default: map+block_4_3 of dlib's, else the last)",
     )
-    tuning.add_arguments(parser)
-    parser.set_defaults(command="multitask")
-    return parser.parse_args(argv)
+    training_options.add_tuning_arguments(made)
+    return made
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
 
     from vggface_gender.base import device
 
     device.start(arguments.seed)
-    wanted = [task for task in labels.TASKS if task in arguments.tasks]
-    tuning.repeat(
-        arguments,
-        lambda mixed: tuning.Plan({task: mixed.classes(task) for task in wanted}),
-        name=lambda dataset: f"{dataset}-{_what(arguments)}",
+    from vggface_gender.datasets import mixes
+    from vggface_gender.training import config, network, run, train
+
+    each = run.trainings(
+        arguments.seed,
+        repeats=arguments.repeats,
+        split_seed=arguments.split_seed,
+        resplit=arguments.resplit,
+        folds=arguments.folds,
+    )
+    settings = config.tuning(
+        arguments.backbone,
+        layer=arguments.layer,
+        precision=device.precision(arguments.precision),
+        command="multitask",
+        **training_options.tuning_settings(arguments),
     )
 
+    def prepare(split_seed: int, fold: tuple[int, int] | None) -> mixes.Mix:
+        division = {"seed": split_seed, "fold": fold}
+        return mixes.prepare(**options.dataset_arguments(arguments) | division)
 
-def _what(arguments: argparse.Namespace) -> str:
-    """What a run's name says of the training, where the user gives none."""
-    tasks = arguments.tasks
-    what = "multitask" if len(tasks) > 1 else f"{tasks[0]}-tuned"
-    return f"{what}-{Path(arguments.backbone.replace(':', '-')).stem}"
+    def configure(mix: mixes.Mix) -> train.Plan:
+        tasks = {task: mix.classes(task) for task in TASKS if task in arguments.tasks}
+        return train.Plan(tasks, settings, lambda config: network.new(config, tasks))
+
+    trainings = train.plan(each, prepare=prepare, configure=configure)
+    mix = next(iter(trainings.values())).mix
+    what = "multitask" if len(arguments.tasks) > 1 else f"{arguments.tasks[0]}-tuned"
+    backbone = Path(arguments.backbone.replace(":", "-")).stem
+    name = arguments.run or f"{mix.label}-{what}-{backbone}-{run.label(each)}"
+    train.train_all(
+        trainings,
+        runs.MODEL_FILES / name,
+        cache=Path(arguments.data_dir, "features"),
+        overwrite=arguments.overwrite,
+    )
 
 
 if __name__ == "__main__":

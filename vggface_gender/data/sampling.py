@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from vggface_gender.base import labels as label_names
 from vggface_gender.base import numbers, text
@@ -153,6 +154,16 @@ def epoch(
     # Without the last edge, which rounding might leave below the last draw.
     drawn = rows[np.searchsorted(edges[:-1], np.arange(draws) + rng.random(), side="right")]
     return rng.permutation(drawn).astype(np.int64)
+
+
+def shuffled(count: int, *, seed: int, number: int) -> np.ndarray:
+    """The rows of one epoch, each once: TensorFlow's stateless shuffle by seed and epoch number.
+
+    Returns:
+        (count,) `int64`.
+    """
+    rows = tf.range(count, dtype=tf.int64)
+    return tf.random.experimental.stateless_shuffle(rows, seed=[seed, number]).numpy()
 
 
 def describe(truth: pd.DataFrame, weights: np.ndarray | None, *, by: str, draws: int) -> str:

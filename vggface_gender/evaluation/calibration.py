@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, special
 
-from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.base import labels
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import targets
+from vggface_gender.evaluation import metrics
 from vggface_gender.evaluation.metrics import EPSILON
 
 BINS = 15  # of confidence, as Guo et al. 2017 (arXiv:1706.04599) have them
@@ -47,27 +50,45 @@ def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> 
     return {"ece": off / len(true) if len(true) else None, "bins": filled}
 
 
-def tempered(probability: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities as softmax would give them with all scores divided by a temperature."""
-    scores = np.log(np.maximum(probability, np.finfo(np.float32).tiny)) / temperature
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
-
-
-def temperature(true: np.ndarray, probability: np.ndarray) -> float:
+def temperature(true: np.ndarray, logits: np.ndarray) -> float:
     """The temperature with the least cross-entropy (Guo et al. 2017), to be fitted on validation.
 
-    Above 1 the classifier was too sure of itself, below 1 not sure enough.
+    Logits are divided by it. Above 1 the classifier was too confident, below 1 not enough.
+
+    Args:
+        true: (n,) labels' places.
+        logits: (n, classes), or logarithms of probabilities.
     """
+    logits = logits.astype(np.float64)
 
     def cross_entropy(logarithm: float) -> float:
-        likely = tempered(probability, np.exp(logarithm))[np.arange(len(true)), true]
-        return float(-np.log(np.clip(likely, EPSILON, 1)).mean())
+        scores = special.log_softmax(logits / np.exp(logarithm), axis=1)
+        return float(-np.maximum(scores[np.arange(len(true)), true], np.log(EPSILON)).mean())
 
     found = optimize.minimize_scalar(
         cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6}
     )
     return float(np.exp(found.x))
+
+
+def temperatures(
+    truth: pd.DataFrame, logits: Mapping[str, np.ndarray], *, tasks: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """The temperature of each classification task, fitted on a validation split.
+
+    Args:
+        truth: the labels (see `data.records.labels`).
+        logits: task to (n, classes), row by row.
+        tasks: those of the classifier with their label names; age has no temperature.
+    """
+    found = {}
+    for task, names in tasks.items():
+        if TASKS[task].is_classification:
+            true = targets.indices(truth, task, names=tuple(names))
+            known = true != labels.MISSING
+            if known.any():
+                found[task] = temperature(true[known], logits[task][known])
+    return found
 
 
 def abstention(
@@ -92,19 +113,3 @@ def abstention(
             }
         )
     return rows
-
-
-def temperatures(frame: pd.DataFrame, tasks: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """The temperature of each classification task, fitted on a validation split's predictions.
-
-    Args:
-        frame: a predictions table (see `predictions.table`).
-        tasks: those of the classifier; age has no temperature.
-    """
-    found = {}
-    for task in predictions.CLASSIFICATION_TASKS:
-        if task in tasks:
-            known = metrics.compared(frame, task)
-            if len(known.faces):
-                found[task] = temperature(known.true, known.probability)
-    return found

@@ -102,18 +102,26 @@ def build(
             perceived attribute does not depend on; at twice the time.
         temperatures: see `calibrated`.
     """
-    size = backbone.input_shape[1]
     temperatures = dict(temperatures or {})
+    crop, views = _views(backbone, head, mirror)
+    model = keras.Model(crop, decoding.answers(views, temperatures), name="classifier")
+    size = backbone.input_shape[1]
+    return Classifier(
+        model, dict(tasks), size, padding, precision, dict(about), mirror, temperatures
+    )
+
+
+def _views(
+    backbone: keras.Model, head: keras.Model, mirror: bool
+) -> tuple[keras.KerasTensor, list[dict[str, keras.KerasTensor]]]:
+    """An input of crops (b, h, w, 3), and the head's outputs for each view of them."""
+    size = backbone.input_shape[1]
     crop = keras.Input((None, None, 3), name="crop")
     # Nothing is changed by resizing a crop to the size that it has.
     x = keras.layers.Resizing(size, size, dtype="float32", name="resize")(crop)
     # Of its own, uncompiled: losses and optimizer are a training's, and Keras would save them.
     head = keras.Model(head.input, head.output, name="head")
-    views = [head(backbone(view, training=False)) for view in with_mirrored(x, mirror)]
-    model = keras.Model(crop, decoding.answers(views, temperatures), name="classifier")
-    return Classifier(
-        model, dict(tasks), size, padding, precision, dict(about), mirror, temperatures
-    )
+    return crop, [head(backbone(view, training=False)) for view in with_mirrored(x, mirror)]
 
 
 def with_mirrored(crops: keras.KerasTensor, mirror: bool) -> list[keras.KerasTensor]:
@@ -152,6 +160,17 @@ def calibrated(classifier: Classifier, temperatures: Mapping[str, float]) -> Cla
         mirror=classifier.mirror,
         temperatures=temperatures,
     )
+
+
+def scoring(classifier: Classifier) -> Classifier:
+    """The classifier with logits in place of probabilities, which temperatures are fitted to.
+
+    It has the classification tasks alone.
+    """
+    crop, views = _views(*classifier.parts(), classifier.mirror)
+    logits = decoding.pooled(views)
+    tasks = {task: classifier.tasks[task] for task in logits}
+    return dataclasses.replace(classifier, model=keras.Model(crop, logits), tasks=tasks)
 
 
 def classify(

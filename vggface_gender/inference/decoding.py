@@ -41,18 +41,25 @@ def answers(
         views: each a head's output: task to logits (b, classes), or what `years` takes.
         temperatures: task to number; 1 where it is not named.
     """
-    found = {}
-    for task in views[0]:
-        outputs = [view[task] for view in views]
-        if TASKS[task].is_classification:
-            found[task] = ops.softmax(_pooled(outputs) / temperatures.get(task, 1.0))
-        else:
-            found[task] = sum(map(years, outputs)) / len(outputs)
-    return found
+    logits = pooled(views)
+    return {
+        task: ops.softmax(logits[task] / temperatures.get(task, 1.0))
+        if TASKS[task].is_classification
+        else sum(years(view[task]) for view in views) / len(views)
+        for task in views[0]
+    }
 
 
-def _pooled(logits: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Logits of the mean of several views' probabilities; of one view, its own."""
-    if len(logits) == 1:
-        return logits[0]
-    return ops.logsumexp(ops.stack([ops.log_softmax(each) for each in logits]), axis=0)
+def pooled(views: Sequence[Mapping[str, keras.KerasTensor]]) -> dict[str, keras.KerasTensor]:
+    """Each classification task's logits (b, classes): of several views, of their mean probability.
+
+    Args:
+        views: see `answers`.
+    """
+    tasks = [task for task in views[0] if TASKS[task].is_classification]
+    if len(views) == 1:
+        return {task: views[0][task] for task in tasks}
+    return {
+        task: ops.logsumexp(ops.stack([ops.log_softmax(view[task]) for view in views]), axis=0)
+        for task in tasks
+    }

@@ -1,85 +1,96 @@
-"""What the training commands share: losses, the epochs, and their resumption."""
+"""The epochs of a training phase: stopping early, keeping the best weights, resuming after a kill.
+
+Everything that the next epoch depends on is written after every epoch.
+"""
 
 import contextlib
 import json
 import math
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import pandas as pd
+from tqdm import tqdm
 
 from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.training import run, tensorboard
+
+SHOWN_AFTER = 5.0  # seconds of an epoch until its progress bar is shown
 
 
-def compile(
-    model: keras.Model, tasks: Mapping[str, tuple[str, ...]], optimizer: keras.Optimizer
-) -> None:
-    """Give the model each task's loss: cross-entropy, or for age the absolute error in years."""
-    is_age = {task: task == "age" for task in tasks}
-    model.compile(
-        optimizer,
-        loss={t: "mae" if age else "sparse_categorical_crossentropy" for t, age in is_age.items()},
-        metrics={t: [] if age else ["accuracy"] for t, age in is_age.items()},
-        jit_compile=False,  # XLA is slower on processors
-    )
+class Plateau(NamedTuple):
+    """How the learning rate falls whenever validation stops improving."""
+
+    factor: float = 0.3
+    epochs: int = 2  # without anything better
+    least: float = 1e-7
 
 
 def fit(
     model: keras.Model,
-    batches: Callable[[int], object],
+    batches: Callable[[int], Iterable],
+    *,
     steps: int,
-    validation: object,
+    validation: Iterable,
     folder: Path,
     epochs: int,
-    patience: int,
     seed: int,
-    callbacks: list[keras.callbacks.Callback] = (),
-    phase: str = "",
+    phase: str,
+    patience: int | None = None,
     before: pd.DataFrame | None = None,
     score: Callable[[], float] | None = None,
-    plateau: tuple[float, int, float] | None = None,
+    plateau: Plateau | None = None,
     extras: Callable[[], Mapping[str, float]] | None = None,
     describe: Callable[[int, int], str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
     """Train until validation has not got better for `patience` epochs; keep the best weights.
 
-    After every epoch all that the next one depends on is written to `folder`, and the same call
-    after a kill goes on from there: what it gives equals an undisturbed training. Where the
-    optimizer averages the weights, the averages are what is validated and kept.
+    The same call after a kill resumes from the last whole epoch: what it gives equals an
+    undisturbed training. Where the optimizer averages the weights, the averages are what is
+    validated and kept.
 
     Args:
         model: compiled.
-        batches: first epoch to an endless iterable of (features, targets), the epochs one after
-            the other, each in an order that depends on `seed` and its own number alone.
+        batches: first epoch to an endless iterable of (inputs, targets, weights), the epochs one
+            after the other, each in an order that depends on `seed` and its own number alone.
         steps: batches an epoch.
-        validation: a finite iterable of (features, targets).
-        phase: where a training has several, this one's name.
+        validation: a finite iterable of the same.
+        folder: the run's.
+        phase: its name, in the history and in TensorBoard.
+        patience: epochs; None never stops early.
         before: the history of the phases before it, which stays at the head of the file.
-        score: what is to be greatest on validation, asked after every epoch; by default the least
-            validation loss is best.
-        plateau: (factor, epochs, least): multiply the learning rate by the factor whenever
-            validation has not got better for so many epochs, down to the least.
-        extras: further numbers for the history and TensorBoard, asked after every epoch.
+        score: what is to be greatest on validation, computed after every epoch; by default the
+            least validation loss is best.
+        extras: further numbers for the history and TensorBoard, computed after every epoch.
         describe: an epoch's and a batch's number to the examples in it, for errors.
+        callbacks: further ones, called first.
 
     Returns:
-        The history, a row an epoch: `epoch` (from 1), Keras's logs, `phase` where there is one,
-        `val_score` where there is a score, and `is_best` (of its phase).
+        The history, a row an epoch: `phase`, `epoch` (from 1), Keras's logs, `val_score` where
+        there is a score, and `is_best` (of its phase).
 
     Raises:
         InputError: the loss is not finite; the batch is named.
     """
     checkpoint = _Checkpoint(
-        folder, patience, seed, phase, before, score is not None, plateau, describe
+        run.checkpoint(folder) / phase,
+        history_file=folder / "history.csv",
+        phase=phase,
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        before=before,
+        plateau=plateau,
     )
     first = checkpoint.restore(model)
-    if not checkpoint.is_over(epochs):
-        if model.optimizer.use_ema:
-            callbacks = [*callbacks, keras.callbacks.SwapEMAWeights()]
+    if not checkpoint.is_over(first):
+        logs = folder / runs.TENSORBOARD / phase
+        averaging = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
         model.fit(
             batches(first),
             steps_per_epoch=steps,
@@ -87,11 +98,15 @@ def fit(
             initial_epoch=first,
             epochs=epochs,
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=2,  # a line an epoch
             callbacks=[
                 *callbacks,
+                _FiniteLoss(describe),
+                _Progress(phase, steps, epochs),
+                *averaging,
                 _Extras(score, extras),
-                keras.callbacks.TensorBoard(folder / runs.TENSORBOARD / phase, histogram_freq=1),
+                keras.callbacks.TensorBoard(logs, histogram_freq=0),
+                tensorboard.Histograms(logs / "train"),
                 checkpoint,
             ],
         )
@@ -128,6 +143,52 @@ class _Extras(keras.callbacks.Callback):
             logs.update(self.extras())
 
 
+class _FiniteLoss(keras.callbacks.Callback):
+    """Stops a training that has diverged."""
+
+    def __init__(self, describe: Callable[[int, int], str] | None):
+        super().__init__()
+        self.describe = describe
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict) -> None:
+        if not math.isfinite(logs["loss"]):
+            where = f" ({self.describe(self.epoch, batch)})" if self.describe else ""
+            raise InputError(
+                f"the loss is {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}{where}: "
+                "lower the learning rate, and train again; the last whole epoch is kept"
+            )
+
+
+class _Progress(keras.callbacks.Callback):
+    """Shows a bar with the time that is left, of an epoch that takes more than a few seconds."""
+
+    def __init__(self, phase: str, steps: int, epochs: int):
+        super().__init__()
+        self.phase, self.steps, self.epochs = phase, steps, epochs
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        self.bar = tqdm(
+            total=self.steps,
+            desc=f"{self.phase}, epoch {epoch + 1}/{self.epochs}",
+            unit=" steps",
+            delay=SHOWN_AFTER,
+            leave=False,
+        )
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        self.bar.update()
+
+    def on_test_begin(self, logs=None) -> None:
+        self.bar.close()
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        self.bar.close()
+
+
 class _Checkpoint(keras.callbacks.Callback):
     """Stops early, and writes after every epoch all that the next one depends on.
 
@@ -137,39 +198,38 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: Path,
-        patience: int,
+        states: Path,
+        *,
+        history_file: Path,
+        phase: str,
+        epochs: int,
+        patience: int | None,
         seed: int,
-        phase: str = "",
-        before: pd.DataFrame | None = None,
-        scored: bool = False,
-        plateau: tuple[float, int, float] | None = None,
-        describe: Callable[[int, int], str] | None = None,
+        before: pd.DataFrame | None,
+        plateau: Plateau | None,
     ):
         super().__init__()
-        self.folder = folder
-        self.states = runs.checkpoint(folder) / phase
-        self.patience = patience
-        self.seed = seed
+        self.states = states
+        self.history_file = history_file
         self.phase = phase
+        self.epochs = epochs
+        self.patience = math.inf if patience is None else patience
+        self.seed = seed
         self.before = before
-        self.scored = scored
         self.plateau = plateau
-        self.describe = describe
         self.rows: list[dict] = []
-        self.epoch = 0
 
     def _cost(self, row: int) -> float:
-        return -self.rows[row]["val_score"] if self.scored else self.rows[row]["val_loss"]
+        logs = self.rows[row]
+        return -logs["val_score"] if "val_score" in logs else logs["val_loss"]
 
     @property
     def _best(self) -> int:
         return min(range(len(self.rows)), key=self._cost)
 
-    def is_over(self, epochs: int) -> bool:
-        """Whether the epochs are done or validation has stopped getting better."""
-        done = len(self.rows)
-        return done >= epochs or (done > 0 and done - 1 - self._best >= self.patience)
+    def is_over(self, done: int) -> bool:
+        """Whether so many epochs are all, or validation has stopped getting better."""
+        return done >= self.epochs or (done > 0 and done - 1 - self._best >= self.patience)
 
     def restore(self, model: keras.Model) -> int:
         """Put `model` where the last whole epoch left it; returns how many epochs are done."""
@@ -187,57 +247,56 @@ class _Checkpoint(keras.callbacks.Callback):
         return self._history()
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
-        self.epoch = epoch
         # Dropout's numbers follow from the seed and the epoch, however the epoch was come to.
         for i, generator in enumerate(_seed_generators(self.model)):
             generator.state.assign([self.seed * 1000 + i, epoch])
-        if self.plateau and epoch and self._waits(self.plateau[1]):
-            factor, _, least = self.plateau
+        if self.plateau and epoch and self._waits(self.plateau.epochs):
             rate = self.model.optimizer.learning_rate
-            rate.assign(max(float(rate) * factor, least))
+            rate.assign(max(float(rate) * self.plateau.factor, self.plateau.least))
 
     def _waits(self, epochs: int) -> bool:
         """Whether the last so many epochs, or a multiple of them, brought nothing better."""
         since = len(self.rows) - 1 - self._best
         return since > 0 and since % epochs == 0
 
-    def on_train_batch_end(self, batch: int, logs: dict) -> None:
-        if not math.isfinite(logs["loss"]):
-            where = f" ({self.describe(self.epoch, batch)})" if self.describe else ""
-            raise InputError(
-                f"the loss is {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}{where}: "
-                "lower --rate, and train again; the last whole epoch is kept"
-            )
-
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         self.rows.append({"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()})
         state, before = (self.states / f"epoch-{number:04d}" for number in (epoch + 1, epoch))
         with files.whole(state) as part:
             part.mkdir()
-            self.model.save_weights(part / "last.weights.h5")
-            if self._best != epoch:
-                shutil.copy(before / "best.weights.h5", part / "best.weights.h5")
-            elif self.model.optimizer.use_ema:
-                with averaged(self.model):
-                    self.model.save_weights(part / "best.weights.h5")
-            else:
-                shutil.copy(part / "last.weights.h5", part / "best.weights.h5")
+            self._write_weights(part, before / "best.weights.h5")
             # Not CSV: pandas 2 reads some numbers back a last digit off.
             (part / "history.json").write_text(json.dumps(self.rows))
         shutil.rmtree(before, ignore_errors=True)
-        with files.whole(self.folder / "history.csv") as part:
+        with files.whole(self.history_file) as part:
             self._history().to_csv(part, index=False)
-        if self.is_over(epoch + 2):
-            self.model.stop_training = True
+        self.model.stop_training = self.is_over(epoch + 1)
+
+    def _write_weights(self, folder: Path, best_before: Path) -> None:
+        last, best = folder / "last.weights.h5", folder / "best.weights.h5"
+        self.model.save_weights(last)
+        if self._best != len(self.rows) - 1:
+            shutil.copy(best_before, best)
+        elif self.model.optimizer.use_ema:
+            with averaged(self.model):
+                self.model.save_weights(best)
+        else:
+            shutil.copy(last, best)
 
     def _history(self) -> pd.DataFrame:
         history = pd.DataFrame(self.rows)
         history = history.assign(is_best=[i == self._best for i in range(len(history))])
-        if self.phase:
-            history.insert(0, "phase", self.phase)
+        history.insert(0, "phase", self.phase)
         return history if self.before is None else pd.concat([self.before, history])
 
 
 def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
-    layers = model._flatten_layers(include_self=False)
-    return [layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")]
+    return [layer.seed_generator for layer in _layers(model) if hasattr(layer, "seed_generator")]
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer

@@ -1,7 +1,7 @@
-"""What several heads are trained with: losses and metrics whose examples may lack a label.
+"""What heads are trained with: losses and metrics of logits, whose examples may lack a label.
 
-Targets and weights are those of `records.soft_targets`: an example whose label is missing
-has the weight 0, so it adds nothing to the task's loss or metric.
+Targets and weights are those of `data.targets`: an example whose label is missing has the weight 0,
+so it adds nothing to the task's loss or metric.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 import keras
 from keras import ops
 
-from vggface_gender.training import heads
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.inference.decoding import AGES, years
 
 AGE_DEVIATION = 2.5  # years: how sharply an annotated age is believed
 _YEARS_SHARE = 0.1  # of the absolute error, in years, beside the distribution's cross-entropy
@@ -18,33 +19,35 @@ _YEARS_SHARE = 0.1  # of the absolute error, in years, beside the distribution's
 def compile(
     model: keras.Model,
     optimizer: keras.Optimizer,
-    task_weights: Mapping[str, float],
-    smoothing: float = 0.0,
+    *,
+    weights: Mapping[str, float],
+    label_smoothing: float = 0.0,
 ) -> None:
     """Give the model each task's loss and metrics by what its output is.
 
     Args:
-        model: its output is a dictionary by task, as `heads.shared` gives it.
-        task_weights: what each task's loss counts for; 1 where a task is not named.
-        smoothing: of gender's and race's labels (Szegedy et al. 2016).
+        model: its output is a dictionary by task, as `heads.build` gives it.
+        weights: what each task's loss counts for; 1 where a task is not named.
+        label_smoothing: of classification (Szegedy et al. 2016).
     """
-    tasks = {task: tuple(output.shape[1:]) for task, output in model.output.items()}
+    sizes = {task: output.shape[-1] for task, output in model.output.items()}
     model.compile(
         optimizer,
-        loss={task: _loss(task, shape, smoothing) for task, shape in tasks.items()},
-        loss_weights={task: float(task_weights.get(task, 1.0)) for task in tasks},
-        weighted_metrics={task: [_metric(task, shape)] for task, shape in tasks.items()},
+        loss={task: _loss(task, size, label_smoothing) for task, size in sizes.items()},
+        loss_weights={task: float(weights.get(task, 1.0)) for task in sizes},
+        weighted_metrics={task: [_metric(task)] for task in sizes},
         jit_compile=False,  # XLA is slower on processors
     )
 
 
-def years(output: keras.KerasTensor) -> keras.KerasTensor:
-    """Years (b,) from any output of an age head: a distribution, a Laplace pair, or years."""
-    if len(output.shape) == 1:
-        return output
-    if output.shape[-1] == len(heads.AGES):
-        return ops.sum(output * heads.AGES, axis=-1)
-    return output[:, 0]
+def age_error(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:
+    """The absolute error in years (b,).
+
+    Args:
+        true: (b, 1) years.
+        output: of any age head (see `decoding.years`).
+    """
+    return ops.abs(years(output) - ops.reshape(true, (-1,)))
 
 
 def age_distribution(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:
@@ -54,16 +57,16 @@ def age_distribution(true: keras.KerasTensor, output: keras.KerasTensor) -> kera
 
     Args:
         true: (b, 1) years.
-        output: (b, 117) probabilities of `heads.AGES`.
+        output: (b, 117) logits over `decoding.AGES`.
 
     Returns:
         (b,).
     """
     true = ops.reshape(true, (-1, 1))
-    density = ops.exp(-0.5 * ops.square((heads.AGES - true) / AGE_DEVIATION))
+    density = ops.exp(-0.5 * ops.square((AGES - true) / AGE_DEVIATION))
     target = density / ops.sum(density, axis=-1, keepdims=True)
-    entropy = -ops.sum(target * ops.log(ops.maximum(output, keras.config.epsilon())), axis=-1)
-    return entropy + _YEARS_SHARE * _age_error(true, output)
+    entropy = -ops.sum(target * ops.log_softmax(output), axis=-1)
+    return entropy + _YEARS_SHARE * age_error(true, output)
 
 
 def age_laplace(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:
@@ -77,20 +80,21 @@ def age_laplace(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.Ker
         (b,).
     """
     log_scale = ops.clip(output[:, 1], -3.0, 5.0)  # a twentieth of a year to 150 years
-    return _age_error(true, output) * ops.exp(-log_scale) + log_scale + ops.log(2.0)
+    return age_error(true, output) * ops.exp(-log_scale) + log_scale + ops.log(2.0)
 
 
-def _age_error(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.abs(years(output) - ops.reshape(true, (-1,)))
+_OF_AGE = {len(AGES): age_distribution, 2: age_laplace, 1: age_error}
 
 
-def _loss(task: str, shape: tuple[int, ...], smoothing: float) -> keras.losses.Loss | Callable:
-    if task != "age":
-        return keras.losses.CategoricalCrossentropy(label_smoothing=smoothing, name=task)
-    return {(len(heads.AGES),): age_distribution, (2,): age_laplace}.get(shape, _age_error)
+def _loss(task: str, size: int, label_smoothing: float) -> keras.losses.Loss | Callable:
+    if TASKS[task].is_classification:
+        return keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=label_smoothing, name=task
+        )
+    return _OF_AGE[size]
 
 
-def _metric(task: str, shape: tuple[int, ...]) -> keras.metrics.Metric:
-    if task != "age":
+def _metric(task: str) -> keras.metrics.Metric:
+    if TASKS[task].is_classification:
         return keras.metrics.CategoricalAccuracy(name="accuracy")
-    return keras.metrics.MeanMetricWrapper(_age_error, name="mae")
+    return keras.metrics.MeanMetricWrapper(age_error, name="mae")

@@ -103,7 +103,7 @@ def _factor(path: str, multipliers: Mapping[str, float]) -> float:
 
 
 def cosine(
-    rate: float, steps: int, warmup_steps: int
+    learning_rate: float, steps: int, *, warmup_steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """A rate that rises in a straight line from 0, then falls to 0 along half a cosine.
 
@@ -111,31 +111,32 @@ def cosine(
     sizes and a fresh head sends back noise.
 
     Args:
-        rate: the greatest, at step `warmup_steps`.
+        learning_rate: the greatest, at step `warmup_steps`.
         steps: until it is 0, the warm-up included; more than `warmup_steps`.
         warmup_steps: 0 for none.
     """
     if not warmup_steps:
-        return keras.optimizers.schedules.CosineDecay(rate, steps)
+        return keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup_steps, warmup_target=rate, warmup_steps=warmup_steps
+        0.0, steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
     )
 
 
 def adamw(
-    rate: float,
+    learning_rate: float,
     steps: int,
+    *,
     multipliers: Mapping[str, float],
     warmup: float = 0.05,
     weight_decay: float = 0.01,
     clip: float = 5.0,
     ema: float = 0.998,
     schedule: str = "cosine",
-) -> DepthAdamW:
-    """The optimizer that a network is fine-tuned with.
+) -> keras.Optimizer:
+    """The optimizer of every training: `DepthAdamW`; Keras's Adam where it would be just that.
 
     Args:
-        rate: the learning rate that `multipliers` scale (see `DepthAdamW`).
+        learning_rate: what `multipliers` scale (see `DepthAdamW`).
         steps: of the whole training.
         warmup: the share of the steps in which the cosine's rate rises; others start at `rate`.
         weight_decay: decoupled; a step takes this times the variable's rate off a weight.
@@ -150,18 +151,16 @@ def adamw(
     match schedule:
         case "cosine":
             # At least one step is left to fall in.
-            falling = cosine(rate, steps, min(round(warmup * steps), steps - 1))
+            falling = cosine(
+                learning_rate, steps, warmup_steps=min(round(warmup * steps), steps - 1)
+            )
         case "constant":
-            falling = float(rate)
+            falling = float(learning_rate)
         case "decay":
-            falling = keras.optimizers.schedules.ExponentialDecay(rate, steps, LAST_SHARE)
+            falling = keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, LAST_SHARE)
         case _:
             raise ValueError(f"no schedule {schedule}: give cosine, constant or decay")
-    return DepthAdamW(
-        falling,
-        weight_decay=weight_decay,
-        global_clipnorm=clip or None,
-        use_ema=ema > 0,
-        ema_momentum=ema,
-        multipliers=multipliers,
-    )
+    shared = {"global_clipnorm": clip or None, "use_ema": ema > 0, "ema_momentum": ema}
+    if not weight_decay and not multipliers:
+        return keras.optimizers.Adam(falling, **shared)
+    return DepthAdamW(falling, weight_decay=weight_decay, multipliers=multipliers, **shared)

@@ -1,0 +1,318 @@
+"""Options that the training commands share; the settings that they fill in are returned by name."""
+
+import argparse
+
+from vggface_gender.base import numbers, options
+from vggface_gender.base.tasks import TASKS
+
+AGE_HEADS = ("distribution", "laplace")
+SCHEDULES = ("cosine", "constant", "decay", "plateau")
+SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False) -> None:
+    """The options that say what a run is called, and how often it is trained.
+
+    Args:
+        resplit: whether every repeat may have a split of its own.
+    """
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--seed",
+        type=options.count,
+        default=0,
+        metavar="N",
+        help="of weights, order, augmentation and dropout",
+    )
+    group.add_argument(
+        "--repeats",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="train N times, with the seeds from --seed on, and write the spread to summary.json",
+    )
+    group.add_argument(
+        "--folds",
+        type=options.positive,
+        metavar="N",
+        help="cross-validation: train N times, each time tested on another of N folds (the "
+        "dataset's own where it has N, else drawn with --split-seed, persons kept whole)",
+    )
+    if resplit:
+        group.add_argument(
+            "--resplit",
+            action="store_true",
+            help="with --repeats: draw train, validation and test anew for each seed, too",
+        )
+    group.add_argument(
+        "--run", metavar="NAME", help="the run's folder in model_files (default: made of settings)"
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace a run of other settings in that folder"
+    )
+    options.add_precision_argument(group)
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is trained, of a head and of the backbone under it."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--unfreeze",
+        metavar="LAYER",
+        help="the first layer of the backbone that is trained, or the start of its name; `all`, or "
+        "`none` for the head alone (default: block_2_1 of dlib's, conv5_1 of VGG-Face's, all of "
+        "ResNet-50's)",
+    )
+    group.add_argument(
+        "--batch-norm",
+        choices=("frozen", "adapted"),
+        help="whether the backbone's batch normalization stays as it is or is trained, with moving "
+        "statistics (default: adapted of ResNet-50, else frozen)",
+    )
+    group.add_argument(
+        "--dropout",
+        type=options.share,
+        default=0.4,
+        metavar="S",
+        help="share of the head's inputs and hidden units that a training step leaves out",
+    )
+    group.add_argument(
+        "--age-head",
+        choices=AGE_HEADS,
+        default="distribution",
+        help="how age is learned: as a distribution over years, whose mean is predicted, or as a "
+        "regression with its own uncertainty (Laplace)",
+    )
+    group.add_argument(
+        "--flip-tta",
+        "--mirror",
+        dest="mirror",
+        action="store_true",
+        help="test-time augmentation by flipping: the classifier's answers are means over a crop "
+        "and its mirror image, which takes twice the time",
+    )
+
+
+def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say how long and how fast a network is fine-tuned."""
+    group = parser.add_argument_group("optimization")
+    group.add_argument(
+        "--head-epochs",
+        type=options.count,
+        default=10,
+        metavar="N",
+        help="epochs of the first phase: the head alone, on frozen features",
+    )
+    group.add_argument(
+        "--epochs",
+        type=options.positive,
+        default=8,
+        metavar="N",
+        help="epochs of the second phase at most: the backbone unfrozen, on augmented crops",
+    )
+    group.add_argument(
+        "--patience",
+        type=options.positive,
+        default=4,
+        metavar="N",
+        help="stop the second phase after N epochs without improvement on validation",
+    )
+    group.add_argument(
+        "--batch-size",
+        "--batch",
+        type=options.positive,
+        metavar="N",
+        help="images in a training step (default: 64 on dlib's network, else 32)",
+    )
+    group.add_argument(
+        "--learning-rate",
+        "--rate",
+        type=options.positive_real,
+        metavar="R",
+        help="greatest learning rate of the head in the second phase; twice that in the first "
+        "(default: 5e-4 on dlib's network, 1e-4 on VGG-Face, 1e-3 on ResNet-50)",
+    )
+    group.add_argument(
+        "--multipliers",
+        "--rates",
+        nargs="+",
+        type=named_number,
+        default=[],
+        metavar="PART=SHARE",
+        help="what the learning rate is multiplied by in a part: backbone, shared (the head's "
+        "hidden layer), gender, race, age (default: backbone=0.16)",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="cosine",
+        help="how the learning rate changes in the second phase: falls along a cosine to 0, stays, "
+        "decays exponentially to a hundredth, or falls whenever validation stops improving",
+    )
+    group.add_argument(
+        "--warmup",
+        type=options.share,
+        default=0.05,
+        metavar="S",
+        help="share of the steps in which the learning rate rises from 0, of the cosine schedule",
+    )
+    group.add_argument(
+        "--weight-decay",
+        type=options.amount,
+        default=0.01,
+        metavar="W",
+        help="decoupled weight decay of AdamW; biases and normalization are not decayed",
+    )
+    group.add_argument(
+        "--ema",
+        "--average",
+        type=options.share,
+        metavar="M",
+        help="momentum of the exponential moving average of the weights, which is what is "
+        "validated and kept; 0 for none (default: averages over about a tenth of the steps, at "
+        "most 0.998)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        "--smoothing",
+        type=options.share,
+        default=0.1,
+        metavar="S",
+        help="share of each gender or race label that is spread evenly over all labels",
+    )
+    group.add_argument(
+        "--loss-weights",
+        nargs="+",
+        type=named_number,
+        default=[],
+        metavar="TASK=W",
+        help="what each task's loss is multiplied by (default: 1, age 0.5)",
+    )
+    group.add_argument(
+        "--distribute",
+        choices=("none", "mirrored"),
+        default="none",
+        help="mirrored: share every batch among this machine's GPUs",
+    )
+
+
+def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what crops are trained on."""
+    group = parser.add_argument_group("crops")
+    options.add_padding_argument(group)
+    group.add_argument(
+        "--augment",
+        nargs="+",
+        type=named_number,
+        default=[],
+        metavar="WHAT=AMOUNT",
+        help="how far training crops are changed at random: flip (probability), rotation "
+        "(degrees), scale, shift, brightness, contrast, saturation (shares), noise (standard "
+        "deviation of 255), erasing (probability of a rectangle); `--augment all=0` for none",
+    )
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which examples are drawn, mixed and weighted, in training alone."""
+    group = parser.add_argument_group("sampling, of training alone")
+    group.add_argument(
+        "--views",
+        type=options.count,
+        default=0,
+        metavar="N",
+        help="compute what the frozen layers give once, for N augmented copies of every image, and "
+        "draw from these: faster, less varied (default: augment and compute every time)",
+    )
+    group.add_argument(
+        "--mixup",
+        type=options.amount,
+        default=0.0,
+        metavar="A",
+        help="blend pairs of images and labels (mixup), with a share drawn from Beta(A, A); 0 for "
+        "none",
+    )
+    group.add_argument(
+        "--balance",
+        metavar="BY",
+        help="draw images of rare groups more often: by race, gender, age or gender+race, at most "
+        "4 times as often; or as stated, such as race:Black=2,Asian=3",
+    )
+    group.add_argument(
+        "--group-loss",
+        metavar="BY",
+        help="weight the loss so that every group counts alike: by race, gender, age or "
+        "gender+race",
+    )
+    group.add_argument(
+        "--select",
+        choices=SELECTIONS,
+        default="loss",
+        help="what chooses the epoch on validation: least loss, greatest balanced accuracy, or "
+        "greatest accuracy of the worst gender x race group",
+    )
+
+
+def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
+    """All options of a fine-tuning, but for its dataset and where it starts from."""
+    add_network_arguments(parser)
+    add_optimization_arguments(parser)
+    add_augmentation_arguments(parser)
+    add_sampling_arguments(parser)
+    add_run_arguments(parser, resplit=True)
+
+
+def tuning_settings(arguments: argparse.Namespace) -> dict:
+    """The settings of `add_tuning_arguments` that stand as they were given.
+
+    They have the names of `training.config.Config`'s fields; None where nothing was given.
+    """
+    names = (
+        "padding",
+        "unfreeze",
+        "batch_norm",
+        "dropout",
+        "age_head",
+        "mirror",
+        "head_epochs",
+        "epochs",
+        "patience",
+        "batch_size",
+        "learning_rate",
+        "schedule",
+        "warmup",
+        "weight_decay",
+        "ema",
+        "label_smoothing",
+        "distribute",
+        "views",
+        "mixup",
+        "balance",
+        "group_loss",
+        "select",
+    )
+    return {name: getattr(arguments, name) for name in names} | {
+        "multipliers": dict(arguments.multipliers),
+        "loss_weights": dict(arguments.loss_weights),
+        "augment": dict(arguments.augment),
+    }
+
+
+def add_tasks_argument(parser: argparse.ArgumentParser, *, default: list[str] | None) -> None:
+    """The option that says which attributes are learned."""
+    unless = "" if default else " (default: the classifier's tasks that the dataset has labels of)"
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=list(TASKS),
+        default=default,
+        help=f"the attributes to learn{unless}",
+    )
+
+
+def named_number(text: str) -> tuple[str, float]:
+    """An argument's type: NAME=NUMBER, a number from 0 up."""
+    name, _, number = text.partition("=")
+    try:
+        return name, numbers.amount(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=NUMBER") from None

@@ -1,0 +1,245 @@
+"""The two phases of a training: the head alone, then the network from one of its layers on."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from vggface_gender import backbones
+from vggface_gender.base import device, runs
+from vggface_gender.data import batches, sampling
+from vggface_gender.training import loop, losses, optimizers, selection, tensorboard
+from vggface_gender.training import network as networks
+from vggface_gender.training.config import Config
+from vggface_gender.training.examples import Examples
+from vggface_gender.training.network import Network
+
+VALIDATION_BATCH = {"head": 256, "backbone": 64}
+
+
+def train_head(
+    config: Config,
+    network: Network,
+    *,
+    known: Examples,
+    held_out: Examples,
+    draw: np.ndarray | None,
+    folder: Path,
+    cache: Path,
+) -> pd.DataFrame:
+    """Train the head on the frozen backbone's features; the best epoch's weights are kept in it.
+
+    Args:
+        known, held_out: of train and of validation.
+        draw: how often each example is drawn (see `sampling.epoch`); None for all alike.
+        folder: the run's.
+        cache: where features are kept.
+
+    Returns:
+        The history (see `loop.fit`).
+    """
+    read, validate = (
+        part.features(network.backbone, padding=config.padding, cache=cache)
+        for part in (known, held_out)
+    )
+    steps = _steps(config, known)
+    with device.scope(config.distribute):
+        optimizer = optimizers.adamw(
+            config.head_learning_rate,
+            steps * config.head_epochs,
+            multipliers={},
+            warmup=config.warmup,
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+            ema=_momentum(config, steps * config.head_epochs),
+            schedule=config.head_schedule,
+        )
+        losses.compile(
+            network.head,
+            optimizer,
+            weights=config.loss_weights,
+            label_smoothing=config.label_smoothing,
+        )
+    return _fit(
+        config,
+        network.head,
+        "head",
+        known=known,
+        held_out=held_out,
+        read=read,
+        validate=validate,
+        draw=draw,
+        folder=folder,
+        epochs=config.head_epochs,
+        patience=config.head_patience,
+    )
+
+
+def train_backbone(
+    config: Config,
+    network: Network,
+    *,
+    known: Examples,
+    held_out: Examples,
+    draw: np.ndarray | None,
+    folder: Path,
+    cache: Path,
+    history: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Train the network from one of the backbone's layers on; the best weights are kept in it.
+
+    Args:
+        known, held_out, draw, folder, cache: see `train_head`.
+        history: of the phase before.
+
+    Returns:
+        The history of both (see `loop.fit`).
+    """
+    backbone, head = network
+    first = None if config.unfreeze == "all" else config.unfreeze
+    backbones.freeze_before(backbone, first)
+    if config.views:
+        trunk, top = backbones.split(backbone, first)
+        where = {"padding": config.padding, "cache": cache, "dtype": "float16"}
+        read = known.features(trunk, views=config.views, amounts=config.amounts, **where)
+        validate = held_out.features(trunk, **where)
+    else:
+        top, size = backbone, backbone.input_shape[1]
+        read = known.crops(size, padding=config.padding, amounts=config.amounts)
+        validate = held_out.crops(size, padding=config.padding, amounts=None)
+        rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
+        augmented = read(rows, np.random.default_rng(config.seed))
+        tensorboard.log_images(augmented, "crops as trained on", folder / runs.TENSORBOARD)
+    steps = _steps(config, known) * config.epochs
+    is_plateau = config.schedule == "plateau"
+    with device.scope(config.distribute):
+        model = networks.joined(top, head, batch_norm=config.batch_norm)
+        optimizer = optimizers.adamw(
+            config.learning_rate,
+            steps,
+            multipliers=_multipliers(config, backbone),
+            warmup=config.warmup,
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+            ema=_momentum(config, steps),
+            schedule="constant" if is_plateau else config.schedule,
+        )
+        losses.compile(
+            model, optimizer, weights=config.loss_weights, label_smoothing=config.label_smoothing
+        )
+    return _fit(
+        config,
+        model,
+        "backbone",
+        known=known,
+        held_out=held_out,
+        read=read,
+        validate=validate,
+        draw=draw,
+        folder=folder,
+        epochs=config.epochs,
+        patience=config.patience,
+        plateau=loop.Plateau() if is_plateau else None,
+        before=history,
+    )
+
+
+def _fit(
+    config: Config,
+    model: keras.Model,
+    phase: str,
+    *,
+    known: Examples,
+    held_out: Examples,
+    read: batches.Reader,
+    validate: batches.Reader,
+    draw: np.ndarray | None,
+    folder: Path,
+    **options,
+) -> pd.DataFrame:
+    """Fit a compiled model on what `read` gives; `options` are those of `loop.fit`."""
+
+    def order(epoch: int) -> np.ndarray:
+        if config.order == "shuffled":
+            return sampling.shuffled(len(known), seed=config.seed, number=epoch)
+        return sampling.epoch(draw, len(known), seed=config.seed, number=epoch)
+
+    def describe(epoch: int, place: int) -> str:
+        rows = order(epoch)[place * config.batch_size :][: config.batch_size]
+        return f"{known.truth.name.iloc[rows[0]]} and {len(rows) - 1} others"
+
+    def training_batches(first: int):
+        return batches.training_batches(
+            read,
+            order,
+            targets=known.targets,
+            weights=known.weights,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            first_epoch=first,
+            mixup=config.mixup,
+            drop_remainder=config.drop_remainder,
+        )
+
+    validation = batches.fixed_batches(
+        validate,
+        targets=held_out.targets,
+        weights=held_out.weights,
+        batch_size=VALIDATION_BATCH[phase],
+    )
+    history = loop.fit(
+        model,
+        training_batches,
+        steps=_steps(config, known),
+        validation=validation,
+        folder=folder,
+        seed=config.seed,
+        phase=phase,
+        score=selection.scorer(config.select, model, validation=validation, held_out=held_out),
+        extras=lambda: _learning_rates(model.optimizer, config),
+        describe=describe,
+        **options,
+    )
+    done = history[history.phase == phase]
+    best = done[done.is_best].iloc[0]
+    print(f"{phase}: best of {len(done)} epochs: {best.epoch}, validation {_reached(best)}\n")
+    return history
+
+
+def _steps(config: Config, known: Examples) -> int:
+    """Batches an epoch."""
+    whole, rest = divmod(len(known), config.batch_size)
+    return whole + (rest > 0 and not config.drop_remainder)
+
+
+def _momentum(config: Config, steps: int) -> float:
+    """Of the weights' moving average; by default it reaches back over a tenth of the steps.
+
+    An average over much of a short training would keep what was unlearnt.
+    """
+    return max(0.0, min(0.998, 1 - 10 / steps)) if config.ema is None else config.ema
+
+
+def _multipliers(config: Config, backbone: keras.Model) -> dict[str, float]:
+    """Shares of the learning rate by layer, as `optimizers.DepthAdamW` takes them."""
+    shares = config.multipliers
+    by_layer = {
+        f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
+    }
+    by_layer["shared/"] = shares.get("shared", 1.0)
+    return by_layer | {task: shares.get(task, 1.0) for task in config.tasks}
+
+
+def _learning_rates(optimizer: keras.Optimizer, config: Config) -> dict[str, float]:
+    """The learning rates by depth as they are now, for the history and TensorBoard."""
+    base = float(optimizer.learning_rate)
+    shares = config.multipliers if getattr(optimizer, "multipliers", None) else {}
+    by_part = {f"learning_rate_{part}": base * share for part, share in shares.items()}
+    return {"learning_rate": base} | by_part
+
+
+def _reached(epoch: pd.Series) -> str:
+    if "val_score" in epoch and not np.isnan(epoch.val_score):
+        return f"score {epoch.val_score:.4f}"
+    return f"loss {epoch.val_loss:.4f}"

@@ -1,0 +1,141 @@
+"""What a training leaves: the calibrated classifier, its predictions on test, their metrics."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vggface_gender.base import labels, runs
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import features, records
+from vggface_gender.datasets import Dataset, splits
+from vggface_gender.datasets.mixes import Mix
+from vggface_gender.evaluation import calibration, metrics, predictions, results
+from vggface_gender.inference import classifier, decoding
+from vggface_gender.inference.classifier import Classifier
+from vggface_gender.training.config import Config
+from vggface_gender.training.network import Network
+
+BATCH_SIZE = 256  # features that go through the head at once
+
+
+def publish(
+    network: Network,
+    config: Config,
+    *,
+    mix: Mix,
+    tasks: Mapping[str, tuple[str, ...]],
+    folder: Path,
+    cache: Path,
+) -> dict:
+    """Write the calibrated classifier and what it reaches on each dataset's test split.
+
+    Args:
+        network: trained.
+        tasks: task to label names.
+        folder: the run's.
+        cache: where features are kept.
+
+    Returns:
+        The first dataset's metrics; they are written last, since they say that the run is finished.
+    """
+    trained = _calibrated(network, config, mix, tasks, cache)
+    path = folder / runs.CLASSIFIER
+    classifier.save(trained, path)
+    tested = [part.dataset for part in mix.parts if "test" in part.dataset.counts]
+    figures = {}
+    for place, dataset in reversed(list(enumerate(tested))):
+        # Of folds, whose table of results has all three splits, the others are kept too.
+        for split in splits.SPLITS if config.fold else ("test",):
+            truth, outputs = _predicted(trained, network, config, dataset, split, cache)
+            table = predictions.table(
+                truth.name, truth[list(labels.TASKS)], outputs=outputs, tasks=tasks
+            )
+            made_by = predictions.made_by(path, dataset, split=split)
+            if split == "test":
+                name = f"metrics-{dataset.label}-test.json" if place else runs.METRICS
+                figures = results.publish(
+                    table,
+                    dataset=dataset,
+                    split=split,
+                    folder=folder,
+                    metrics_path=folder / name,
+                    made_by=made_by,
+                )
+                print(metrics.report(figures))
+            else:
+                where = predictions.place(folder, dataset, split=split, made_by=made_by)
+                predictions.write(table, where, made_by=made_by)
+    return figures
+
+
+def _calibrated(
+    network: Network,
+    config: Config,
+    mix: Mix,
+    tasks: Mapping[str, tuple[str, ...]],
+    cache: Path,
+) -> Classifier:
+    """The network as a classifier, its temperatures fitted on every validation split together."""
+    kept = ("backbone", "layer", "dataset", "unfreeze", "before")
+    about = {key: value for key in kept if (value := getattr(config, key)) not in (None, ())}
+    trained = classifier.build(
+        network.backbone,
+        network.head,
+        tasks=tasks,
+        padding=config.padding,
+        precision=config.precision,
+        about=about,
+        mirror=config.mirror,
+    )
+    scored = [task for task in tasks if TASKS[task].is_classification]
+    if not scored:
+        return trained
+    parts = [
+        _scored(trained, network, config, part.dataset, "validation", cache)
+        for part in mix.parts
+        if "validation" in part.dataset.counts
+    ]
+    truth = pd.concat([truth for truth, _ in parts], ignore_index=True)
+    logits = {task: np.concatenate([outputs[task] for _, outputs in parts]) for task in scored}
+    return classifier.calibrated(trained, calibration.temperatures(truth, logits, tasks=tasks))
+
+
+def _predicted(
+    trained: Classifier,
+    network: Network,
+    config: Config,
+    dataset: Dataset,
+    split: str,
+    cache: Path,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """What `classifier.classify` gives, from cached features where the backbone is as it was."""
+    if not _is_of_features(config):
+        return classifier.classify(trained, dataset, split=split)
+    truth, outputs = _scored(trained, network, config, dataset, split, cache)
+    answers = decoding.answers([outputs], trained.temperatures)
+    return truth, {task: np.asarray(answer) for task, answer in answers.items()}
+
+
+def _scored(
+    trained: Classifier,
+    network: Network,
+    config: Config,
+    dataset: Dataset,
+    split: str,
+    cache: Path,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The labels of a split and the head's outputs."""
+    if not _is_of_features(config):
+        return classifier.classify(classifier.scoring(trained), dataset, split=split)
+    inputs = features.extract(
+        dataset, split, backbone=network.backbone, padding=config.padding, directory=cache
+    )
+    outputs = network.head.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    return records.labels(dataset, split), outputs
+
+
+def _is_of_features(config: Config) -> bool:
+    """Whether the classifier is the head alone on features that are cached."""
+    return config.unfreeze == "none" and not config.mirror

@@ -1,0 +1,126 @@
+"""The folder of a run while it is trained: begun, resumed, ended.
+
+A run is a folder: `config.json` first, then, an epoch at a time, `history.csv`, `tensorboard/` and
+a checkpoint; at the end `classifier.keras`, the predictions table and `metrics.json`, whose being
+there says that the run is finished (see `base.runs`).
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from vggface_gender.base import files, runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.text import listed
+
+PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy", "opencv-python-headless")
+
+
+class Training(NamedTuple):
+    """What sets one training of a command apart from its others."""
+
+    seed: int  # of weights, order and dropout
+    split_seed: int
+    fold: tuple[int, int] | None = None  # which fold is the test split, and of how many
+
+
+def trainings(
+    seed: int,
+    *,
+    repeats: int = 1,
+    split_seed: int = 0,
+    resplit: bool = False,
+    folds: int | None = None,
+) -> dict[str, Training]:
+    """What a command is to train, by the folder of each within the run's.
+
+    Args:
+        seed: the first.
+        repeats: how many seeds from there on.
+        resplit: each seed has the split of its own number, in place of `split_seed`.
+        folds: train once for each of so many folds, which is its test split.
+
+    Returns:
+        `seed-<k>` or `fold-<k>` to training; of a single one, whose folder is the run's, "".
+
+    Raises:
+        InputError: both repeats and folds are wanted, or a single fold.
+    """
+    if folds is not None:
+        if folds < 2 or repeats > 1 or resplit:
+            raise InputError(
+                "--folds takes 2 or more, and goes with neither --repeats nor --resplit"
+            )
+        return {f"fold-{k}": Training(seed, split_seed, (k, folds)) for k in range(folds)}
+    each = {
+        f"seed-{k}": Training(k, k if resplit else split_seed) for k in range(seed, seed + repeats)
+    }
+    return each if repeats > 1 else {"": next(iter(each.values()))}
+
+
+def label(each: Mapping[str, Training]) -> str:
+    """What a run's name says of its trainings: `seed0`, `seeds0-4` or `folds5`."""
+    several = list(each.values())
+    if several[0].fold:
+        return f"folds{len(several)}"
+    first, last = several[0].seed, several[-1].seed
+    return f"seed{first}" if first == last else f"seeds{first}-{last}"
+
+
+def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
+    """Begin the run in `folder`, or resume it.
+
+    An unfinished run of the same settings is resumed; a finished one is trained again, which gives
+    the same; one of other settings is only replaced where `overwrite` says so.
+
+    Raises:
+        InputError: the folder holds a run of other settings, or something else.
+    """
+    settings = json.loads(json.dumps(settings))
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "config.json").exists():
+            raise InputError(f"{folder} is not a run, and not empty: name another run")
+        changed = _differences(runs.settings(folder), settings)
+        if changed and not overwrite:
+            raise InputError(
+                f"{folder} holds a run of other settings ({listed(changed, 5)}): name another run, "
+                "or --overwrite it"
+            )
+        if changed:
+            shutil.rmtree(folder)
+        elif not checkpoint(folder).exists():
+            # Finished: it is trained again beside what there is, until that is replaced.
+            shutil.rmtree(folder / runs.TENSORBOARD, ignore_errors=True)
+    for leftover in folder.glob(f"{files.PART_PREFIX}*"):  # of a write that was killed
+        shutil.rmtree(leftover)
+    versions = {package: _version(package) for package in PACKAGES}
+    files.write_json({"settings": settings, "versions": versions}, folder / "config.json")
+
+
+def checkpoint(folder: Path) -> Path:
+    """Where a training keeps what its resumption needs."""
+    return folder / "checkpoint"
+
+
+def end(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(checkpoint(folder), ignore_errors=True)
+
+
+def _differences(before: Mapping, now: Mapping) -> list[str]:
+    """Settings that are not equal, each as `name: before there, after now`."""
+    return [
+        f"{key}: {before.get(key)} there, {now.get(key)} now"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,173 @@
+"""A training: the head on cached features; then, if asked, the backbone on augmented crops; a run.
+
+Phase "head" trains the head alone on the frozen backbone's features, which are computed once. Phase
+"backbone" continues with the backbone trained from a named layer on. What lies before that layer
+may be computed once too, for a number of augmented views of every crop: every epoch then trains the
+rest alone, on that many pictures of a face in place of endless ones.
+
+Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import records, sampling
+from vggface_gender.datasets import splits
+from vggface_gender.datasets.mixes import Mix
+from vggface_gender.evaluation import results
+from vggface_gender.training import phases, publishing, run, tensorboard
+from vggface_gender.training.config import Config
+from vggface_gender.training.examples import Examples, examples
+from vggface_gender.training.network import Network
+
+
+class Plan(NamedTuple):
+    """What a command makes of a dataset."""
+
+    tasks: dict[str, tuple[str, ...]]  # with their label names
+    settings: Mapping[str, object]  # of `Config`, all but what `plan` fills in
+    network: Callable[[Config], Network]  # makes what is trained
+
+
+class Training(NamedTuple):
+    """One of the trainings of a command."""
+
+    config: Config
+    mix: Mix
+    tasks: dict[str, tuple[str, ...]]
+    network: Callable[[Config], Network]
+
+
+def plan(
+    each: Mapping[str, run.Training],
+    *,
+    prepare: Callable[[int, tuple[int, int] | None], Mix],
+    configure: Callable[[Mix], Plan],
+) -> dict[str, Training]:
+    """The trainings of a command, every dataset prepared once for each of its splits.
+
+    Args:
+        each: see `run.trainings`.
+        prepare: split seed and fold to the dataset.
+        configure: what is made of it.
+    """
+    planned: dict[tuple, tuple[Mix, Plan]] = {}
+    trainings = {}
+    for place, one in each.items():
+        split = one.split_seed, one.fold
+        if split not in planned:
+            mix = prepare(*split)
+            planned[split] = mix, configure(mix)
+        mix, its = planned[split]
+        config = Config(
+            **its.settings,
+            **one._asdict(),
+            tasks=tuple(its.tasks),
+            dataset=mix.name,
+            fingerprint=mix.fingerprint,
+            counts=dict(mix.counts),
+        )
+        trainings[place] = Training(config, mix, its.tasks, its.network)
+    return trainings
+
+
+def train_all(
+    trainings: Mapping[str, Training], folder: Path, *, cache: Path, overwrite: bool = False
+) -> None:
+    """Train each, each in a folder of its own, and write the spread of several.
+
+    What each reaches is printed as it is done.
+
+    Args:
+        trainings: by the folder of each within the run's; "" for a single one.
+        folder: the run's.
+        cache: where features are kept.
+        overwrite: replace a run of other settings.
+
+    Raises:
+        InputError: a folder holds something else; see `train`.
+    """
+    for place, training in trainings.items():
+        run.begin(folder / place, training.config.settings(), overwrite=overwrite)
+    for place, training in trainings.items():
+        train(training, folder / place, cache=cache)
+    if len(trainings) > 1:
+        summary = results.summary(folder, [folder / place for place in trainings])
+        print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
+
+
+def train(training: Training, folder: Path, *, cache: Path) -> None:
+    """Train, test on each dataset's test split, and write the run.
+
+    Args:
+        folder: the run's, begun.
+        cache: where features are kept.
+
+    Raises:
+        InputError: a split is missing, or has no labels of a task; there are fewer images than a
+            batch takes; the loss is not finite.
+    """
+    config, mix, tasks, make_network = training
+    if missing := [split for split in splits.SPLITS if split not in mix.counts]:
+        raise InputError(f"{mix.name} has too few images for a {missing[0]} split")
+    known, held_out = (
+        examples(mix, split, tasks=tasks, group_loss=config.group_loss)
+        for split in ("train", "validation")
+    )
+    if config.drop_remainder and len(known) < config.batch_size:
+        raise InputError(
+            f"{mix.name} has {len(known)} images to train on: fewer than a batch; lower the batch "
+            "size"
+        )
+    network = make_network(config)
+    logs = folder / runs.TENSORBOARD
+    first = records.batches(
+        mix.parts[0].dataset,
+        "train",
+        batch_size=32,
+        size=network.backbone.input_shape[1],
+        padding=config.padding,
+    )
+    tensorboard.log_images(next(iter(first))["image"].numpy(), "crops, train", logs)
+
+    given = {
+        "known": known,
+        "held_out": held_out,
+        "draw": _draws(config, known),
+        "folder": folder,
+        "cache": cache,
+    }
+    history = None
+    if config.head_epochs:
+        history = phases.train_head(config, network, **given)
+    if config.unfreeze != "none":
+        phases.train_backbone(config, network, history=history, **given)
+    figures = publishing.publish(network, config, mix=mix, tasks=tasks, folder=folder, cache=cache)
+    tensorboard.log_hparams(config.settings(), _scalars(figures), folder=logs)
+    run.end(folder)
+
+
+def _draws(config: Config, known: Examples) -> np.ndarray | None:
+    """How often each example is drawn; what that does to the counts is printed."""
+    if config.balance is None:
+        return None
+    by, copies = sampling.parse_balance(config.balance)
+    draw = sampling.factors(known.truth, by, copies=copies)
+    print(f"{sampling.describe(known.truth, draw, by=by, draws=len(known))}\n")
+    return draw
+
+
+def _scalars(figures: Mapping) -> dict[str, float]:
+    """The figures that TensorBoard compares runs by."""
+    return {
+        f"test/{task}_{metric}": one[metric]
+        for task, one in figures["tasks"].items()
+        for metric in TASKS[task].metrics
+        if metric in one
+    }
