@@ -241,6 +241,7 @@ def test_heic_pixels():
     photo = np.full((64, 96, 3), (200, 90, 40), np.uint8)
     file = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(photo)).save(file, quality=95)
+    file.seek(0)
     assert difference(decode(file), photo) <= 6
 
 
