@@ -35,6 +35,7 @@ autodoc_preserve_defaults = True
 html_theme = "furo"
 html_title = "vggface_gender"
 html_copy_source = False
+html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 
 
@@ -42,4 +43,4 @@ def setup(app):
     """Have the generated pages written before Sphinx reads its sources."""
     reference.write()
     app.connect("source-read", reference.bend_links)
-    app.connect("autodoc-process-docstring", reference.mark_examples, priority=1)
+    app.connect("autodoc-process-docstring", reference.mark_code, priority=1)

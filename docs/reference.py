@@ -97,8 +97,9 @@ def write() -> None:
     )
     parts = [part for part in PARTS if (PACKAGE / part / "__init__.py").is_file()]
     for part in parts:
-        body = "\n".join(MODULE.format(module=module) for module in modules(part))
-        pages[f"api/{part}.md"] = f"# vggface_gender.{part}\n\n{body}"
+        itself, *within = modules(part)
+        body = "\n".join(MODULE.format(module=module) for module in within)
+        pages[f"api/{part}.md"] = MODULE.format(module=itself)[1:] + "\n" + body
     pages["api/index.md"] = index(
         "Library",
         "The parts of the library, in the order in which they import one another. These pages are "
@@ -156,11 +157,11 @@ def bend_links(app, name: str, source: list[str]) -> None:
     source[0] = LINK.sub(bent, source[0])
 
 
-def mark_examples(app, what, name, obj, options, lines: list[str]) -> None:
-    """Make an indented block that follows a blank line code, as it is in Markdown.
+def mark_code(app, what, name, obj, options, lines: list[str]) -> None:
+    """Mark a docstring's code as reStructuredText has it, which is how autodoc reads docstrings.
 
-    For autodoc, which reads docstrings as reStructuredText. What is indented right after a line,
-    as under `Args:`, is left as it is.
+    An indented block that follows a blank line is code, as in Markdown; one right after a line, as
+    under `Args:`, is not. Backticks may stand right before a letter.
     """
     marked: list[str] = []
     for line in lines:
@@ -168,5 +169,5 @@ def mark_examples(app, what, name, obj, options, lines: list[str]) -> None:
         before = next((known for known in reversed(marked) if known), "")
         if starts and before and not before.startswith(" ") and before != "::":
             marked += ["::", ""]
-        marked.append(line)
+        marked.append(re.sub(r"(?<!`)`([^`]+)`(?=\w)", r"``\1``\\ ", line))
     lines[:] = marked
