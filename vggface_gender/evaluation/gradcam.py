@@ -1,93 +1,48 @@
-"""Grad-CAM: where in a face a classifier's answer comes from (Selvaraju et al., ICCV 2017).
+"""Grad-CAM: which parts of a crop a classifier's output comes from (Selvaraju et al., ICCV 2017).
 
-The channels of a layer's map, each weighted by the mean over the map of the answer's gradient with
-respect to it, added up and cut off below 0. For gender and race the answer is the label's score
-before softmax, for age the years.
+The channels of a layer's map, each weighted by the mean over the map of the gradient of one output
+with respect to it, added up and cut off below 0. For a classification task the output is a label's
+logit, before any temperature; for age it is the years.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import cv2
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
 
+from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.labels import MISSING
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import records, targets
+from vggface_gender.datasets import Dataset
+from vggface_gender.inference import decoding
+from vggface_gender.inference.classifier import Classifier
+from vggface_gender.photos import align as aligning
+from vggface_gender.photos import crops as photo_crops
+from vggface_gender.photos import detect
 
-SIDE, MARGIN, LABEL = 120, 8, 30  # pixels of a figure's pictures, and around them
+BATCH_SIZE = 64
 LEAST_MAP = 3  # rows and columns: dlib's last map has 2, which hardly says where
+TOLERANCE = 10  # years: an age that is off by as many or more counts as wrong
+RIGHT, WRONG = "right", "wrong"
+
+Explain = Callable[..., tuple[np.ndarray, np.ndarray]]
+Group = tuple[str, str, str]  # gender, race, and RIGHT or WRONG
 
 
-def explainer(
-    model: keras.Model, task: str, layer: str | None = None
-) -> Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray]]:
-    """A function that explains crops, a batch a call, its graph compiled once.
+class Explained(NamedTuple):
+    """A batch of crops and what their outputs come from."""
 
-    Args:
-        model: a classifier's, a backbone and a head within it; or any functional model from crops
-            to a dictionary by task. Gender and race end in a dense layer with softmax.
-        task: whose answer.
-        layer: whose map is weighted; by default the last of at least `LEAST_MAP` rows and columns.
-
-    Returns:
-        Takes crops (b, size, size, 3) in `[0, 255]`, size the backbone's, and the places (b,) of
-        the labels asked about, or None for the likeliest (of age nothing is asked). Gives the maps
-        (b, h, w) `float32` from 0 up, and the labels' places (b,), or for age the years.
-
-    Raises:
-        InputError: no such task or layer, or the layer gives no map.
-    """
-    backbone, head = _parts(model)
-    last, scores_of = _scores(head or backbone, task)
-    beyond = last if head is None else backbone.output
-    watched = keras.Model(backbone.input, [_layer(backbone, layer).output, beyond])
-    if head is not None:
-        head = keras.Model(head.input, last)
-    signature = [
-        tf.TensorSpec([None, *backbone.input_shape[1:]], tf.float32),
-        tf.TensorSpec([None], tf.int64),
-    ]
-
-    @tf.function(input_signature=signature)  # a last batch of fewer crops is no other graph
-    def explain(crops: tf.Tensor, asked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(crops)  # so that all that comes of them is recorded
-            maps, features = watched(crops, training=False)
-            scores = scores_of(features if head is None else head(features, training=False))
-            if len(scores.shape) == 1:
-                told = chosen = scores
-            else:
-                told = tf.where(asked < 0, tf.argmax(scores, axis=1), asked)
-                chosen = tf.gather(scores, told, axis=1, batch_dims=1)
-        gradient = tf.cast(tape.gradient(chosen, maps), tf.float32)
-        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        return tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1)), told
-
-    def explained(crops: np.ndarray, asked: np.ndarray | None = None):
-        asked = np.full(len(crops), -1) if asked is None else np.asarray(asked)
-        maps, told = explain(tf.constant(crops, tf.float32), tf.constant(asked, tf.int64))
-        return maps.numpy(), told.numpy()
-
-    return explained
-
-
-def overlay(crop: np.ndarray, heat: np.ndarray, opacity: float = 0.45) -> np.ndarray:
-    """A crop with its map laid over in colours, from blue (0) to red (the map's greatest).
-
-    Args:
-        crop: (h, w, 3) `uint8` RGB.
-        heat: a map (rows, columns) from 0 up.
-
-    Returns:
-        (h, w, 3) `uint8` RGB.
-    """
-    height, width = crop.shape[:2]
-    smooth = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    levels = np.clip(smooth / max(float(smooth.max()), 1e-12), 0, 1)
-    colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
-    return cv2.addWeighted(np.ascontiguousarray(colours), opacity, crop, 1 - opacity, 0)
+    crops: np.ndarray  # (b, size, size, 3) uint8 RGB
+    maps: np.ndarray  # (b, rows, columns) float32 from 0 up
+    groups: list[Group | None]  # of each crop; None where a label is missing
+    found: np.ndarray  # (b,) bool: False where a face was to be aligned and none was detected
 
 
 class Average(NamedTuple):
@@ -98,69 +53,227 @@ class Average(NamedTuple):
     heat: np.ndarray  # (rows, columns) the mean map, each face's greatest value taken as 1
 
 
-def averages(
-    explained: Iterable[tuple[np.ndarray, np.ndarray, Iterable[tuple]]],
-) -> dict[tuple, Average]:
-    """The average face and map of every group.
+class Summary(NamedTuple):
+    """What Grad-CAM shows of a split."""
+
+    averages: dict[Group, Average]
+    examples: dict[str, list[tuple[np.ndarray, np.ndarray]]]  # RIGHT, WRONG: crops and their maps
+    count: int  # faces of the split
+    undetected: int  # of these, left out because no face was detected to align
+
+
+def explainer(classifier: Classifier, task: str, *, layer: str | None = None) -> Explain:
+    """A function that explains crops, a batch a call, its graph compiled once.
 
     Args:
-        explained: batches of crops (b, size, size, 3), their maps (b, rows, columns) and, crop by
-            crop, a group's key or None for none.
+        task: whose output.
+        layer: whose map is weighted; by default the backbone's last of at least `LEAST_MAP` rows
+            and columns.
+
+    Returns:
+        A function of crops (b, size, size, 3) in `[0, 255]`, size the backbone's, and optionally of
+        the labels (b,) to explain, as their places in the classifier's names; by default the
+        predicted ones. It gives the maps (b, rows, columns) `float32` from 0 up, and the labels'
+        places (b,), or for age the predicted years.
+
+    Raises:
+        InputError: the classifier has no such task or layer, or the layer gives no map.
     """
-    sums: dict[tuple, list] = {}
-    for crops, maps, keys in explained:
-        greatest = maps.max(axis=(1, 2), keepdims=True)
-        shares = maps / np.maximum(greatest, 1e-12)
-        for crop, share, key in zip(crops, shares, keys, strict=True):
-            if key is None:
+    backbone, head = classifier.parts()
+    if task not in head.output:
+        raise InputError(f"the classifier does not predict {task}: {', '.join(head.output)}")
+    watched = keras.Model(backbone.input, [_layer(backbone, layer).output, backbone.output])
+    output_of = keras.Model(head.input, head.output[task])
+    is_classification = TASKS[task].is_classification
+    signature = [
+        tf.TensorSpec([None, *backbone.input_shape[1:]], tf.float32),
+        tf.TensorSpec([None], tf.int64),
+    ]
+
+    @tf.function(input_signature=signature)  # so that a smaller last batch is not traced again
+    def explain(crops: tf.Tensor, wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(crops)  # so that everything computed from them is recorded
+            maps, features = watched(crops, training=False)
+            output = output_of(features, training=False)
+            if is_classification:
+                explained = tf.where(wanted < 0, tf.argmax(output, axis=1), wanted)
+                score = tf.gather(output, explained, axis=1, batch_dims=1)
+            else:
+                explained = score = decoding.years(output)
+        gradient = tf.cast(tape.gradient(score, maps), tf.float32)
+        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+        heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1))
+        return heat, explained
+
+    def explained(
+        crops: np.ndarray, wanted: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        wanted = np.full(len(crops), MISSING) if wanted is None else np.asarray(wanted)
+        heat, labels_or_years = explain(
+            tf.constant(crops, tf.float32), tf.constant(wanted, tf.int64)
+        )
+        return heat.numpy(), labels_or_years.numpy()
+
+    return explained
+
+
+def summarize(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    split: str,
+    task: str,
+    layer: str | None = None,
+    align: bool = False,
+    examples: int = 0,
+) -> Summary:
+    """The average face and map of every gender and race, rightly and wrongly predicted.
+
+    Args:
+        layer: see `explainer`.
+        align: detect the face in each of the dataset's images and align it first.
+        examples: how many rightly and how many wrongly predicted faces to keep, the split's first.
+
+    Raises:
+        InputError: see `explainer`; or the dataset has no labels of the task.
+    """
+    totals: dict[Group, _Total] = {}
+    shown: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {RIGHT: [], WRONG: []}
+    count = undetected = 0
+    batches = explain(classifier, dataset, split=split, task=task, layer=layer, align=align)
+    for batch in batches:
+        count += len(batch.crops)
+        undetected += int(np.sum(~batch.found))
+        for crop, heat, group in zip(batch.crops, batch.maps, batch.groups, strict=True):
+            if group is None:
                 continue
-            total = sums.setdefault(key, [0, np.zeros(crop.shape), np.zeros(share.shape)])
-            total[0] += 1
-            total[1] += crop
-            total[2] += share
-    return {
-        key: Average(count, (face / count + 0.5).astype(np.uint8), heat / count)
-        for key, (count, face, heat) in sums.items()
-    }
+            totals.setdefault(group, _Total(crop.shape, heat.shape)).add(crop, heat)
+            if len(shown[group[-1]]) < examples:
+                shown[group[-1]].append((crop, heat))
+    averages = {group: total.average() for group, total in totals.items()}
+    return Summary(averages, shown, count, undetected)
 
 
-def figure(cells: dict[tuple, Average], rows: list[tuple], columns: list[str]) -> Image.Image:
-    """Average faces and maps, a row a group, a pair of pictures for each of the columns.
+def explain(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    split: str,
+    task: str,
+    layer: str | None = None,
+    align: bool = False,
+) -> Iterator[Explained]:
+    """A split's crops and their maps, batch by batch, with a progress bar; see `summarize`."""
+    truth = records.labels(dataset, split)
+    explained = explainer(classifier, task, layer=layer)
+    is_right = _judge(classifier, dataset, truth, task)
+    if align:
+        batches = _aligned(classifier, dataset, split)
+    else:
+        batches = _as_they_are(classifier, dataset, split)
+    done = 0
+    with tqdm(total=len(truth), desc=f"Grad-CAM, {task}", unit=" faces") as bar:
+        for crops, found in batches:
+            maps, predicted = explained(crops)
+            rows = slice(done, done + len(crops))
+            right, is_known = is_right(predicted, rows)
+            yield Explained(crops, maps, _groups(truth[rows], right, is_known & found), found)
+            done += len(crops)
+            bar.update(len(crops))
 
-    Args:
-        cells: by (*row, column); where there is none the place stays empty.
-        rows: keys such as ("female", "Asian"), the rows' labels.
-        columns: "right" and "wrong", say.
+
+class _Total:
+    """The sums that a group's average is made of."""
+
+    def __init__(self, crop: tuple[int, ...], heat: tuple[int, ...]):
+        self.count = 0
+        self.face = np.zeros(crop)
+        self.heat = np.zeros(heat)
+
+    def add(self, crop: np.ndarray, heat: np.ndarray) -> None:
+        self.count += 1
+        self.face += crop
+        self.heat += heat / max(float(heat.max()), 1e-12)
+
+    def average(self) -> Average:
+        face = (self.face / self.count + 0.5).astype(np.uint8)
+        return Average(self.count, face, self.heat / self.count)
+
+
+def _judge(
+    classifier: Classifier, dataset: Dataset, truth: pd.DataFrame, task: str
+) -> Callable[[np.ndarray, slice], tuple[np.ndarray, np.ndarray]]:
+    """A function of a batch's predictions and rows: which are right, and for which that is known.
+
+    Labels are compared in the names that the classifier and the dataset share, as
+    `metrics.compared` does.
     """
-    stride = SIDE + MARGIN
-    left = 170
-    sheet = Image.new(
-        "RGB", (left + 2 * stride * len(columns), LABEL + stride * len(rows)), "white"
+    taxonomy = dataset.classes(task)
+    if not TASKS[task].is_classification:
+        years = truth[task].to_numpy(float)
+
+        def judge_years(predicted: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+            return np.abs(predicted - years[rows]) < TOLERANCE, np.isfinite(years[rows])
+
+        return judge_years
+    names = classifier.tasks[task]
+    shared = labels.common(names, taxonomy)
+    into = labels.project(names, shared)
+    # A label that is not shared is never right.
+    places = np.array([shared.index(into[name]) if into[name] else MISSING - 1 for name in names])
+    true = targets.indices(truth, task, names=shared)
+
+    def judge(predicted: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        return places[predicted] == true[rows], true[rows] != MISSING
+
+    return judge
+
+
+def _groups(truth: pd.DataFrame, right: np.ndarray, known: np.ndarray) -> list[Group | None]:
+    return [
+        (gender, race, RIGHT if is_right else WRONG) if is_known and gender and race else None
+        for gender, race, is_right, is_known in zip(
+            truth.gender, truth.race, right, known, strict=True
+        )
+    ]
+
+
+def _as_they_are(
+    classifier: Classifier, dataset: Dataset, split: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of a split's crops in the classifier's frame, and `True` for each."""
+    batches = records.batches(
+        dataset, split, batch_size=BATCH_SIZE, size=classifier.size, padding=classifier.padding
     )
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for place, column in enumerate(columns):
-        pen.text((left + 2 * stride * place, LABEL / 2), column, "black", font, anchor="lm")
-    for line, row in enumerate(rows):
-        top = LABEL + stride * line
-        pen.text((MARGIN, top + SIDE / 2), ", ".join(row), "black", font, anchor="lm")
-        for place, column in enumerate(columns):
-            cell = cells.get((*row, column))
-            if cell is None:
-                continue
-            face = cv2.resize(cell.face, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-            for number, picture in enumerate((face, overlay(face, cell.heat))):
-                x = left + stride * (2 * place + number)
-                sheet.paste(Image.fromarray(picture), (x, top))
-            count = f"{cell.count:,}"
-            corner = (left + stride * 2 * place + 4, top + SIDE - 4)
-            pen.text(corner, count, "white", font, anchor="lb", stroke_width=2, stroke_fill="black")
-    return sheet
+    for part in batches.as_numpy_iterator():
+        yield part["image"], np.ones(len(part["image"]), bool)
 
 
-def _parts(model: keras.Model) -> tuple[keras.Model, keras.Model | None]:
-    """Backbone and head; the whole model and None where nothing is nested in it."""
-    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return (inner[0], inner[-1]) if len(inner) > 1 else (model, None)
+def _aligned(
+    classifier: Classifier, dataset: Dataset, split: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of each image's largest face, aligned, and whether there is one (else it is black).
+
+    The crops are (b, size, size, 3) `uint8` RGB in the classifier's frame.
+    """
+    size, padding = classifier.size, classifier.padding
+
+    def look(jpeg: bytes) -> np.ndarray | None:
+        photo = photo_crops.decode(jpeg)
+        faces = detect.detect(photo)
+        if not faces:
+            return None
+        largest = max(faces, key=lambda face: face.box[2] - face.box[0])
+        return aligning.align(photo, [largest], size=size, padding=padding)[0]
+
+    black = np.zeros((size, size, 3), np.uint8)
+    jpegs = records.jpegs(dataset, split)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(jpegs), BATCH_SIZE):
+            seen = list(pool.map(look, jpegs[start : start + BATCH_SIZE]))
+            crops = np.stack([black if crop is None else crop for crop in seen])
+            yield crops, np.array([crop is not None for crop in seen])
 
 
 def _layer(backbone: keras.Model, name: str | None) -> keras.layers.Layer:
@@ -179,18 +292,3 @@ def _layer(backbone: keras.Model, name: str | None) -> keras.layers.Layer:
         last = ", ".join(layer.name for layer in maps[-5:])
         raise InputError(f"the backbone has no layer {name} that gives a map; its last: {last}")
     return found
-
-
-def _scores(model: keras.Model, task: str) -> tuple[keras.KerasTensor, Callable]:
-    """The tensor that a task's scores come from, and what makes the scores of its values."""
-    outputs = model.output if isinstance(model.output, dict) else {}
-    if task not in outputs:
-        raise InputError(f"the classifier does not tell {task}; it tells {', '.join(outputs)}")
-    if len(outputs[task].shape) == 1:
-        return outputs[task], lambda years: years
-    dense, node, _ = outputs[task]._keras_history
-    if getattr(dense, "activation", None) is not keras.activations.softmax:
-        raise InputError(f"{task} does not end in a dense layer with softmax")
-    # Not dense.input: a layer that stands in several models has several.
-    before = dense._inbound_nodes[node].input_tensors[0]
-    return before, lambda inputs: tf.cast(inputs, tf.float32) @ dense.kernel + dense.bias

@@ -1,0 +1,364 @@
+"""Classifiers by datasets: the matrix that shows what one accuracy hides.
+
+Every figure comes from the predictions tables in the runs' folders, which are made where they are
+missing or not of this classifier and these records. A dataset that a classifier was trained on
+(in-domain) is tested on the split that was held out from it; any other (cross-dataset) on the split
+of a given seed. Test images that nevertheless are among the training images, exactly or as
+near-duplicates, are counted, and the figures given without them too.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vggface_gender import datasets, photos
+from vggface_gender.base import files, labels, runs, text
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import records
+from vggface_gender.datasets import Dataset
+from vggface_gender.evaluation import detection, held_out, metrics, overlap, predictions
+from vggface_gender.evaluation.intervals import CONFIDENCE
+from vggface_gender.evaluation.overlap import Prints
+from vggface_gender.inference import classifier
+
+SPLIT = "test"
+KEPT = ("interval", "count", "dropped", "balanced_accuracy", "labels")  # of a task's figures
+DETECTION = ("count", "lost", "interval")  # of those of detection
+
+
+class Test(NamedTuple):
+    """One training's classifier on one dataset."""
+
+    run: str  # as it was asked for
+    repeat: str  # "seed-0", "fold-0"; "" of a run of one training
+    folder: Path  # the training's
+    dataset: Dataset
+    learned_from: tuple[Dataset, ...] | None  # the training data; None where they are not at hand
+    is_in_domain: bool  # whether it was trained on this dataset
+    table: pd.DataFrame  # its predictions for the test split
+
+    @property
+    def name(self) -> str:
+        """The run and the repeat: "mine/seed-0"."""
+        return f"{self.run}/{self.repeat}" if self.repeat else self.run
+
+
+def trainings(names: Sequence[str]) -> dict[tuple[str, str], Path]:
+    """The folder of every finished training, by run and repeat.
+
+    Args:
+        names: runs, as the commands take them.
+
+    Raises:
+        InputError: there is no such run, or one of its trainings has no classifier yet.
+    """
+    folders = {
+        (name, repeat): folder
+        for name in names
+        for repeat, folder in runs.repeats(_folder(name)).items()
+    }
+    for (name, repeat), folder in folders.items():
+        if not (folder / runs.CLASSIFIER).is_file():
+            which = f"{name}/{repeat}" if repeat else name
+            raise InputError(f"{which} has no {runs.CLASSIFIER}: finish its training first")
+    return folders
+
+
+def tests(
+    folders: Mapping[tuple[str, str], Path],
+    names: Sequence[str],
+    *,
+    source: Path | None = None,
+    data_dir: Path = datasets.DATA_DIR,
+    seed: int = 0,
+    keep_going: bool = False,
+) -> list[Test]:
+    """Every classifier on every dataset.
+
+    Args:
+        folders: see `trainings`.
+        names: datasets, as `datasets.prepare` takes them.
+        source: the folder that holds one for each named dataset.
+        seed: of the split of datasets that a classifier was not trained on.
+        data_dir, keep_going: see `datasets.prepare`.
+    """
+    where = {"data_dir": data_dir, "keep_going": keep_going}
+    found = []
+    for (run, repeat), folder in folders.items():
+        trained_on = held_out.learned_from(runs.settings(folder))
+        known = _learned_from(folder, trained_on, source=source, seed=seed, **where)
+        for name in names:
+            dataset = _prepare(folder, name, source=source, seed=seed, **where)
+            table = predicted(folder, dataset)
+            found.append(Test(run, repeat, folder, dataset, known, name in trained_on, table))
+    return found
+
+
+def predicted(folder: Path, dataset: Dataset, *, split: str = SPLIT) -> pd.DataFrame:
+    """A training's predictions for a dataset's split, made first where there are none of these.
+
+    Args:
+        folder: the training's.
+    """
+    path = folder / runs.CLASSIFIER
+    dataset.require(split)
+    key = predictions.made_by(path, dataset, split=split)
+    place = predictions.place(runs.results_folder(path), dataset, split=split, made_by=key)
+    if not predictions.is_current(place, key):
+        trained = classifier.load(path)
+        truth, outputs = classifier.classify(trained, dataset, split=split)
+        table = predictions.table(
+            truth.name, truth[list(labels.TASKS)], outputs=outputs, tasks=trained.tasks
+        )
+        predictions.write(table, place, made_by=key)
+    return predictions.read(place)
+
+
+def detections(tested: Sequence[Test], folder: Path) -> dict[Path, dict]:
+    """How many faces of each dataset's test split the face detector finds, by group.
+
+    Args:
+        folder: where the tables of detections are kept.
+
+    Returns:
+        What `detection.measure` gives, and the `dataset`'s label, by the records' folder.
+    """
+    found = {}
+    for dataset in [test.dataset for test in tested]:
+        if dataset.directory not in found:
+            one = detection.measure(dataset, split=SPLIT, folder=folder, threshold=photos.THRESHOLD)
+            found[dataset.directory] = {"dataset": dataset.label} | one
+    return found
+
+
+def cells(tested: Sequence[Test], detected: Mapping[Path, Mapping] = MappingProxyType({})) -> list:
+    """The figures of every classifier on every dataset, as JSON can hold them.
+
+    Args:
+        detected: see `detections`.
+
+    Returns:
+        For each: `run` (with the repeat's name), `dataset`, `trained_on` (whether it is in-domain),
+        `count`; `overlap`: how many test images are among its training images, `exact` or `near`
+        (those included), None where these are not at hand; by task `accuracy` or `mae`,
+        `interval`, `count`, `dropped`, what it is `without_overlap`, and the score `by_gender`; and
+        `detection`, the count of missed faces, where that was measured.
+    """
+    prints: dict[Path, Prints] = {}
+    found = []
+    for test in tested:
+        cell = _cell(test, prints)
+        if one := detected.get(test.dataset.directory):
+            cell["detection"] = {key: one[key] for key in DETECTION}
+        found.append(cell)
+    return found
+
+
+def means(tested: Sequence[Test], found: Sequence[Mapping]) -> list[dict]:
+    """The figures of every run on every dataset: the means over its repeats.
+
+    Args:
+        found: what `cells` gives for `tested`.
+
+    Returns:
+        For each, in order: `run`, `dataset`, `trained_on`, and by task `mean` of the score, its
+        standard deviation `sd` (None of one repeat), `n` and `values`.
+    """
+    grouped: dict[tuple[str, str], list[Mapping]] = {}
+    for test, cell in zip(tested, found, strict=True):
+        grouped.setdefault((test.run, cell["dataset"]), []).append(cell)
+    rows = []
+    for (run, dataset), group in grouped.items():
+        row = {"run": run, "dataset": dataset, "trained_on": group[0]["trained_on"]}
+        for task, its in TASKS.items():
+            values = [cell[task][its.score] for cell in group if task in cell]
+            if values:
+                row[task] = {
+                    "mean": statistics.fmean(values),
+                    "sd": statistics.stdev(values) if len(values) > 1 else None,
+                    "n": len(values),
+                    "values": values,
+                }
+        rows.append(row)
+    return rows
+
+
+def write(found: Sequence[Mapping], averaged: Sequence[Mapping], folder: Path) -> None:
+    """Write `matrix.json` and `matrix.csv`, what `cells` gives, and `means.json`."""
+    table = pd.json_normalize(list(found), sep="_")
+    with files.whole(folder / "matrix.csv") as part:
+        table.to_csv(part, index=False)
+    files.write_json(averaged, folder / "means.json")
+    files.write_json(found, folder / "matrix.json")
+
+
+def report(found: Sequence[Mapping], averaged: Sequence[Mapping] = ()) -> str:
+    """The matrix as text: a line for each classifier and dataset, then the means over repeats."""
+    interval = f"{CONFIDENCE:.0%} interval"
+    header = ["run", "dataset", "faces", "gender", interval, *labels.GENDERS, "race", "labels"]
+    header += ["age MAE", "in training", "gender without", "missed"]
+    notes = [
+        "*: in-domain, tested on the split held out from training",
+        "in training: test images that are, exactly or as near-duplicates, among the training "
+        "images",
+    ]
+    if any("detection" in cell for cell in found):
+        notes.append("missed: test images in which no face is detected")
+    notes += dropped(found)
+    parts = [text.table(header, [_row(cell) for cell in found], text_columns=2), "\n".join(notes)]
+    if any(spread["n"] > 1 for row in averaged for spread in _spreads(row).values()):
+        parts.append(_describe_means(averaged))
+    return "\n\n".join(parts)
+
+
+def dropped(found: Sequence[Mapping]) -> list[str]:
+    """A line for each cell and task with labels that the classifier has no name for."""
+    return [
+        f"{cell['run']} on {cell['dataset']}: {cell[task]['dropped']:,} faces have a {task} that "
+        "the classifier has no name for"
+        for cell in found
+        for task in labels.TASKS
+        if cell.get(task, {}).get("dropped")
+    ]
+
+
+def _folder(run: str) -> Path:
+    """The folder of a run, or of its repeats."""
+    candidates = [Path(run), runs.MODEL_FILES / run]
+    if run == runs.DEFAULT and (path := runs.default()):
+        candidates.append(path.parent)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise InputError(f"no run {run}: neither a folder, nor one in {runs.MODEL_FILES}")
+
+
+def _prepare(folder: Path, name: str, *, source: Path | None, seed: int, **where) -> Dataset:
+    """A dataset to test a training on, divided as then if it was trained on it."""
+    own = held_out.own_split(runs.settings(folder), name)
+    return held_out.prepare(
+        folder / runs.CLASSIFIER,
+        name,
+        source=datasets.source_in(source, name),
+        seed=None if own else seed,
+        **where,
+    )
+
+
+def _learned_from(
+    folder: Path, names: Sequence[str], *, source: Path | None, seed: int, **where
+) -> tuple[Dataset, ...] | None:
+    """What a training learned from; None where some of it is not at hand."""
+    settings = runs.settings(folder)
+    found = []
+    for name in names:
+        division = held_out.own_split(settings, name) or {"seed": seed}
+        try:
+            dataset = datasets.prepare(
+                name, datasets.source_in(source, name), **where, **division, say=lambda _: None
+            )
+        except InputError:
+            return None
+        found.append(dataset)
+    return tuple(found)
+
+
+def _cell(test: Test, prints: dict[Path, Prints]) -> dict:
+    """A classifier's figures on a dataset; see `cells`.
+
+    Args:
+        prints: of splits met already, by their records' folder and split; more are added.
+    """
+    near = None
+    cell = {
+        "run": test.name,
+        "dataset": test.dataset.label,
+        "trained_on": test.is_in_domain,
+        "count": len(test.table),
+        "overlap": None,
+    }
+    if test.learned_from:
+        training = [_prints(each, "train", prints) for each in test.learned_from]
+        found = overlap.find(_prints(test.dataset, SPLIT, prints), _joined(training))
+        near = found.near
+        cell["overlap"] = {"exact": int(found.exact.sum()), "near": int(near.sum())}
+    apart = None if near is None else metrics.evaluate(test.table[~near])
+    for task, figures in metrics.evaluate(test.table).items():
+        if figures["count"]:
+            cell[task] = _figures(task, figures)
+            if apart and apart[task]["count"]:
+                cell[task]["without_overlap"] = apart[task][TASKS[task].score]
+    return cell
+
+
+def _figures(task: str, figures: Mapping) -> dict:
+    """What a cell keeps of a task's figures."""
+    score = TASKS[task].score
+    return {key: figures[key] for key in (score, *KEPT) if key in figures} | {
+        "by_gender": {
+            group: {key: one[key] for key in (score, "interval", "count")}
+            for group, one in figures["groups"]["gender"].items()
+        }
+    }
+
+
+def _prints(dataset: Dataset, split: str, known: dict[Path, Prints]) -> Prints:
+    key = Path(dataset.directory, split)
+    if key not in known:
+        known[key] = overlap.prints(records.jpegs(dataset, split))
+    return known[key]
+
+
+def _joined(several: Sequence[Prints]) -> Prints:
+    return Prints(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
+
+
+def _row(cell: Mapping) -> list[str]:
+    gender, race, age = (cell.get(task) for task in labels.TASKS)
+    by = gender["by_gender"] if gender else {}
+    without = gender.get("without_overlap") if gender else None
+    return [
+        cell["run"],
+        cell["dataset"] + ("*" if cell["trained_on"] else ""),
+        f"{cell['count']:,}",
+        text.percent(gender["accuracy"]) if gender else "-",
+        text.interval(gender["interval"] if gender else None),
+        *(text.percent(by[name]["accuracy"]) if name in by else "-" for name in labels.GENDERS),
+        text.percent(race["accuracy"]) if race else "-",
+        str(len(race["labels"])) if race else "-",
+        TASKS["age"].format(age["mae"]) if age else "-",
+        "?" if cell["overlap"] is None else f"{cell['overlap']['near']:,}",
+        "-" if without is None else text.percent(without),
+        f"{cell['detection']['lost']:,}" if "detection" in cell else "-",
+    ]
+
+
+def _spreads(row: Mapping) -> dict[str, Mapping]:
+    return {task: row[task] for task in TASKS if task in row}
+
+
+def _describe_means(averaged: Sequence[Mapping]) -> str:
+    """The means over repeats, with their standard deviations in brackets."""
+    header = ["run", "dataset", "repeats", *(f"{its.name} {its.score}" for its in TASKS.values())]
+    rows = []
+    for row in averaged:
+        spreads = _spreads(row)
+        listed = []
+        for task, its in TASKS.items():
+            spread = spreads.get(task)
+            if spread is None:
+                listed.append("-")
+            else:
+                sd = "" if spread["sd"] is None else f" ({its.format(spread['sd'])})"
+                listed.append(its.format(spread["mean"]) + sd)
+        repeats = max((spread["n"] for spread in spreads.values()), default=0)
+        dataset = row["dataset"] + ("*" if row["trained_on"] else "")
+        rows.append([row["run"], dataset, str(repeats), *listed])
+    table = text.table(header, rows, text_columns=2)
+    return f"Means over repeats (standard deviations in brackets)\n\n{table}"
