@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender.photos import crops
+from vggface_gender.photos import crops, read
 
 
 def test_decode_equals_pillow(faces_dir):
@@ -26,6 +26,32 @@ def test_decode_gives_three_channels_for_grey():
 def test_decode_refuses_what_is_no_image():
     with pytest.raises(ValueError, match="can't be decoded"):
         crops.decode(b"nothing of the kind")
+
+
+@pytest.mark.parametrize("cut", [0, 6])
+def test_orientation_is_left_alone_as_in_what_is_kept_as_a_record(cut):
+    """OpenCV by itself rotates by an EXIF block cut short, which Pillow, and so photos, do not."""
+    rows, columns = np.indices((32, 48))
+    image = np.dstack([rows * 7, columns * 5, rows + columns]).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    block = exif.tobytes()
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(
+        encoded, "JPEG", quality=100, subsampling=0, exif=block[: -cut or None]
+    )
+    assert np.abs(crops.decode(encoded.getvalue()).astype(int) - image).max() <= 3
+    if cut:
+        photo = read.decode(encoded, "a photo")
+        assert np.abs(photo.astype(int) - crops.decode(encoded.getvalue())).max() <= 1
+
+
+def test_to_jpeg_keeps_the_colours():
+    rows, columns = np.indices((32, 48))
+    image = np.dstack([rows * 7, columns * 5, rows + columns]).astype(np.uint8)
+    jpeg = crops.to_jpeg(image)
+    assert np.abs(crops.decode(jpeg).astype(int) - image).max() <= 8
+    assert len(crops.to_jpeg(image, quality=30)) < len(jpeg)
 
 
 def test_fit_of_the_same_size_changes_nothing():

@@ -72,15 +72,17 @@ def read_photo(path: str | Path) -> np.ndarray:
 
 
 def decode(file: BinaryIO, name: str) -> np.ndarray:
-    """The photo in an open, seekable file, as `read_photo` returns it.
+    """The photo in an open file, as `read_photo` returns it.
 
     Args:
+        file: seekable; read from its start, wherever it stands.
         name: what to call the file in an error.
 
     Raises:
         InputError: the file is empty, no image, damaged, truncated, larger than `MAX_PIXELS`, or
             holds pixels that have no agreed range (32-bit).
     """
+    file.seek(0)
     head = file.read(12)
     if not head:
         raise InputError(f"{name}: the file is empty; give an image file")
