@@ -37,25 +37,25 @@ def random_table(seed: int, count: int, truths: tuple[str, ...], race_names: tup
             "race": true(rng.choice(truths, count)),
             "age": true(rng.integers(0, 100, count)),
         },
-        {
+        outputs={
             "gender": probabilities(2),
             "race": probabilities(len(race_names)),
             "age": rng.normal(40, 20, count),
         },
-        {"gender": labels.GENDERS, "race": race_names},
+        tasks={"gender": labels.GENDERS, "race": race_names},
     )
 
 
 def gender_table(true: list, outputs: list, **truth: list) -> pd.DataFrame:
     names = [f"{index}.jpg" for index in range(len(true))]
     return predictions.table(
-        names, {"gender": true, **truth}, {"gender": np.array(outputs, dtype=float)}, NAMES
+        names, {"gender": true, **truth}, outputs={"gender": np.array(outputs, dtype=float)}, tasks=NAMES
     )
 
 
 def age_table(true: list, predicted: list, **truth: list) -> pd.DataFrame:
     names = [f"{index}.jpg" for index in range(len(true))]
-    return predictions.table(names, {"age": true, **truth}, {"age": np.array(predicted)}, NAMES)
+    return predictions.table(names, {"age": true, **truth}, outputs={"age": np.array(predicted)}, tasks=NAMES)
 
 
 def wilson(successes: int, count: int) -> list[float]:
@@ -134,8 +134,8 @@ def test_a_mixture_of_taxonomies_is_compared_in_the_coarser_one():
     frame = predictions.table(
         ["a", "b", "c"],
         {"race": ["Asian", "East Asian", "Middle Eastern"]},
-        {"race": np.eye(7)[[3, 4, 2]]},  # East Asian, Southeast Asian, Latino_Hispanic
-        {"race": labels.FAIRFACE_RACES},
+        outputs={"race": np.eye(7)[[3, 4, 2]]},  # East Asian, Southeast Asian, Latino_Hispanic
+        tasks={"race": labels.FAIRFACE_RACES},
     )
     figures = metrics.evaluate(frame)["race"]
     assert figures["labels"] == list(labels.UTKFACE_RACES)
@@ -267,7 +267,7 @@ def test_all_correct():
 
 def test_no_labels_at_all():
     frame = predictions.table(
-        ["a", "b"], {}, {"gender": np.array([FEMALE, MALE]), "age": np.array([1.0, 2.0])}, NAMES
+        ["a", "b"], {}, outputs={"gender": np.array([FEMALE, MALE]), "age": np.array([1.0, 2.0])}, tasks=NAMES
     )
     figures = metrics.evaluate(frame)
     for task in ("gender", "age"):
@@ -346,8 +346,8 @@ def test_real_labels_group_as_counted_by_hand(faces_dir):
             "gender": [row["gender"].lower() for row in rows],
             "race": [row["race"] for row in rows],
         },
-        {"gender": probability},
-        NAMES,
+        outputs={"gender": probability},
+        tasks=NAMES,
     )
     groups = metrics.evaluate(frame)["gender"]["groups"]["gender x race"]
     guess = np.where(probability[:, 0] > 0.5, "Female", "Male")

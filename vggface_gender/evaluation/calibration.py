@@ -1,7 +1,7 @@
-"""Whether a classifier's confidence can be believed, and how it is mended.
+"""Whether a classifier's confidence can be believed, and how it is calibrated.
 
 Its confidence is the probability of the likeliest label. A classifier is calibrated if of its
-answers of a confidence of 0.8 eight in ten are right.
+predictions with a confidence of 0.8 eight in ten are right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
-from vggface_gender.base import labels
+from vggface_gender.base import labels, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import targets
-from vggface_gender.evaluation import metrics
+from vggface_gender.evaluation import intervals
 from vggface_gender.evaluation.metrics import EPSILON
 
 BINS = 15  # of confidence, as Guo et al. 2017 (arXiv:1706.04599) have them
@@ -21,49 +21,67 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 TEMPERATURES = (0.05, 20.0)
 
 
-def calibration(true: np.ndarray, probability: np.ndarray, bins: int = BINS) -> dict:
+def calibration(true: np.ndarray, probability: np.ndarray, *, bins: int = BINS) -> dict:
     """Whether a confidence of so much is right so often.
+
+    Args:
+        true: (n,) places of the true labels.
+        probability: (n, k), rows sum to 1.
 
     Returns:
         `ece`: the expected calibration error, the mean over faces of the difference between their
-        bin's mean confidence and its accuracy; `bins` of equal width that hold faces: `from`, `to`,
-        `count`, mean `confidence`, `accuracy` and its Wilson `interval`.
+        bin's mean confidence and its accuracy, None of no faces; `bins` of equal width that hold
+        faces: `from`, `to`, `count`, mean `confidence`, `accuracy` and its Wilson `interval`.
     """
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == true
+    confidence, right = _confidence(true, probability)
     places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    filled = []
-    for place in np.unique(places):
-        chosen = places == place
-        number, hits = int(chosen.sum()), int(right[chosen].sum())
-        filled.append(
-            {
-                "from": place / bins,
-                "to": (place + 1) / bins,
-                "count": number,
-                "confidence": float(confidence[chosen].mean()),
-                "accuracy": hits / number,
-                "interval": metrics.wilson(hits, number),
-            }
-        )
-    off = sum(each["count"] * abs(each["confidence"] - each["accuracy"]) for each in filled)
-    return {"ece": off / len(true) if len(true) else None, "bins": filled}
+    counts = np.bincount(places, minlength=bins)
+    filled = np.flatnonzero(counts)
+    counts = counts[filled]
+    hits = np.bincount(places, right, minlength=bins)[filled].astype(int)
+    means = [float(confidence[places == place].mean()) for place in filled]
+    every = zip(
+        filled.tolist(), counts.tolist(), hits.tolist(), means, _ends(hits, counts), strict=True
+    )
+    rows = [
+        {
+            "from": place / bins,
+            "to": (place + 1) / bins,
+            "count": number,
+            "confidence": mean,
+            "accuracy": right_ones / number,
+            "interval": ends,
+        }
+        for place, number, right_ones, mean, ends in every
+    ]
+    off = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
+    return {"ece": off / len(true) if len(true) else None, "bins": rows}
+
+
+def _ends(hits: np.ndarray, counts: np.ndarray) -> list[list[float]]:
+    return intervals.wilson(hits, counts).tolist() if len(counts) else []
+
+
+def _confidence(true: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each face's confidence, and whether its likeliest label is the true one."""
+    return probability.max(axis=1), probability.argmax(axis=1) == true
 
 
 def temperature(true: np.ndarray, logits: np.ndarray) -> float:
     """The temperature with the least cross-entropy (Guo et al. 2017), to be fitted on validation.
 
-    Logits are divided by it. Above 1 the classifier was too confident, below 1 not enough.
+    Logits are divided by it. Above 1 the classifier was overconfident, below 1 underconfident.
 
     Args:
-        true: (n,) labels' places.
-        logits: (n, classes), or logarithms of probabilities.
+        true: (n,) places of the true labels.
+        logits: (n, k), or logarithms of probabilities.
     """
     logits = logits.astype(np.float64)
+    rows = np.arange(len(true))
 
     def cross_entropy(logarithm: float) -> float:
         scores = special.log_softmax(logits / np.exp(logarithm), axis=1)
-        return float(-np.maximum(scores[np.arange(len(true)), true], np.log(EPSILON)).mean())
+        return float(-np.maximum(scores[rows, true], np.log(EPSILON)).mean())
 
     found = optimize.minimize_scalar(
         cross_entropy, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6}
@@ -78,8 +96,11 @@ def temperatures(
 
     Args:
         truth: the labels (see `data.records.labels`).
-        logits: task to (n, classes), row by row.
+        logits: task to (n, k), row by row.
         tasks: those of the classifier with their label names; age has no temperature.
+
+    Returns:
+        Task to temperature; without the tasks that no face has a label of.
     """
     found = {}
     for task, names in tasks.items():
@@ -92,24 +113,54 @@ def temperatures(
 
 
 def abstention(
-    true: np.ndarray, probability: np.ndarray, thresholds: Sequence[float] = THRESHOLDS
+    true: np.ndarray, probability: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS
 ) -> list[dict]:
-    """What is left if answers below a confidence are withheld.
+    """What is left if predictions below a confidence are withheld.
+
+    Args:
+        true: (n,) places of the true labels.
+        probability: (n, k), rows sum to 1.
 
     Returns:
         For each threshold `threshold`, the `answered` share of faces, and their `accuracy` (None
         where none is answered).
     """
-    confidence = probability.max(axis=1)
-    right = probability.argmax(axis=1) == true
-    rows = []
-    for threshold in thresholds:
-        answered = confidence >= threshold
-        rows.append(
-            {
-                "threshold": threshold,
-                "answered": float(answered.mean()),
-                "accuracy": float(right[answered].mean()) if answered.any() else None,
-            }
-        )
-    return rows
+    confidence, right = _confidence(true, probability)
+    answered = confidence >= np.asarray(thresholds)[:, None]  # (thresholds, n)
+    return [
+        {
+            "threshold": threshold,
+            "answered": float(chosen.mean()),
+            "accuracy": float(right[chosen].mean()) if chosen.any() else None,
+        }
+        for threshold, chosen in zip(thresholds, answered, strict=True)
+    ]
+
+
+def describe(calibration: Mapping) -> str:
+    """What `calibration` gives, to read."""
+    rows = [
+        [
+            f"{each['from']:.2f} to {each['to']:.2f}",
+            f"{each['count']:,}",
+            text.percent(each["confidence"]),
+            text.percent(each["accuracy"]),
+        ]
+        for each in calibration["bins"]
+    ]
+    table = text.table(["confidence", "faces", "mean confidence", "accuracy"], rows)
+    return f"expected calibration error {calibration['ece']:.4f}\n{table}"
+
+
+def describe_abstention(rows: Sequence[Mapping]) -> str:
+    """What `abstention` gives, to read."""
+    cells = [
+        [
+            f"{row['threshold']:.2f}",
+            text.percent(row["answered"]),
+            "-" if row["accuracy"] is None else text.percent(row["accuracy"]),
+        ]
+        for row in rows
+    ]
+    header = ["answered from a confidence of", "share of faces", "accuracy"]
+    return text.table(header, cells, text_columns=0)

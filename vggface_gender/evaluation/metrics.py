@@ -1,27 +1,20 @@
 """Figures from a predictions table: one run's metrics, their report, and summaries of repeats."""
 
 import functools
-import math
 import statistics
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from vggface_gender.base import labels
-from vggface_gender.evaluation import predictions
+from vggface_gender.base import labels, text
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.evaluation import groups, intervals, predictions
+from vggface_gender.evaluation.groups import SMALL
+from vggface_gender.evaluation.intervals import CONFIDENCE
 
-CONFIDENCE = 0.95
-SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
 EPSILON = 1e-7  # Keras's own: probabilities are clipped to [EPSILON, 1 - EPSILON] before the log
-GROUPINGS = {
-    "gender": ["gender"],
-    "race": ["race"],
-    "age": ["band"],
-    "gender x race": ["gender", "race"],
-}
 
 # What differs between repeats of a training; the other figures count faces or break these down.
 SCALARS = ("accuracy", "balanced_accuracy", "cross_entropy", "mae", "bias", "within_5_years")
@@ -44,7 +37,7 @@ def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
 
     and age has, in years,
 
-    - `mae`: the mean absolute error, and its 95% `interval` (`mean_interval`; None for one face);
+    - `mae`: the mean absolute error, and its 95% `interval` (`intervals.mean`; None for one face);
     - `bias`: the mean of predicted minus true;
     - `within_5_years`: the share of faces at most five years off.
 
@@ -52,14 +45,11 @@ def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
     band, and gender x race ("female, White"), each group with its `count`, and `small` where that
     is under 30. A face is in a group only if it has the label.
     """
-    tasks = {
-        task: _classification(frame, task)
-        for task in predictions.CLASSIFICATION_TASKS
-        if predictions.output_labels(frame, task)
+    return {
+        name: _classification(frame, name) if task.is_classification else _age(frame)
+        for name, task in TASKS.items()
+        if predictions.has(frame, name)
     }
-    if predictions.AGE_OUTPUT in frame:
-        tasks["age"] = _age(frame)
-    return tasks
 
 
 def summarize(repeats: Sequence[Mapping]) -> dict:
@@ -69,7 +59,7 @@ def summarize(repeats: Sequence[Mapping]) -> dict:
     value), `n`, and the `values` in the repeats' order. Repeats without a figure add no value.
     """
     tasks = {}
-    for task in labels.TASKS:
+    for task in TASKS:
         figures = [repeat["tasks"].get(task, {}) for repeat in repeats]
         for metric in SCALARS:
             values = [each[metric] for each in figures if metric in each]
@@ -81,26 +71,6 @@ def summarize(repeats: Sequence[Mapping]) -> dict:
                     "values": values,
                 }
     return {"tasks": tasks}
-
-
-def report(metrics: Mapping) -> str:
-    """A plain-text report of `metrics.json`'s figures: tables of aligned columns, a part a task."""
-    parts = [f"{metrics['dataset']} {metrics['split']}: {metrics['count']:,} faces"]
-    for task, figures in metrics["tasks"].items():
-        heading = f"{task}: {figures['count']:,} faces" + "".join(
-            f", {figures[kind]:,} {reason}"
-            for kind, reason in (
-                ("missing", "without a true label"),
-                ("dropped", "with a label that the outputs lack"),
-            )
-            if figures[kind]
-        )
-        if not figures["count"]:
-            parts.append(f"{heading}\n  left out: {figures['reason']}")
-            continue
-        describe = _describe_age if task == "age" else _describe_classification
-        parts.append("\n\n".join([heading, *describe(figures)]))
-    return "\n\n".join(parts) + "\n"
 
 
 class Compared(NamedTuple):
@@ -120,64 +90,15 @@ def compared(frame: pd.DataFrame, task: str) -> Compared:
     """
     labelled = frame[frame[task].notna()]
     predicted_names = predictions.output_labels(frame, task)
-    names = _comparable(predicted_names, set(labelled[task]))
+    names = comparable(predicted_names, set(labelled[task]))
     target = labelled[task].map(labels.project(set(labelled[task]), names))
     faces = labelled[target.notna()]
     true = target.dropna().map(names.index).to_numpy(dtype=int)
-    probability = _projected(predictions.probabilities(faces, task), predicted_names, names)
+    probability = projected(predictions.probabilities(faces, task), predicted_names, into=names)
     return Compared(faces, names, true, probability)
 
 
-def _classification(frame: pd.DataFrame, task: str) -> dict:
-    labelled = frame[frame[task].notna()]
-    faces, names, true, probability = compared(frame, task)
-    figures = _counts(frame, labelled, faces, task)
-    if faces.empty:
-        return figures
-
-    predicted = probability.argmax(axis=1)
-    counts = confusion(true, predicted, len(names))
-    occurs = counts.sum(axis=1) > 0
-    recall = counts.diagonal()[occurs] / counts.sum(axis=1)[occurs]
-    likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
-    correct = pd.Series(predicted == true, index=faces.index)
-    return {
-        **figures,
-        **_hits(correct),
-        "labels": list(names),
-        "balanced_accuracy": float(recall.mean()),
-        "cross_entropy": float(-np.log(likelihood).mean()),
-        "confusion": counts.tolist(),
-        "groups": _groups(faces, correct, _hits),
-    }
-
-
-def _age(frame: pd.DataFrame) -> dict:
-    faces = frame[frame["age"].notna()]
-    figures = _counts(frame, faces, faces, "age")
-    if faces.empty:
-        return figures
-    errors = faces[predictions.AGE_OUTPUT] - faces["age"]
-    return {**figures, **_errors(errors), "groups": _groups(faces, errors, _errors)}
-
-
-def _counts(
-    frame: pd.DataFrame, labelled: pd.DataFrame, faces: pd.DataFrame, task: str
-) -> dict[str, int | str]:
-    """How many of a table's faces a task's figures are of, and what became of the others."""
-    counts = {
-        "count": len(faces),
-        "missing": len(frame) - len(labelled),
-        "dropped": len(labelled) - len(faces),
-    }
-    if labelled.empty:
-        counts["reason"] = f"no face has a true {task} label"
-    elif faces.empty:
-        counts["reason"] = f"the outputs have no name for any true {task} label"
-    return counts
-
-
-def _comparable(predicted: tuple[str, ...], true: set[str]) -> tuple[str, ...]:
+def comparable(predicted: tuple[str, ...], true: set[str]) -> tuple[str, ...]:
     """The finest label names that outputs and true labels can be compared in."""
     if None not in labels.project(true, predicted).values():
         return predicted
@@ -188,53 +109,69 @@ def _comparable(predicted: tuple[str, ...], true: set[str]) -> tuple[str, ...]:
     return labels.common(predicted, taxonomy)
 
 
-def _projected(
-    probability: np.ndarray, names: tuple[str, ...], into: tuple[str, ...]
+def projected(
+    probability: np.ndarray, names: tuple[str, ...], *, into: tuple[str, ...]
 ) -> np.ndarray:
     """Probabilities (n, len(names)) summed into those of the names `into`: (n, len(into)).
 
     Rows are normalised, as Keras's cross-entropy does with probabilities.
     """
-    place = labels.project(names, into)
-    belongs = np.array([[place[name] == target for target in into] for name in names], dtype=float)
-    summed = probability @ belongs
+    summed = probability @ belonging(names, into)
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), EPSILON)
 
 
-def group_keys(faces: pd.DataFrame) -> pd.DataFrame:
-    """Each face's true gender, race and age band, as ordered categories; missing where unknown."""
-    return pd.DataFrame(
-        {
-            "gender": pd.Categorical(faces["gender"], labels.GENDERS),
-            "race": pd.Categorical(faces["race"], predictions.TRUE_LABELS["race"]),
-            "band": pd.Categorical(
-                faces["age"].map(labels.age_band, na_action="ignore"), labels.AGE_BAND_NAMES
-            ),
-        },
-        index=faces.index,
-    )
+def belonging(names: tuple[str, ...], into: tuple[str, ...]) -> np.ndarray:
+    """Which of the names `into` each of `names` is a part of: 0 or 1, (len(names), len(into))."""
+    place = labels.project(names, into)
+    return np.array([[place[name] == target for target in into] for name in names], dtype=float)
 
 
-def _groups(
-    faces: pd.DataFrame, values: pd.Series, score: Callable[[pd.Series], dict]
-) -> dict[str, dict[str, dict]]:
-    """`score` of the faces' values in each group that has any, by what the groups are of."""
-    keys = group_keys(faces)
+def _classification(frame: pd.DataFrame, task: str) -> dict:
+    faces, names, true, probability = compared(frame, task)
+    figures = _counts(frame, faces, task)
+    if faces.empty:
+        return figures
+
+    predicted = probability.argmax(axis=1)
+    counts = confusion(true, predicted, len(names))
+    occurs = counts.sum(axis=1) > 0
+    recall = counts.diagonal()[occurs] / counts.sum(axis=1)[occurs]
+    likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
+    correct = predicted == true
     return {
-        grouping: {
-            ", ".join(key): {"count": len(group), **score(group), "small": len(group) < SMALL}
-            for key, group in values.groupby(
-                [keys[column] for column in columns], observed=True, sort=True
-            )
-        }
-        for grouping, columns in GROUPINGS.items()
+        **figures,
+        **accuracy(correct),
+        "labels": list(names),
+        "balanced_accuracy": float(recall.mean()),
+        "cross_entropy": float(-np.log(likelihood).mean()),
+        "confusion": counts.tolist(),
+        "groups": groups.by_group(faces, lambda rows: accuracy(correct[rows])),
     }
 
 
-def wilson(hits: int, count: int) -> list[float]:
-    """Wilson's interval of a share, at the confidence of all figures: [low, high]."""
-    interval = stats.binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
-    return [float(interval.low), float(interval.high)]
+def _age(frame: pd.DataFrame) -> dict:
+    faces = frame[frame["age"].notna()]
+    figures = _counts(frame, faces, "age")
+    if faces.empty:
+        return figures
+    errors = (predictions.years(faces) - faces["age"]).to_numpy()
+    by_group = groups.by_group(faces, lambda rows: _errors(errors[rows]))
+    return {**figures, **_errors(errors), "groups": by_group}
+
+
+def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, int | str]:
+    """How many of a table's faces a task's figures are of, and what became of the others."""
+    labelled = int(frame[task].notna().sum())
+    counts = {
+        "count": len(faces),
+        "missing": len(frame) - labelled,
+        "dropped": labelled - len(faces),
+    }
+    if not labelled:
+        counts["reason"] = f"no face has a true {task} label"
+    elif faces.empty:
+        counts["reason"] = f"the outputs have no name for any true {task} label"
+    return counts
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -244,119 +181,93 @@ def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarr
     return counts
 
 
-def _hits(correct: pd.Series) -> dict:
-    """The accuracy of faces that are classified correctly or not, and its Wilson interval."""
-    interval = wilson(int(correct.sum()), len(correct))
+def accuracy(correct: np.ndarray) -> dict:
+    """The accuracy of faces (n,), each predicted correctly or not, and its Wilson interval."""
+    interval = intervals.wilson(int(correct.sum()), len(correct)).tolist()
     return {"accuracy": float(correct.mean()), "interval": interval}
 
 
-def mean_interval(values: np.ndarray) -> list[float]:
-    """The interval of a mean, at the confidence of all figures, for values that may be skewed.
-
-    Student's t, transformed so that the skewness of the values does not move it: P. Hall, "On the
-    removal of skewness by transformation", JRSS B 54 (1992), the monotone cubic. Absolute errors
-    are skewed: of 30 exponential values Student's own holds the mean at 0.91 in place of 0.95.
-
-    Args:
-        values: (n,), at least 2.
-    """
-    count = len(values)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    skew = float(stats.skew(values, bias=False)) if count > 2 and error > 0 else 0.0
-    quantile, slope = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)), skew / math.sqrt(count)
-
-    def transformed(z: float) -> float:
-        if abs(slope) < 1e-9:
-            return z
-        return 3 / slope * (float(np.cbrt(1 + slope * (z - slope / 6))) - 1)
-
-    mean = float(np.mean(values))
-    return [mean - transformed(quantile) * error, mean - transformed(-quantile) * error]
-
-
-def _errors(errors: pd.Series) -> dict:
+def _errors(errors: np.ndarray) -> dict:
     """The mean absolute error of predicted minus true years, its interval, and the bias."""
-    absolute = errors.abs()
-    mae, interval = float(absolute.mean()), None
+    absolute = np.abs(errors)
+    interval = None
     if len(errors) > 1:
-        low, high = mean_interval(absolute.to_numpy())
-        interval = [max(0.0, low), high]
+        interval = np.maximum(intervals.mean(absolute), 0).tolist()
     return {
-        "mae": mae,
+        "mae": float(absolute.mean()),
         "interval": interval,
         "bias": float(errors.mean()),
         "within_5_years": float((absolute <= 5).mean()),
     }
 
 
-def _describe_classification(figures: Mapping) -> list[str]:
-    headline = [
-        ["cross-entropy", f"{figures['cross_entropy']:.4f}", ""],
-        ["accuracy", _percent(figures["accuracy"]), _span(figures["interval"], _percent)],
-        ["balanced accuracy", _percent(figures["balanced_accuracy"]), ""],
-    ]
-    confusion = [["true \\ predicted", *figures["labels"]]] + [
-        [name, *(f"{count:,}" for count in row)]
-        for name, row in zip(figures["labels"], figures["confusion"], strict=True)
-    ]
-    return [
-        aligned(headline, text_columns=range(1)),
-        _describe_groups(figures["groups"], "accuracy", _percent),
-        aligned(confusion, text_columns=range(1)),
-    ]
+def report(metrics: Mapping) -> str:
+    """A plain-text report of `metrics.json`'s figures: tables of aligned columns, a part a task."""
+    parts = [f"{metrics['dataset']} {metrics['split']}: {metrics['count']:,} faces"]
+    for name, figures in metrics["tasks"].items():
+        heading = f"{name}: {figures['count']:,} faces" + "".join(
+            f", {figures[kind]:,} {reason}"
+            for kind, reason in (
+                ("missing", "without a true label"),
+                ("dropped", "with a label that the outputs lack"),
+            )
+            if figures[kind]
+        )
+        if not figures["count"]:
+            parts.append(f"{heading}\n  left out: {figures['reason']}")
+            continue
+        parts += [heading, _headline(name, figures), describe_groups(name, figures["groups"])]
+        if "confusion" in figures:
+            parts.append(describe_confusion(figures["labels"], figures["confusion"]))
+    return "\n\n".join(parts) + "\n"
 
 
-def _describe_age(figures: Mapping) -> list[str]:
-    headline = [
-        ["mean absolute error (years)", _years(figures["mae"]), _span(figures["interval"], _years)],
-        ["bias (years)", f"{figures['bias']:+.2f}", ""],
-        ["within 5 years", _percent(figures["within_5_years"]), ""],
-    ]
-    return [
-        aligned(headline, text_columns=range(1)),
-        _describe_groups(figures["groups"], "mae", _years),
-    ]
-
-
-def _describe_groups(groups: Mapping, metric: str, form: Callable[[float], str]) -> str:
-    """A table of every group's figures, the small ones marked."""
-    rows = [["by", "group", "faces", metric, f"{CONFIDENCE:.0%} interval", ""]]
-    for grouping, members in groups.items():
-        rows += [
-            [
-                grouping,
-                name,
-                f"{group['count']:,}",
-                form(group[metric]),
-                _span(group["interval"], form),
-                "small" if group["small"] else "",
-            ]
-            for name, group in members.items()
+def _headline(name: str, figures: Mapping) -> str:
+    """A task's figures over all faces, a line each."""
+    task = TASKS[name]
+    score = [task.format(figures[task.score]), text.interval(figures["interval"], task.format)]
+    if task.is_classification:
+        rows = [
+            ["cross-entropy", f"{figures['cross_entropy']:.4f}", ""],
+            [task.score_name, *score],
+            ["balanced accuracy", text.percent(figures["balanced_accuracy"]), ""],
         ]
-    note = f"\n  small: under {SMALL} faces" if any(row[-1] for row in rows) else ""
-    return aligned(rows, text_columns=range(2)) + note
+    else:
+        rows = [
+            [task.score_name, *score],
+            ["bias (years)", f"{figures['bias']:+.2f}", ""],
+            ["within 5 years", text.percent(figures["within_5_years"]), ""],
+        ]
+    return text.table(["metric", "value", f"{CONFIDENCE:.0%} interval"], rows)
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+def describe_groups(name: str, by_group: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """A table of every group's score in a task, the small ones marked."""
+    task = TASKS[name]
+    rows = [
+        [
+            grouping,
+            group,
+            f"{figures['count']:,}",
+            task.format(figures[task.score]),
+            text.interval(figures["interval"], task.format),
+            "small" if figures["small"] else "",
+        ]
+        for grouping, members in by_group.items()
+        for group, figures in members.items()
+    ]
+    header = ["by", "group", "faces", task.score, f"{CONFIDENCE:.0%} interval", ""]
+    return text.table(header, rows, text_columns=2) + small_note(row[-1] for row in rows)
 
 
-def _years(years: float) -> str:
-    return f"{years:.2f}"
+def small_note(marks: Iterable[str]) -> str:
+    """The line below a table that says what its marks of small groups mean; "" without any."""
+    return f"\n  small: under {SMALL} faces" if any(marks) else ""
 
 
-def _span(interval: Sequence[float] | None, form: Callable[[float], str]) -> str:
-    return f"{form(interval[0])} to {form(interval[1])}" if interval else "-"
-
-
-def aligned(rows: Sequence[Sequence[str]], text_columns: Container[int]) -> str:
-    """Rows as indented lines; the text columns, by place, flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  "
-        + "  ".join(
-            cell.ljust(width) if position in text_columns else cell.rjust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+def describe_confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Counts of faces by true and predicted label, to read."""
+    rows = [
+        [name, *(f"{count:,}" for count in row)] for name, row in zip(names, counts, strict=True)
+    ]
+    return text.table(["true \\ predicted", *names], rows)

@@ -1,0 +1,169 @@
+"""Figures by group: which groups there are, which are too small, and how far they are apart.
+
+A group is of faces with the same true label, or two: a face that lacks the label is in none.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from vggface_gender.base import labels
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.evaluation.intervals import CONFIDENCE
+
+GROUPINGS = {
+    "gender": ("gender",),
+    "race": ("race",),
+    "age": ("age",),
+    "gender x race": ("gender", "race"),
+}
+SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
+
+
+def keys(faces: pd.DataFrame) -> pd.DataFrame:
+    """Each face's true gender, race and age band, as ordered categories; missing where unknown.
+
+    Args:
+        faces: with the columns gender, race and age (years), as a predictions table has them.
+    """
+    bands = faces["age"].map(labels.age_band, na_action="ignore")
+    return pd.DataFrame(
+        {
+            "gender": pd.Categorical(faces["gender"], TASKS["gender"].labels, ordered=True),
+            "race": pd.Categorical(faces["race"], TASKS["race"].labels, ordered=True),
+            "age": pd.Categorical(bands, labels.AGE_BAND_NAMES, ordered=True),
+        },
+        index=faces.index,
+    )
+
+
+def names(faces: pd.DataFrame) -> dict[str, pd.Series]:
+    """What each face's group is called, by grouping: "female", "female, White".
+
+    Returns:
+        For each of `GROUPINGS`, ordered categories that all occur; missing where a face lacks a
+        label.
+    """
+    its = keys(faces)
+    return {grouping: _joined(its[list(columns)]) for grouping, columns in GROUPINGS.items()}
+
+
+def _joined(columns: pd.DataFrame) -> pd.Series:
+    known = columns[columns.notna().all(axis=1)]
+    first, *others = (known[column].astype(str) for column in known)
+    text = first.str.cat(others, sep=", ").reindex(columns.index)
+    occurring = known.drop_duplicates().sort_values(list(known)).astype(str)
+    order = [", ".join(row) for row in occurring.itertuples(index=False)]
+    return pd.Series(pd.Categorical(text, order, ordered=True), index=columns.index, name="group")
+
+
+def by_group(
+    faces: pd.DataFrame, measure: Callable[[np.ndarray], dict]
+) -> dict[str, dict[str, dict]]:
+    """Figures of every group that has faces, by grouping and group, as JSON can hold them.
+
+    Args:
+        faces: (n,) see `keys`.
+        measure: from the places of a group's faces, at least one of `range(n)`, to its figures.
+
+    Returns:
+        By grouping and by group, in the order of the labels: `count`, the figures, and `small`,
+        whether the count is under `SMALL`.
+    """
+    figures = {}
+    for grouping, group in names(faces).items():
+        codes = group.cat.codes.to_numpy()
+        figures[grouping] = {}
+        for code, name in enumerate(group.cat.categories):
+            rows = np.flatnonzero(codes == code)
+            its = {"count": len(rows), **measure(rows), "small": len(rows) < SMALL}
+            figures[grouping][name] = its
+    return figures
+
+
+class Worst(NamedTuple):
+    """The group with the worst figure."""
+
+    name: str
+    figures: Mapping
+
+
+def ranked(groups: Mapping[str, Mapping], *, score: str, greater_is_better: bool) -> list[str]:
+    """The names of the groups that are not small, the worst first."""
+    large = [name for name, group in groups.items() if not group["small"]]
+    return sorted(large, key=lambda name: groups[name][score], reverse=not greater_is_better)
+
+
+def worst(groups: Mapping[str, Mapping], *, score: str, greater_is_better: bool) -> Worst | None:
+    """The worst of the groups that are not small; None where all are.
+
+    Args:
+        groups: of one grouping, as `by_group` gives them.
+        score: the figure that they are compared by.
+    """
+    order = ranked(groups, score=score, greater_is_better=greater_is_better)
+    return Worst(order[0], groups[order[0]]) if order else None
+
+
+def gap(groups: Mapping[str, Mapping], *, score: str = "accuracy") -> dict | None:
+    """The largest difference of a share between two groups that are not small.
+
+    Args:
+        groups: of one grouping, as `by_group` gives them.
+        score: the figure, a share of the group's `count`.
+
+    Returns:
+        None of fewer than two such groups; else the `worst` and the `best` group; the `difference`
+        of their shares; its `interval`, Newcombe's of a difference of two proportions (Statistics
+        in Medicine 17, 1998, method 10), at a confidence that by Bonferroni's correction holds for
+        all `pairs` of groups together, since the pair was picked by its difference.
+    """
+    order = ranked(groups, score=score, greater_is_better=True)
+    if len(order) < 2:
+        return None
+    best, worst = groups[order[-1]], groups[order[0]]
+    pairs = len(order) * (len(order) - 1) // 2
+    low, high = newcombe(
+        [round(group[score] * group["count"]) for group in (best, worst)],
+        [group["count"] for group in (best, worst)],
+        pairs=pairs,
+    )
+    return {
+        "worst": order[0],
+        "best": order[-1],
+        "difference": best[score] - worst[score],
+        "interval": [float(low), float(high)],
+        "pairs": pairs,
+    }
+
+
+def newcombe(
+    hits: Sequence, counts: Sequence, *, pairs: int = 1
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Newcombe's interval of the difference of two shares, at a confidence for `pairs` together.
+
+    Args:
+        hits, counts: two numbers each, or two arrays of one shape each; the difference is that of
+            the first share less the second.
+    """
+    return confint_proportions_2indep(
+        hits[0], counts[0], hits[1], counts[1], method="newcomb", alpha=(1 - CONFIDENCE) / pairs
+    )
+
+
+def describe_gaps(gaps: Mapping[str, Mapping | None]) -> list[str]:
+    """A line to read for each grouping's gap that there is."""
+    lines = []
+    for grouping, found in gaps.items():
+        if found:
+            low, high = (100 * end for end in found["interval"])
+            together = f", {CONFIDENCE:.0%} for {found['pairs']} pairs together"
+            lines.append(
+                f"largest gap by {grouping}: {found['worst']} "
+                f"{100 * found['difference']:.1f} percentage points below {found['best']} "
+                f"({low:.1f} to {high:.1f}{together if found['pairs'] > 1 else ''})"
+            )
+    return lines
