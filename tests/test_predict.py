@@ -146,7 +146,7 @@ def test_race_is_predicted_only_on_request(run, photos_dir, tmp_path, capsys):
     classifier.save(tiny({"gender": GENDERS}), tmp_path / "gender.keras")
     predict.main([photo, "--run", "gender.keras", "--json"])
     check_answer(json.loads(capsys.readouterr().out), tasks=("gender",))
-    with pytest.raises(InputError, match=r"gender\.keras: not trained to predict race"):
+    with pytest.raises(InputError, match=r"gender\.keras: .*race"):
         predict.main([photo, "--run", "gender.keras", "--race"])
 
 
@@ -157,7 +157,7 @@ def test_without_a_run_the_default_classifier_answers(
     monkeypatch.setattr(runs, "__file__", str(package / "base" / "runs.py"))
     monkeypatch.chdir(tmp_path)
     photo = str(photos_dir / "rose_leslie.jpg")
-    with pytest.raises(InputError, match="say which classifier to use with --run"):
+    with pytest.raises(InputError):
         predict.main([photo])
 
     classifier.save(model, package / "default" / runs.CLASSIFIER)
@@ -220,14 +220,14 @@ def test_crops_are_not_searched_for_faces(run, model, faces_dir, capsys):
 
 
 def test_faults(run, photos_dir, tmp_path, capsys):
-    with pytest.raises(InputError, match=r"no run nonesuch"):
+    with pytest.raises(InputError, match="nonesuch"):
         predict.main([str(photos_dir / "obama.jpg"), "--run", "nonesuch"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no images in this folder"):
+    with pytest.raises(InputError, match="empty: "):
         predict.main([str(tmp_path / "empty"), "--run", run])
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(InputError, match=r"file: not a folder"):
+    with pytest.raises(InputError, match="file: "):
         predict.main([str(photos_dir / "obama.jpg"), "--out", str(blocked)])
     capsys.readouterr()
     assert predict.main(["missing.jpg", str(blocked), "--json", "--run", run]) == 2
