@@ -70,8 +70,8 @@ def test_crowd_and_face_at_the_edge(seen):
     photo, found = seen("selfie_many_people.jpg")
     assert len(found) >= 4
     assert found[0].box[0] == 0  # its rectangle reaches beyond the photo; the box does not
-    surer = detect.detect(photo, threshold=1.0)
-    assert 0 < len(surer) < len(found) and min(face.score for face in surer) >= 1
+    clearer = detect.detect(photo, threshold=1.0)
+    assert 0 < len(clearer) < len(found) and min(face.score for face in clearer) >= 1
 
 
 def test_boxes_agree_with_dlib_on_the_plain_photo(seen):
@@ -149,6 +149,13 @@ def test_what_can_not_be_read_has_an_error_and_no_faces(tmp_path):
     detected = detect.in_file(tmp_path / "missing.jpg")
     assert detected.photo is None and detected.faces == []
     assert detected.error.startswith(f"{tmp_path / 'missing.jpg'}: ")
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_only_photos_in_uint8_rgb_are_taken(crops):
+    for photo in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8)):
+        with pytest.raises(ValueError, match="uint8 RGB"):
+            detect.in_photo(photo, "upload", crops=crops)
 
 
 def test_crops_are_not_searched_for_faces(seen):

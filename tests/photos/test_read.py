@@ -229,7 +229,7 @@ def test_random_damage_gives_a_photo_or_a_line(rgb, format):
 
 
 def test_heic_is_read_or_named_with_what_it_needs():
-    """Of a photo there is only the first box here: it is told apart by that."""
+    """There is only the first box of a photo here, which its format is known by."""
     heic = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
     with pytest.raises(InputError, match=r"^test file: ") as caught:
         decode(heic)

@@ -67,5 +67,5 @@ def test_what_is_no_video_is_refused(tmp_path):
         next(video.frames(tmp_path / "text.mp4", every=1.0))
 
 
-def test_videos_are_told_by_their_ending(tmp_path):
+def test_a_video_is_known_by_its_ending(tmp_path):
     assert video.is_video(tmp_path / "CLIP.MP4") and not video.is_video(tmp_path / "clip.jpg")

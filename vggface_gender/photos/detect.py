@@ -120,7 +120,14 @@ def in_photo(
         name: what to call the photo in its answer.
         upsample, threshold: as `detect` takes them.
         crops: the photo is one face's crop already; nothing is detected.
+
+    Raises:
+        ValueError: the array is no such photo; one in `[0, 1]` would be answered with nonsense.
     """
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise ValueError(
+            f"{name}: {photo.dtype} of shape {photo.shape}; give uint8 RGB in [0, 255], (h, w, 3)"
+        )
     if crops:
         return Detected(name, photo, [whole(photo)])
     return Detected(name, photo, detect(photo, upsample=upsample, threshold=threshold))

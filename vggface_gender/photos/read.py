@@ -122,7 +122,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _unidentified(head: bytes) -> str:
-    """What is said of a file that no decoder here takes for its own.
+    """What a file is that no decoder here takes for its own, and what to do about it.
 
     Args:
         head: the file's first 12 bytes.

@@ -33,7 +33,7 @@ def frames(path: Path, *, every: float) -> Iterator[tuple[float, np.ndarray]]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a video")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what is wrong is said here
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors are raised below
     video = cv2.VideoCapture(str(path))
     due, seconds, count = 0.0, 0.0, 0
     try:
