@@ -35,7 +35,7 @@ def spotted(x, y, side=200):
 @pytest.mark.parametrize("shape", [(90, 90), (60, 60), (200, 130), (400, 400)])
 def test_without_changes_it_is_what_fit_gives(shape, frame):
     image = picture(*shape)
-    plain = augmentation.augment(image, 64, frame, NONE, rng()).astype(int)
+    plain = augmentation.augment(image, 64, frame=frame, amounts=NONE, rng=rng()).astype(int)
     # `fit` rounds the frame to whole pixels.
     inner = slice(2, -2)
     expected = crops.fit(image, 64, frame).astype(int)
@@ -45,7 +45,8 @@ def test_without_changes_it_is_what_fit_gives(shape, frame):
 def test_a_seed_gives_one_picture_and_another_another():
     image = picture()
     one, same, other = (
-        augmentation.augment(image, 64, 1.0, Amounts(), rng(seed)) for seed in (3, 3, 4)
+        augmentation.augment(image, 64, frame=1.0, amounts=Amounts(), rng=rng(seed))
+        for seed in (3, 3, 4)
     )
     assert one.dtype == np.uint8 and one.shape == (64, 64, 3)
     np.testing.assert_array_equal(one, same)
@@ -54,14 +55,18 @@ def test_a_seed_gives_one_picture_and_another_another():
 
 def test_a_flip_mirrors():
     image = picture()
-    flipped = augmentation.augment(image, 90, 1.0, NONE._replace(flip=1.0), rng())
+    flipped = augmentation.augment(image, 90, frame=1.0, amounts=NONE._replace(flip=1.0), rng=rng())
     np.testing.assert_array_equal(flipped, image[:, ::-1])
 
 
 def test_half_of_the_crops_are_mirrored():
     image = spotted(0.2, 0.5)
     sides = [
-        spot(augmentation.augment(image, 40, 1.0, NONE._replace(flip=0.5), rng(seed)))[0]
+        spot(
+            augmentation.augment(
+                image, 40, frame=1.0, amounts=NONE._replace(flip=0.5), rng=rng(seed)
+            )
+        )[0]
         for seed in range(200)
     ]
     assert 70 < sum(side > 0.5 for side in sides) < 130
@@ -74,7 +79,11 @@ def test_rotation_keeps_the_distance_from_the_middle_and_its_limit():
         x, y = (
             spot(
                 augmentation.augment(
-                    spotted(0.8, 0.5), 100, 1.0, NONE._replace(rotation=20), rng(seed)
+                    spotted(0.8, 0.5),
+                    100,
+                    frame=1.0,
+                    amounts=NONE._replace(rotation=20),
+                    rng=rng(seed),
                 )
             )
             - 0.5
@@ -87,11 +96,15 @@ def test_rotation_keeps_the_distance_from_the_middle_and_its_limit():
 def test_scale_and_shift_stay_within_their_amounts():
     for seed in range(60):
         x, y = spot(
-            augmentation.augment(spotted(0.7, 0.5), 100, 1.0, NONE._replace(scale=0.2), rng(seed))
+            augmentation.augment(
+                spotted(0.7, 0.5), 100, frame=1.0, amounts=NONE._replace(scale=0.2), rng=rng(seed)
+            )
         )
         assert 0.5 + 0.2 * 0.8 - 0.01 < x < 0.5 + 0.2 * 1.2 + 0.01 and abs(y - 0.5) < 0.01
         moved = spot(
-            augmentation.augment(spotted(0.5, 0.5), 100, 1.0, NONE._replace(shift=0.1), rng(seed))
+            augmentation.augment(
+                spotted(0.5, 0.5), 100, frame=1.0, amounts=NONE._replace(shift=0.1), rng=rng(seed)
+            )
         )
         assert (np.abs(moved - 0.5) < 0.11).all()
 
@@ -99,17 +112,24 @@ def test_scale_and_shift_stay_within_their_amounts():
 @pytest.mark.parametrize("amount", ["brightness", "contrast", "saturation"])
 def test_colour_changes_leave_grey_grey_and_move_the_rest(amount):
     grey = np.repeat(picture()[..., :1], 3, axis=2)
-    changed = augmentation.augment(grey, 90, 1.0, NONE._replace(**{amount: 0.5}), rng(1))
+    changed = augmentation.augment(
+        grey, 90, frame=1.0, amounts=NONE._replace(**{amount: 0.5}), rng=rng(1)
+    )
     assert np.abs(np.ptp(changed.astype(int), axis=2)).max() <= 1
     colour = picture()
     assert (
-        augmentation.augment(colour, 90, 1.0, NONE._replace(**{amount: 0.5}), rng(1)) != colour
+        augmentation.augment(
+            colour, 90, frame=1.0, amounts=NONE._replace(**{amount: 0.5}), rng=rng(1)
+        )
+        != colour
     ).mean() > 0.5
 
 
 def test_contrast_keeps_the_mean_grey():
     image = np.clip(picture() * 0.3 + 90, 0, 255).astype(np.uint8)
-    changed = augmentation.augment(image, 90, 1.0, NONE._replace(contrast=0.4), rng(2))
+    changed = augmentation.augment(
+        image, 90, frame=1.0, amounts=NONE._replace(contrast=0.4), rng=rng(2)
+    )
     assert changed.std() != pytest.approx(image.std(), rel=0.02)
     assert changed.mean() == pytest.approx(image.mean(), abs=1.5)
 
@@ -118,7 +138,9 @@ def test_erasing_paints_one_rectangle_of_the_stated_size():
     image = picture()
     shares = []
     for seed in range(40):
-        erased = augmentation.augment(image, 90, 1.0, NONE._replace(erasing=1.0), rng(seed))
+        erased = augmentation.augment(
+            image, 90, frame=1.0, amounts=NONE._replace(erasing=1.0), rng=rng(seed)
+        )
         rows, columns = np.nonzero((erased != image).any(axis=2))
         block = erased[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert (block == block[0, 0]).all()
@@ -129,7 +151,9 @@ def test_erasing_paints_one_rectangle_of_the_stated_size():
 def test_noise_has_at_most_its_deviation():
     image = np.full((100, 100, 3), 128, np.uint8)
     deviations = [
-        augmentation.augment(image, 100, 1.0, NONE._replace(noise=10.0), rng(seed)).std()
+        augmentation.augment(
+            image, 100, frame=1.0, amounts=NONE._replace(noise=10.0), rng=rng(seed)
+        ).std()
         for seed in range(40)
     ]
     assert max(deviations) < 10.2 and 10 < sum(d == 0 for d in deviations) < 30
@@ -138,7 +162,7 @@ def test_noise_has_at_most_its_deviation():
 def test_mixup_blends_images_and_targets_alike():
     images = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1) * 20
     targets = np.eye(8, dtype=np.float32)
-    mixed, others = augmentation.mix_up(images, {"place": targets}, 0.4, rng())
+    mixed, others = augmentation.mix_up(images, {"place": targets}, strength=0.4, rng=rng())
     assert mixed.dtype == np.float32 and (others["place"].sum(axis=1) == pytest.approx(1))
     # What a target says of its parts is what the image is made of.
     np.testing.assert_allclose(mixed[:, 0, 0, 0], others["place"] @ (np.arange(8) * 20), rtol=1e-5)

@@ -39,21 +39,30 @@ def tiny_backbone(seed: int = 0) -> keras.Model:
 
 def test_features_are_what_the_backbone_gives_in_the_labels_order(dataset, tmp_path):
     backbone = tiny_backbone()
-    got = features.extract(dataset, "train", backbone, None, tmp_path, batch=7)
+    got = features.extract(
+        dataset, "train", backbone=backbone, padding=None, directory=tmp_path, batch_size=7
+    )
     crops = np.concatenate(
-        [p["image"] for p in records.batches(dataset, "train", 50, 32).as_numpy_iterator()]
+        [
+            p["image"]
+            for p in records.batches(dataset, "train", batch_size=50, size=32).as_numpy_iterator()
+        ]
     )
     np.testing.assert_allclose(got, backbone.predict(crops, verbose=0), atol=1e-6)
     assert len(got) == dataset.counts["train"] == len(records.labels(dataset, "train"))
 
 
 def test_the_cache_is_found_and_is_one_hdf5_file(dataset, tmp_path):
-    first = features.extract(dataset, "test", tiny_backbone(), None, tmp_path)
+    first = features.extract(
+        dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+    )
     (path,) = tmp_path.iterdir()
     with h5py.File(path) as file:
         assert (file["features"][:] == first).all()
     written = path.stat().st_mtime_ns
-    again = features.extract(dataset, "test", tiny_backbone(), None, tmp_path)
+    again = features.extract(
+        dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+    )
     assert (again == first).all() and path.stat().st_mtime_ns == written
 
 
@@ -68,7 +77,7 @@ def test_whatever_makes_the_features_makes_another_cache(dataset, tmp_path):
         ("test", with_precision(tiny_backbone(), "mixed_bfloat16"), None),
     ]
     for split, backbone, padding in variants:
-        features.extract(dataset, split, backbone, padding, tmp_path)
+        features.extract(dataset, split, backbone=backbone, padding=padding, directory=tmp_path)
     assert len(list(tmp_path.iterdir())) == len(variants)
 
 
@@ -76,7 +85,9 @@ def test_no_room_on_the_disk_is_said_before_anything_is_written(dataset, tmp_pat
     usage = type(features.shutil.disk_usage(tmp_path))(10**9, 10**9 - 1000, 1000)
     monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="make room"):
-        features.extract(dataset, "train", tiny_backbone(), None, tmp_path)
+        features.extract(
+            dataset, "train", backbone=tiny_backbone(), padding=None, directory=tmp_path
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -84,12 +95,16 @@ SLOWLY = """
 import sys, time, pathlib
 sys.path.insert(0, sys.argv[4])
 from test_features import tiny_backbone
-from vggface_gender import datasets, features
+from vggface_gender import datasets
+from vggface_gender.data import features
 dataset = datasets.prepare(sys.argv[1], data_dir=sys.argv[2])
 backbone = tiny_backbone()
 at_once = backbone.predict_on_batch
 backbone.predict_on_batch = lambda x: (time.sleep(0.1), at_once(x))[1]
-features.extract(dataset, "train", backbone, None, pathlib.Path(sys.argv[3]), batch=8)
+to = pathlib.Path(sys.argv[3])
+features.extract(
+    dataset, "train", backbone=backbone, padding=None, directory=to, batch_size=8
+)
 """
 
 
@@ -102,22 +117,31 @@ def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not any(features._rows_done(path) for path in unlocked(tmp_path)):
+    while not any(features.rows_done(path) for path in unlocked(tmp_path)):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     (part,) = tmp_path.glob("*.part.h5")
-    done = features._rows_done(part)
+    done = features.rows_done(part)
     assert 0 < done < dataset.counts["train"]
 
     computed = []
     backbone = tiny_backbone()
     at_once = backbone.predict_on_batch
     backbone.predict_on_batch = lambda x: (computed.append(1), at_once(x))[1]
-    resumed = features.extract(dataset, "train", backbone, None, tmp_path, batch=8)
+    resumed = features.extract(
+        dataset, "train", backbone=backbone, padding=None, directory=tmp_path, batch_size=8
+    )
     assert len(computed) == -(-(dataset.counts["train"] - done) // 8)
-    undisturbed = features.extract(dataset, "train", tiny_backbone(), None, tmp_path / "b", batch=8)
+    undisturbed = features.extract(
+        dataset,
+        "train",
+        backbone=tiny_backbone(),
+        padding=None,
+        directory=tmp_path / "b",
+        batch_size=8,
+    )
     np.testing.assert_array_equal(resumed, undisturbed)
 
 
@@ -130,9 +154,13 @@ def unlocked(folder):
 
 
 def test_a_file_broken_in_its_creation_is_made_anew(dataset, tmp_path):
-    expected = features.extract(dataset, "test", tiny_backbone(), None, tmp_path)
+    expected = features.extract(
+        dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+    )
     (path,) = tmp_path.iterdir()
     path.rename(path.with_suffix(".part.h5"))
     path.with_suffix(".part.h5").write_bytes(b"half a header")
-    got = features.extract(dataset, "test", tiny_backbone(), None, tmp_path)
+    got = features.extract(
+        dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+    )
     np.testing.assert_array_equal(got, expected)

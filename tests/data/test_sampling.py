@@ -162,7 +162,7 @@ def test_an_epoch_without_weights_is_a_permutation():
     rows = sampling.epoch(None, 1000, seed=3, number=0)
     assert rows.dtype == np.int64
     assert sorted(rows) == list(range(1000)) and rows.tolist() != list(range(1000))
-    assert sorted(sampling.epoch(np.full(1000, 0.3), 1000, 3, 0)) == list(range(1000))
+    assert sorted(sampling.epoch(np.full(1000, 0.3), 1000, seed=3, number=0)) == list(range(1000))
 
 
 def test_an_epoch_follows_from_its_seed_and_number():
@@ -171,7 +171,7 @@ def test_an_epoch_follows_from_its_seed_and_number():
     np.random.default_rng(5).random(10)
     assert (one == sampling.epoch(weights, 500, seed=1, number=7)).all()
     for seed, number in ((1, 8), (2, 7), (7, 1)):
-        other = sampling.epoch(weights, 500, seed, number)
+        other = sampling.epoch(weights, 500, seed=seed, number=number)
         assert (one != other).mean() > 0.9 and sorted(one) != sorted(other)
 
 
@@ -180,7 +180,9 @@ def test_a_row_is_drawn_its_share_rounded_up_or_down(draws):
     weights = np.random.default_rng(1).choice([0, 0.2, 1, 1.7, 4], 501)
     total = 501 if draws is None else draws
     for number in range(20):
-        drawn = np.bincount(sampling.epoch(weights, 501, 0, number, draws), minlength=501)
+        drawn = np.bincount(
+            sampling.epoch(weights, 501, seed=0, number=number, draws=draws), minlength=501
+        )
         expected = total * weights / weights.sum()
         assert drawn.sum() == total
         assert (np.floor(expected - 1e-9) <= drawn).all()
@@ -193,7 +195,7 @@ def test_a_group_is_drawn_its_share_within_one_draw_in_every_epoch():
     expected = 1003 * weights / weights.sum()
     total = np.zeros(1003)
     for number in range(400):
-        drawn = np.bincount(sampling.epoch(weights, 1003, 0, number), minlength=1003)
+        drawn = np.bincount(sampling.epoch(weights, 1003, seed=0, number=number), minlength=1003)
         for weight in (1, 2.3, 4):
             assert abs((drawn - expected)[weights == weight].sum()) < 1
         total += drawn
@@ -204,7 +206,7 @@ def test_a_group_is_drawn_its_share_within_one_draw_in_every_epoch():
 
 def test_an_epochs_order_does_not_follow_the_groups():
     weights = np.repeat([1.0, 3.0], [900, 100])
-    place = np.flatnonzero(sampling.epoch(weights, 1000, 0, 0) >= 900)
+    place = np.flatnonzero(sampling.epoch(weights, 1000, seed=0, number=0) >= 900)
     assert len(place) == 250
     assert place.mean() == pytest.approx(500, abs=100)  # its deviation is 16
 
@@ -214,7 +216,7 @@ def test_an_epochs_order_does_not_follow_the_groups():
 
 def test_the_table_says_what_balancing_does():
     weights = sampling.factors(FACES, "race")  # Black, 3 of 9, twice
-    lines = sampling.describe(FACES, weights, "race", 22).splitlines()
+    lines = sampling.describe(FACES, weights, by="race", draws=22).splitlines()
     assert lines[0] == "drawn by race:"
     rows = [line.split() for line in lines[2:]]
     assert rows == [
@@ -229,13 +231,13 @@ def test_the_table_says_what_balancing_does():
 def test_the_table_is_of_the_epochs_that_follow():
     frame = truth(race=["White"] * 260 + ["Black"] * 100 + ["Others"] * 7)
     weights = sampling.factors(frame, "race")
-    drawn = collections.Counter(frame.race[sampling.epoch(weights, 367, 0, 0)])
-    rows = sampling.describe(frame, weights, "race", 367).splitlines()[2:5]
+    drawn = collections.Counter(frame.race[sampling.epoch(weights, 367, seed=0, number=0)])
+    rows = sampling.describe(frame, weights, by="race", draws=367).splitlines()[2:5]
     assert [row.split()[0] for row in rows] == ["White", "Black", "Others"]
     for row in rows:
         name, _, _, expected, _ = row.split()
         assert int(expected) == pytest.approx(drawn[name], abs=1.5)
-    unweighted = sampling.describe(frame, None, "race", 367).splitlines()[2].split()
+    unweighted = sampling.describe(frame, None, by="race", draws=367).splitlines()[2].split()
     assert unweighted == ["White", "260", "70.8%", "260", "70.8%"]
 
 
@@ -259,14 +261,14 @@ def test_the_published_recipe_on_the_published_dataset(faces_dir):
     assert weights.sum() == sum(recipe.values()) == 48123
     # An epoch as long as the copied dataset holds every copy once; one as long as the dataset
     # itself has the same shares.
-    full = frame.race[sampling.epoch(weights, len(frame), 0, 0, draws=48123)]
+    full = frame.race[sampling.epoch(weights, len(frame), seed=0, number=0, draws=48123)]
     assert collections.Counter(full) == recipe
-    short = collections.Counter(frame.race[sampling.epoch(weights, len(frame), 0, 0)])
+    short = collections.Counter(frame.race[sampling.epoch(weights, len(frame), seed=0, number=0)])
     for name, count in recipe.items():
         # Asian and Indian have one weight: their sum is exact, each of them to within chance (21).
         within = 100 if name in ("Asian", "Indian") else 1.5
         assert short[name] == pytest.approx(count * 23704 / 48123, abs=within)
     both = (10302 + 11925) * 23704 / 48123
     assert short["Asian"] + short["Indian"] == pytest.approx(both, abs=1.5)
-    table = sampling.describe(frame, weights, by, 48123)
+    table = sampling.describe(frame, weights, by=by, draws=48123)
     assert f"{10302:,}" in table and "21.4%" in table

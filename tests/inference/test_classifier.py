@@ -24,27 +24,59 @@ def tiny_backbone(size=32):
     return keras.Model(crop, x, name="tiny")
 
 
+def build(backbone, head, **options):
+    about = {"tasks": TASKS, "padding": 0.25, "precision": "float32", "about": {}}
+    return classifier.build(backbone, head, **about | options)
+
+
 @pytest.fixture
 def trained():
     keras.utils.set_random_seed(1)
     backbone = tiny_backbone()
-    head = heads.compact(backbone.output_shape[1:], TASKS)
-    return classifier.build(backbone, head, TASKS, 0.25, "float32", {"backbone": "tiny"})
+    head = heads.build("compact", backbone.output_shape[1:], tasks=TASKS)
+    return build(backbone, head, about={"backbone": "tiny"})
 
 
 def crops_of(size, count=9):
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
+def softmax(logits):
+    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def logits_of(trained, crops):
+    backbone, head = trained.parts()
+    return head.predict(backbone.predict(crops, verbose=0), verbose=0)
+
+
 def test_it_answers_as_backbone_then_head(trained):
     crops = crops_of(32)
-    features = trained.model.get_layer("tiny").predict(crops, verbose=0)
-    expected = trained.model.get_layer("head").predict(features, verbose=0)
-    got = trained.predict(crops, batch=4)
-    for task in TASKS:
-        np.testing.assert_allclose(got[task], expected[task], atol=1e-5)
+    logits = logits_of(trained, crops)
+    got = trained.predict(crops, batch_size=4)
+    for task in ("gender", "race"):
+        np.testing.assert_allclose(got[task], softmax(logits[task]), atol=1e-5)
+    np.testing.assert_allclose(got["age"], logits["age"][:, 0], rtol=1e-5)
     assert got["age"].shape == (9,) and got["race"].shape == (9, 3)
     np.testing.assert_allclose(got["race"].sum(1), 1, atol=1e-6)
+
+
+def test_a_temperature_divides_the_logits_and_moves_no_label(trained, tmp_path):
+    crops = crops_of(32)
+    logits = logits_of(trained, crops)
+    classifier.save(classifier.calibrated(trained, {"race": 0.4}), tmp_path / "c.keras")
+    cooled = classifier.load(tmp_path / "c.keras")
+    assert cooled.temperatures == {"race": 0.4}
+    got, before = cooled.predict(crops), trained.predict(crops)
+    np.testing.assert_allclose(got["race"], softmax(logits["race"] / 0.4), atol=1e-5)
+    np.testing.assert_array_equal(got["gender"], before["gender"])
+    # Of temperatures the last count: they replace, and are not multiplied by, those before.
+    again = classifier.calibrated(cooled, {"gender": 2.0})
+    np.testing.assert_allclose(again.predict(crops)["race"], before["race"], atol=1e-6)
+    scored = classifier.scoring(cooled).predict(crops)
+    assert set(scored) == {"gender", "race"}
+    np.testing.assert_allclose(scored["race"], logits["race"], rtol=1e-4, atol=1e-5)
 
 
 def test_no_crops_give_no_answers(trained):
@@ -88,19 +120,19 @@ def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_di
     keras.utils.set_random_seed(1)
     backbone = backbones.load("dlib")
     tasks = {"gender": ("female", "male")}
-    head = heads.compact(backbone.output_shape[1:], tasks)
+    head = heads.build("compact", backbone.output_shape[1:], tasks=tasks)
     paths = sorted((faces_dir / "UTKFace").iterdir())[:16]
     images = np.stack([crops.fit(crops.decode(p.read_bytes()), 150) for p in paths])
     # As after training: normalized features, so that the head tells faces apart.
     features = backbone.predict(images, verbose=0).reshape(16, -1)
     head.get_layer("normalize").moving_mean.assign(features.mean(0))
     head.get_layer("normalize").moving_variance.assign(features.var(0))
-    made = classifier.build(backbone, head, tasks, 0.25, "float32", {})
+    made = build(backbone, head, tasks=tasks)
     classifier.save(made, tmp_path / "c.keras")
     np.save(tmp_path / "crops.npy", images)
     files = [str(tmp_path / name) for name in ("c.keras", "crops.npy", "answers.npz")]
     subprocess.run([sys.executable, "-c", LOAD, *files], check=True, capture_output=True)
-    expected = head.predict(backbone.predict(images, verbose=0), verbose=0)["gender"]
+    expected = softmax(head.predict(backbone.predict(images, verbose=0), verbose=0)["gender"])
     got = np.load(tmp_path / "answers.npz")["gender"]
     np.testing.assert_allclose(got, expected, atol=1e-3)
     assert np.ptp(got[:, 0]) > 0.1  # different faces, different answers
@@ -108,7 +140,7 @@ def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_di
 
 def test_a_mirrored_one_answers_with_the_mean_from_its_file_alone(trained, tmp_path):
     backbone, head = trained.parts()
-    both = classifier.build(backbone, head, TASKS, 0.25, "float32", {}, mirror=True)
+    both = build(backbone, head, mirror=True)
     crops = crops_of(32)
     one, other = trained.predict(crops), trained.predict(crops[:, :, ::-1])
     assert np.abs(one["age"] - other["age"]).max() > 1e-3
@@ -125,6 +157,52 @@ def test_a_mirrored_one_answers_with_the_mean_from_its_file_alone(trained, tmp_p
         np.testing.assert_allclose(both.predict(crops)[task], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(elsewhere[task], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(in_half[task], mean, rtol=0.05, atol=0.05)
+
+
+def test_a_file_of_form_1_whose_head_gave_probabilities_predicts_as_before(trained, tmp_path):
+    """Such files have softmaxes and years in the head, and temperatures of log-probabilities."""
+    backbone, head = trained.parts()
+    config = head.get_config()
+    for layer in config["layers"]:
+        if layer["config"]["name"] in TASKS:
+            layer["config"]["activation"] = "softmax"
+    old_head = keras.Model.from_config(config)
+    old_head.set_weights(head.get_weights())
+    outputs = old_head.output | {
+        "age": keras.layers.Reshape((), name="age")(old_head.output["age"])
+    }
+    old_head = keras.Model(old_head.input, outputs, name="head")
+    crop = keras.Input((None, None, 3), name="crop")
+    x = keras.layers.Resizing(32, 32, dtype="float32", name="resize")(crop)
+    answers = old_head(backbone(x, training=False))
+    tiny = np.finfo(np.float32).tiny
+    answers["race"] = keras.ops.softmax(keras.ops.log(answers["race"] + tiny) / 0.7)
+    keras.Model(crop, answers, name="classifier").save(tmp_path / "old.keras")
+    contract = {
+        "tasks": TASKS,
+        "size": 32,
+        "padding": 0.25,
+        "precision": "float32",
+        "about": {},
+        "mirror": False,
+        "temperatures": {"race": 0.7},
+    }
+    with zipfile.ZipFile(tmp_path / "old.keras", "a") as archive:
+        archive.writestr(classifier.CONTRACT, json.dumps(contract))
+    old = keras.saving.load_model(tmp_path / "old.keras")
+    read = classifier.load(tmp_path / "old.keras")
+    crops = crops_of(32)
+    for task, expected in old.predict(crops, verbose=0).items():
+        np.testing.assert_allclose(read.predict(crops)[task], expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(logits_of(read, crops)["race"], logits_of(trained, crops)["race"])
+
+
+def test_a_file_of_a_newer_form_is_not_guessed_at(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "FORM", 3)
+    classifier.save(trained, tmp_path / "c.keras")
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="of form 3, written by a newer version"):
+        classifier.load(tmp_path / "c.keras")
 
 
 def test_precision_is_changed_in_the_backbone_and_nowhere_else(trained, tmp_path):

@@ -3,24 +3,26 @@
 import keras
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from vggface_gender.data import records
-from vggface_gender.training import heads, losses
+from vggface_gender.inference import decoding
+from vggface_gender.inference.decoding import AGES
+from vggface_gender.training import config, heads, losses
 
 TASKS = {"gender": ("female", "male"), "race": ("White", "Black", "Asian"), "age": ()}
 
 
 def test_the_distributions_loss_is_cross_entropy_and_error():
     rng = np.random.default_rng(0)
-    output = rng.dirichlet(np.ones(len(heads.AGES)), 5).astype(np.float32)
+    output = rng.normal(0, 3, (5, len(AGES))).astype(np.float32)
+    share = special.softmax(output, axis=1)
     true = np.array([[1.0], [30.0], [30.5], [80.0], [116.0]], np.float32)
     got = np.asarray(losses.age_distribution(true, output))
     for row in range(5):
-        target = stats.norm.pdf(heads.AGES, true[row, 0], losses.AGE_DEVIATION)
+        target = stats.norm.pdf(AGES, true[row, 0], losses.AGE_DEVIATION)
         target /= target.sum()
-        error = abs(output[row] @ heads.AGES - true[row, 0])
-        assert got[row] == pytest.approx(-(target @ np.log(output[row])) + 0.1 * error, rel=1e-4)
+        error = abs(share[row] @ AGES - true[row, 0])
+        assert got[row] == pytest.approx(-(target @ np.log(share[row])) + 0.1 * error, rel=1e-4)
 
 
 def test_the_laplace_loss_is_scipys():
@@ -30,7 +32,7 @@ def test_the_laplace_loss_is_scipys():
     np.testing.assert_allclose(losses.age_laplace(true, output), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("age", heads.AGE_HEADS)
+@pytest.mark.parametrize("age", config.AGE_HEADS)
 def test_what_is_missing_changes_nothing(age):
     """A missing label's target may be anything: neither loss, nor metric, nor gradient moves."""
     keras.utils.set_random_seed(0)
@@ -46,12 +48,12 @@ def test_what_is_missing_changes_nothing(age):
         task: np.where(weights[task][:, None] > 0, values, values[::-1])
         for task, values in targets.items()
     }
-    head = heads.shared((6,), TASKS, age, dropout=0.0)
+    head = heads.build("shared", (6,), tasks=TASKS, age=age, dropout=0.0)
     start = head.get_weights()
     found = []
     for wanted in (targets, other):
         head.set_weights(start)
-        losses.compile(head, keras.optimizers.SGD(0.1), {"age": 0.5}, smoothing=0.1)
+        losses.compile(head, keras.optimizers.SGD(0.1), weights={"age": 0.5}, label_smoothing=0.1)
         figures = head.evaluate(x, wanted, sample_weight=weights, verbose=0, return_dict=True)
         head.train_on_batch(x, wanted, sample_weight=weights)
         found.append((figures, head.get_weights()))
@@ -61,11 +63,11 @@ def test_what_is_missing_changes_nothing(age):
 
 
 def test_the_metrics_are_of_the_known_alone():
-    head = heads.shared((6,), TASKS)
-    losses.compile(head, keras.optimizers.SGD(0.1), {})
+    head = heads.build("shared", (6,), tasks=TASKS, age="distribution")
+    losses.compile(head, keras.optimizers.SGD(0.1), weights={})
     x = np.random.default_rng(1).normal(size=(30, 6)).astype(np.float32)
     outputs = head.predict(x, verbose=0)
-    years = heads.answers(head).predict(x, verbose=0)["age"]
+    years = np.asarray(decoding.years(outputs["age"]))
     targets = {
         "gender": np.eye(2, dtype=np.float32)[np.arange(30) % 2],
         "race": np.eye(3, dtype=np.float32)[np.arange(30) % 3],
@@ -80,39 +82,3 @@ def test_the_metrics_are_of_the_known_alone():
     assert figures["age_mae"] == pytest.approx(
         np.abs(years - targets["age"][:, 0])[known].mean(), rel=1e-4
     )
-
-
-def test_soft_targets_mark_what_is_missing_and_map_what_is_finer():
-    import pandas as pd
-
-    truth = pd.DataFrame(
-        {
-            "gender": ["male", None, "female"],
-            "race": ["East Asian", "White", None],
-            "age": [3.5, np.nan, 70],
-        }
-    )
-    targets, weights = records.soft_targets(
-        truth, {"gender": ("female", "male"), "race": ("White", "Black", "Asian"), "age": ()}
-    )
-    np.testing.assert_array_equal(targets["gender"], [[0, 1], [0, 0], [1, 0]])
-    np.testing.assert_array_equal(targets["race"], [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(targets["age"], [[3.5], [0], [70]])
-    np.testing.assert_array_equal(weights["gender"], [1, 0, 1])
-    np.testing.assert_array_equal(weights["race"], [1, 1, 0])
-    np.testing.assert_array_equal(weights["age"], [1, 0, 1])
-
-
-@pytest.mark.parametrize("age", heads.AGE_HEADS)
-def test_an_answers_years_are_the_heads_own_and_it_can_be_trained_again(age, tmp_path):
-    head = heads.shared((6,), TASKS, age)
-    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
-    raw = head.predict(x, verbose=0)["age"]
-    expected = raw @ heads.AGES if age == "distribution" else raw[:, 0]
-    answering = heads.answers(head)
-    answering.save(tmp_path / "head.keras")
-    loaded = keras.saving.load_model(tmp_path / "head.keras")
-    np.testing.assert_allclose(loaded.predict(x, verbose=0)["age"], expected, rtol=1e-5)
-    again = heads.trainable(loaded)
-    np.testing.assert_allclose(again.predict(x, verbose=0)["age"], raw, rtol=1e-5)
-    assert "age_years" not in {layer.name for layer in again.layers}

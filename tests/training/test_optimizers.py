@@ -26,6 +26,12 @@ def network():
     return keras.Model(x, y)
 
 
+def tuned(steps, multipliers, **options):
+    """The optimizer of a fine-tuning with much of everything."""
+    much = {"warmup": 0.25, "weight_decay": DECAY, "clip": 0.5, "ema": 0.9}
+    return optimizers.adamw(RATE, steps, multipliers=multipliers, **much | options)
+
+
 def gradients_of(model, steps):
     rng = np.random.default_rng(8)
     shapes = [variable.shape for variable in model.trainable_variables]
@@ -78,7 +84,9 @@ def test_without_multipliers_it_is_keras_adamw_but_for_what_is_not_decayed():
     results = []
     for make in (optimizers.DepthAdamW, keras.optimizers.AdamW):
         model = network()
-        optimizer = make(optimizers.cosine(RATE, 9, 2), weight_decay=DECAY, global_clipnorm=1.0)
+        optimizer = make(
+            optimizers.cosine(RATE, 9, warmup_steps=2), weight_decay=DECAY, global_clipnorm=1.0
+        )
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         for together in gradients_of(model, 5):
             optimizer.apply(together, model.trainable_variables)
@@ -117,7 +125,7 @@ def test_what_is_excluded_by_hand_is_not_decayed_either():
 def test_a_name_may_start_at_any_layer_of_a_path_and_the_longest_counts():
     multipliers = {"block": 0.1, "block_4": 0.2, "net/block_4_1": 0.3, "head/": 0.4, "kernel": 9}
     got = {
-        path: optimizers._factor(path, multipliers)
+        path: optimizers.factor(path, multipliers)
         for path in (
             "block_1_1_conv1/kernel",
             "net/block_1_1_conv1/kernel",
@@ -137,8 +145,9 @@ def test_the_variables_of_a_classifier_are_named_by_their_own_layers(tmp_path):
     crop = keras.Input((16, 16, 3))
     conv = keras.layers.Conv2D(4, 5, strides=4, name="conv1_1")
     backbone = keras.Model(crop, conv(crop), name="tiny")
-    head = heads.compact(backbone.output_shape[1:], tasks)
-    model = classifier.build(backbone, head, tasks, 0.25, "float32", {}).model
+    head = heads.build("compact", backbone.output_shape[1:], tasks=tasks)
+    about = {"padding": 0.25, "precision": "float32", "about": {}}
+    model = classifier.build(backbone, head, tasks=tasks, **about).model
     model.save(tmp_path / "c.keras")
     for each in (model, keras.saving.load_model(tmp_path / "c.keras")):
         optimizer = optimizers.DepthAdamW(RATE, multipliers={"conv1": 0.0, "gender/": 0.5})
@@ -168,7 +177,7 @@ def test_a_saved_model_goes_on_as_if_nothing_had_been(schedule, tmp_path):
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))
     model = network()
-    made = optimizers.adamw(RATE, 24, {"early": 0.2, "late": 0}, 0.25, DECAY, 0.5, 0.9, schedule)
+    made = tuned(24, {"early": 0.2, "late": 0}, schedule=schedule)
     model.compile(made, "mse", jit_compile=False)
     model.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
     model.save(tmp_path / "m.keras")
@@ -187,7 +196,7 @@ def test_a_saved_model_goes_on_as_if_nothing_had_been(schedule, tmp_path):
 
 def test_the_average_of_the_weights_is_theirs_at_each_step():
     model = network()
-    optimizer = optimizers.adamw(RATE, 10, {"early": 0.5}, ema=0.75, schedule="constant")
+    optimizer = tuned(10, {"early": 0.5}, ema=0.75, schedule="constant")
     average = None
     for together in gradients_of(model, 4):
         optimizer.apply(together, model.trainable_variables)
@@ -200,11 +209,11 @@ def test_the_average_of_the_weights_is_theirs_at_each_step():
 
 
 def test_the_cosine_rises_to_its_rate_and_falls_to_nothing():
-    schedule = optimizers.cosine(0.4, 110, 10)
+    schedule = optimizers.cosine(0.4, 110, warmup_steps=10)
     got = [float(schedule(step)) for step in (0, 5, 10, 35, 60, 110, 500)]
     middle = 0.2 * (1 + np.cos(np.pi / 4))
     np.testing.assert_allclose(got, [0, 0.2, 0.4, middle, 0.2, 0, 0], atol=1e-7)
-    plain = optimizers.cosine(0.4, 100, 0)
+    plain = optimizers.cosine(0.4, 100, warmup_steps=0)
     np.testing.assert_allclose([float(plain(s)) for s in (0, 50, 100)], [0.4, 0.2, 0], atol=1e-7)
 
 
@@ -217,16 +226,16 @@ def test_the_cosine_rises_to_its_rate_and_falls_to_nothing():
     ],
 )
 def test_the_rate_is_that_of_the_step_to_come(schedule, expected):
-    optimizer = optimizers.adamw(0.1, 200, {}, schedule=schedule)
+    optimizer = optimizers.adamw(0.1, 200, multipliers={}, schedule=schedule)
     for step, rate in expected.items():
         optimizer.iterations.assign(step)
         assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-5, abs=1e-8)
 
 
 def test_a_training_of_one_step_or_of_nothing_but_warm_up_still_falls():
-    optimizer = optimizers.adamw(0.1, 1, {}, warmup=1.0)
+    optimizer = optimizers.adamw(0.1, 1, multipliers={}, warmup=1.0)
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
-    optimizer = optimizers.adamw(0.1, 20, {}, warmup=1.0)
+    optimizer = optimizers.adamw(0.1, 20, multipliers={}, warmup=1.0)
     optimizer.iterations.assign(19)
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
 
@@ -238,7 +247,7 @@ def test_the_fused_step_is_the_step(monkeypatch):
         if not fuses:
             monkeypatch.setattr(device, "may_fuse", lambda: False)
         model = network()
-        optimizer = optimizers.adamw(RATE, 12, {"early": 0.5, "late": 0}, 0.25, DECAY, 0.5, 0.9)
+        optimizer = tuned(12, {"early": 0.5, "late": 0})
         step = tf.function(lambda *grads, optimizer=optimizer: optimizer.apply(list(grads)))
         optimizer.build(model.trainable_variables)
         for together in gradients_of(model, 6):
@@ -253,11 +262,16 @@ def test_the_fused_step_is_the_step(monkeypatch):
         np.testing.assert_allclose(fused, plain, rtol=1e-5, atol=1e-7)
 
 
+def test_without_decay_and_multipliers_it_is_keras_adam():
+    optimizer = optimizers.adamw(0.1, 9, multipliers={}, weight_decay=0, schedule="constant")
+    assert type(optimizer) is keras.optimizers.Adam
+
+
 def test_no_average_no_clipping_and_no_such_schedule():
-    optimizer = optimizers.adamw(0.1, 9, {}, clip=0, ema=0)
+    optimizer = optimizers.adamw(0.1, 9, multipliers={}, clip=0, ema=0)
     assert not optimizer.use_ema and optimizer.global_clipnorm is None
     with pytest.raises(ValueError, match="no schedule linear"):
-        optimizers.adamw(0.1, 9, {}, schedule="linear")
+        optimizers.adamw(0.1, 9, multipliers={}, schedule="linear")
 
 
 MIRRORED = """
@@ -265,7 +279,7 @@ import sys, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
-from vggface_gender import optimizers
+from vggface_gender.training import optimizers
 
 def trained(strategy):
     with strategy.scope():
@@ -273,7 +287,15 @@ def trained(strategy):
         x = keras.Input((4,))
         y = keras.layers.Dense(5, name="early")(x)
         model = keras.Model(x, keras.layers.Dense(2, name="late")(keras.ops.tanh(y)))
-        optimizer = optimizers.adamw(0.02, 24, {"early": 0.2}, 0.25, 0.1, 1e3, 0.9)
+        optimizer = optimizers.adamw(
+            0.02,
+            24,
+            multipliers={"early": 0.2},
+            warmup=0.25,
+            weight_decay=0.1,
+            clip=1e3,
+            ema=0.9,
+        )
         model.compile(optimizer, "mse", jit_compile=False)
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))

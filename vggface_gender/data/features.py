@@ -59,7 +59,7 @@ def extract(
         return _map(done)
 
     part = done.with_suffix(".part.h5")
-    start = _rows_done(part)
+    start = rows_done(part)
     if start is None:
         _create(part, count, shape, np.dtype(dtype))
         start = 0
@@ -156,7 +156,7 @@ def _create(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> 
         file["rows_done"][0] = 0
 
 
-def _rows_done(path: Path) -> int | None:
+def rows_done(path: Path) -> int | None:
     """How many rows an unfinished file holds; None if there is none that can be used.
 
     Raises:

@@ -54,7 +54,7 @@ class DepthAdamW(keras.optimizers.AdamW):
             return
         super().build(variables)
         # By place and not by name: under tf.distribute a step sees each replica's own copy.
-        self._factors = [_factor(variable.path, self.multipliers) for variable in variables]
+        self._factors = [factor(variable.path, self.multipliers) for variable in variables]
         self._decays = [
             self.weight_decay
             if variable.name not in UNDECAYED and self._use_weight_decay(variable)
@@ -94,7 +94,7 @@ class DepthAdamW(keras.optimizers.AdamW):
         return super().get_config() | {"multipliers": dict(self.multipliers)}
 
 
-def _factor(path: str, multipliers: Mapping[str, float]) -> float:
+def factor(path: str, multipliers: Mapping[str, float]) -> float:
     """The multiplier whose name fits a path of layers, `outer/inner/variable`, the longest."""
     layers = path.split("/")[:-1]
     starts = ["/".join(path.split("/")[place:]) for place in range(len(layers))]

@@ -1,0 +1,184 @@
+"""The epochs: early stopping, the best weights, resumption to the last digit, what is logged."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from vggface_gender.base.errors import InputError
+from vggface_gender.data import batches, sampling
+from vggface_gender.training import heads, loop, losses, tensorboard
+
+TASKS = {"gender": ("female", "male")}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(400, 2, 2, 4)).astype(np.float32)
+# Learnable, but a quarter of the labels is noise: the head will overfit, and validation will show.
+Y = np.where(RNG.random(400) < 0.25, RNG.integers(0, 2, 400), X[:, 0, 0, 0] > 0)
+KNOWN, HELD_OUT = slice(0, 300), slice(300, 400)
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAt(keras.callbacks.Callback):
+    """Stops the training as a kill would: in the middle of an epoch."""
+
+    def __init__(self, epoch, step):
+        super().__init__()
+        self.at, self.epoch = (epoch, step), 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise Killed
+
+
+def data(rows, target=None):
+    """A reader of inputs, and their targets and weights."""
+    x = X[rows]
+    targets = np.eye(2, dtype=np.float32)[Y[rows].astype(int)] if target is None else target
+    return lambda chosen, rng: x[chosen], {
+        "targets": {"gender": targets},
+        "weights": {"gender": np.ones(len(x), np.float32)},
+    }
+
+
+def fit(folder, epochs=8, patience=3, seed=0, rate=0.02, callbacks=(), target=None, **options):
+    keras.utils.set_random_seed(seed)
+    head = heads.build("compact", X.shape[1:], tasks=TASKS)
+    losses.compile(head, keras.optimizers.Adam(rate), weights={})
+    read, known = data(KNOWN, target)
+    validate, held_out = data(HELD_OUT)
+    history = loop.fit(
+        head,
+        lambda epoch: batches.training_batches(
+            read,
+            lambda number: sampling.shuffled(300, seed=seed, number=number),
+            batch_size=32,
+            seed=seed,
+            first_epoch=epoch,
+            drop_remainder=False,
+            **known,
+        ),
+        steps=10,
+        validation=batches.fixed_batches(validate, batch_size=64, **held_out),
+        folder=folder,
+        epochs=epochs,
+        patience=patience,
+        seed=seed,
+        phase="head",
+        callbacks=list(callbacks),
+        **options,
+    )
+    return head, history
+
+
+def weights(head):
+    return np.concatenate([np.ravel(w) for w in head.get_weights()])
+
+
+def test_the_best_epochs_weights_are_kept_and_training_stops_after_patience(tmp_path):
+    head, history = fit(tmp_path, epochs=40, patience=3)
+    assert len(history) < 40
+    best = history.val_loss.idxmin()
+    assert history.is_best.tolist() == [i == best for i in range(len(history))]
+    assert len(history) - 1 - best == 3
+    target = np.eye(2)[Y[HELD_OUT].astype(int)]
+    loss = head.evaluate(X[HELD_OUT], {"gender": target}, verbose=0)[0]
+    assert loss == pytest.approx(history.val_loss[best], abs=1e-5)
+    assert loss < history.val_loss.iloc[-1]
+    written = pd.read_csv(tmp_path / "history.csv")
+    pd.testing.assert_frame_equal(history, written, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (2, 9), (5, 0)])
+def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(tmp_path, epoch, step):
+    undisturbed, expected = fit(tmp_path / "a", patience=8)
+    with pytest.raises(Killed):
+        fit(tmp_path / "b", patience=8, callbacks=[KillAt(epoch, step)])
+    resumed, history = fit(tmp_path / "b", patience=8)
+    pd.testing.assert_frame_equal(history, expected, check_exact=True)
+    np.testing.assert_array_equal(weights(resumed), weights(undisturbed))
+
+
+def test_a_kill_after_the_last_epoch_trains_no_more(tmp_path):
+    first, history = fit(tmp_path, epochs=3)
+    again, same = fit(tmp_path, epochs=3)
+    pd.testing.assert_frame_equal(history, same)
+    np.testing.assert_array_equal(weights(first), weights(again))
+
+
+def test_one_seed_gives_one_result_and_another_another(tmp_path):
+    one, other = (fit(tmp_path / name)[0] for name in "ab")
+    third, _ = fit(tmp_path / "c", seed=1)
+    np.testing.assert_array_equal(weights(one), weights(other))
+    assert (weights(one) != weights(third)).any()
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path):
+    nothing = np.full((300, 2), np.nan, np.float32)
+    with pytest.raises(InputError, match=r"loss is nan in epoch 1, batch 1 \(batch 0\): lower"):
+        fit(tmp_path, target=nothing, describe=lambda epoch, batch: f"batch {batch}")
+
+
+def test_without_patience_all_epochs_are_trained(tmp_path):
+    _, history = fit(tmp_path, epochs=8, rate=0.2, patience=None)
+    assert len(history) == 8 and not history.is_best.iloc[-4:].any()
+
+
+def test_a_score_chooses_the_epoch_where_there_is_one(tmp_path):
+    scores = iter([0.1, 0.5, 0.3, 0.2])
+    _, history = fit(tmp_path, epochs=4, patience=None, score=lambda: next(scores))
+    assert history.val_score.tolist() == [0.1, 0.5, 0.3, 0.2]
+    assert history.is_best.tolist() == [False, True, False, False]
+
+
+def test_the_learning_rate_falls_where_validation_stops_improving(tmp_path):
+    scores = iter([3, 2, 1, 0, -1, -2])
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 0:
+                seen.append(float(self.model.optimizer.learning_rate))
+
+    plateau = loop.Plateau(factor=0.1, epochs=2, least=1e-4)
+    fit(
+        tmp_path,
+        epochs=6,
+        patience=None,
+        score=lambda: next(scores),
+        plateau=plateau,
+        callbacks=[Watch()],
+    )
+    np.testing.assert_allclose(seen, [0.02, 0.02, 0.02, 2e-3, 2e-3, 2e-4], rtol=1e-5)
+
+
+def test_a_long_epoch_has_a_bar_with_the_time_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "SHOWN_AFTER", 0)
+    fit(tmp_path, epochs=1)
+    bar = capsys.readouterr().err
+    assert "head, epoch 1/1" in bar and "/10 [" in bar and " steps" in bar
+
+
+def test_histograms_are_written_without_many_copies_of_the_weights(tmp_path):
+    """Keras's own take several times a weight's size; these, a sample of it."""
+    import resource
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    x = keras.Input((2000,))
+    model = keras.Model(x, keras.layers.Dense(20_000, name="wide")(x))  # 160 MB
+    shown = tensorboard.Histograms(tmp_path)
+    shown.set_model(model)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    shown.on_epoch_end(0)
+    shown.on_train_end()
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 400
+    events = EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
+    kernel = events.Tensors("wide/kernel")[0].tensor_proto
+    counts = np.frombuffer(kernel.tensor_content, np.float64).reshape(-1, 3)[:, 2]
+    assert 9000 < counts.sum() <= tensorboard.MOST_VALUES

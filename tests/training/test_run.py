@@ -1,0 +1,78 @@
+"""A run's folder: begun, resumed, ended, never lost."""
+
+import json
+from importlib import metadata
+
+import pytest
+
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.training import run
+
+
+def test_the_run_folder_keeps_settings_and_versions(tmp_path):
+    run.begin(tmp_path / "run", {"rate": 0.1, "epochs": 3})
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"] == {"rate": 0.1, "epochs": 3}
+    assert config["versions"]["keras"] == metadata.version("keras")
+
+
+def test_other_settings_do_not_replace_a_run_unless_told_to(tmp_path):
+    folder = tmp_path / "run"
+    run.begin(folder, {"rate": 0.1})
+    (folder / runs.METRICS).write_text("{}")
+    with pytest.raises(InputError, match=r"rate: 0\.1 there, 0\.2 now.*--overwrite"):
+        run.begin(folder, {"rate": 0.2})
+    assert (folder / runs.METRICS).exists()
+    run.begin(folder, {"rate": 0.2}, overwrite=True)
+    assert not (folder / runs.METRICS).exists()
+
+
+def test_an_unfinished_run_is_resumed(tmp_path):
+    folder = tmp_path / "run"
+    run.begin(folder, {"rate": 0.1})
+    for kept in (run.checkpoint(folder) / "epoch-0001", folder / runs.TENSORBOARD / "train"):
+        kept.mkdir(parents=True)
+    (folder / ".part-killed").mkdir()
+    run.begin(folder, {"rate": 0.1})
+    assert (run.checkpoint(folder) / "epoch-0001").exists()
+    assert (folder / runs.TENSORBOARD / "train").exists()
+    assert not (folder / ".part-killed").exists()
+
+
+def test_a_finished_run_keeps_its_classifier_until_it_is_trained_again(tmp_path):
+    folder = tmp_path / "run"
+    run.begin(folder, {"rate": 0.1})
+    (run.checkpoint(folder) / "epoch-0001").mkdir(parents=True)
+    (folder / runs.TENSORBOARD).mkdir()
+    for file in (runs.CLASSIFIER, runs.METRICS):
+        (folder / file).write_text("kept")
+    run.end(folder)
+    run.begin(folder, {"rate": 0.1})
+    assert {p.name for p in folder.iterdir()} == {runs.CLASSIFIER, runs.METRICS, "config.json"}
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="not a run"):
+        run.begin(tmp_path, {"rate": 0.1}, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_command_trains_once_or_for_each_seed_or_fold():
+    assert run.trainings(3) == {"": run.Training(3, 0)}
+    assert run.trainings(3, repeats=2, split_seed=7) == {
+        "seed-3": run.Training(3, 7),
+        "seed-4": run.Training(4, 7),
+    }
+    assert run.trainings(1, repeats=2, resplit=True)["seed-2"] == run.Training(2, 2)
+    folds = run.trainings(0, folds=3)
+    assert [one.fold for one in folds.values()] == [(0, 3), (1, 3), (2, 3)]
+    assert run.label(folds) == "folds3" and run.label(run.trainings(3)) == "seed3"
+    assert run.label(run.trainings(3, repeats=2)) == "seeds3-4"
+
+
+@pytest.mark.parametrize("wrong", [{"folds": 1}, {"folds": 3, "repeats": 2}])
+def test_folds_go_with_no_repeats(wrong):
+    with pytest.raises(InputError, match="--folds takes 2 or more"):
+        run.trainings(0, **wrong)
