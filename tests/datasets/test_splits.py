@@ -1,11 +1,15 @@
-"""Splits: shares, what is tied, and what they may not depend on."""
+"""Splits: shares, what is tied, what they may not depend on; folds, each tested once."""
 
 import collections
 
 import numpy as np
 import pytest
+import trees
 
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import splits
+from vggface_gender.datasets.checks import Checked
+from vggface_gender.datasets.sources import Labelled
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
@@ -52,3 +56,62 @@ def test_the_seed_decides_and_the_order_of_the_records_does_not():
     backwards = dict(zip(names[::-1], assign(200, names=names[::-1]), strict=True))
     assert first == backwards
     assert first != dict(zip(names, assign(200, seed=1, names=names), strict=True))
+
+
+# --- folds
+
+PEOPLE = 20  # with four faces each
+
+
+def people(own: bool, **changes) -> list[Checked]:
+    """Faces 0.jpg to 79.jpg of p0 to p19, in folds of their own called 1, 3 and 7 or in none.
+
+    Args:
+        changes: other folds of some faces, as `f4=None`.
+    """
+    images = []
+    for i in range(4 * PEOPLE):
+        fold = changes.get(f"f{i}", (1, 3, 7)[i // 4 % 3] if own else None)
+        gender = ("female", "male")[i // 4 % 2]
+        item = Labelled(f"{i}.jpg", b"", gender, subject=f"p{i // 4}", fold=fold)
+        images.append(Checked(item, str(i), (8, 8), True))
+    return images
+
+
+@pytest.mark.parametrize(("own", "count"), [(True, 3), (False, 5)])
+def test_each_face_is_tested_once_and_nobody_stands_on_two_sides(own, count):
+    tested = []
+    for k in range(count):
+        images, left_out = splits.with_test_fold(people(own), (k, count), seed=0)
+        divided, copies = splits.divide(images, FRACTIONS, seed=0)
+        assert not left_out and not copies
+        assert set(divided) == {"train", "validation", "test"}
+        assert sum(map(len, divided.values())) == 4 * PEOPLE
+        sides = [{image.item.subject for image in part} for part in divided.values()]
+        assert sum(map(len, sides)) == len(set.union(*sides)) == PEOPLE
+        if own:
+            assert {image.item.fold for image in divided["test"]} == {(1, 3, 7)[k]}
+        tested += [image.item.name for image in divided["test"]]
+    assert sorted(tested) == sorted(image.item.name for image in people(own))
+
+
+def test_who_is_in_the_test_fold_is_left_out_of_the_others():
+    images, left_out = splits.with_test_fold(people(True, f1=3), (0, 3), seed=0)
+    assert list(left_out) == ["1.jpg"] and len(images) == 4 * PEOPLE - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "named"), [({}, 5, "1, 3, 7.* 3 folds"), ({"f4": None}, 3, r"4\.jpg")]
+)
+def test_folds_that_do_not_fit_are_refused(changes, count, named):
+    with pytest.raises(InputError, match=named):
+        splits.with_test_fold(people(True, **changes), (0, count), seed=0)
+
+
+def test_each_fold_has_its_own_records(prepare, tmp_path):
+    lines = [f"images/{i}.jpg,f,p{i // 4}" for i in range(40)]
+    table = trees.table(tmp_path, "file,gender,subject", lines)
+    found = [prepare(table, fold=(k, 2)) for k in range(2)]
+    assert len({dataset.directory for dataset in found}) == 2
+    assert sum(dataset.counts["test"] for dataset in found) == 40
+    assert [dataset.summary["fold"]["test"] for dataset in found] == [0, 1]

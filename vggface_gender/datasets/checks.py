@@ -22,7 +22,7 @@ class Checked(NamedTuple):
 
     item: Labelled
     digest: str  # of the file's content
-    size: tuple[int, int]  # width and height in pixels
+    size: tuple[int, int]  # width and height in pixels, upright
     is_plain: bool  # an upright JPEG in RGB or grey, whose bytes are copied as they are
 
 
@@ -73,22 +73,36 @@ def _look_at(item: Labelled) -> Checked | str:
         file = content(item.image)
         if not file:
             return "zero bytes"
-        with Image.open(io.BytesIO(file)) as image:
-            size, is_plain = image.size, _is_plain(image)
-            if not is_plain:
-                reencoded(file)
-            elif not _decodes(file):
-                image.load()
+        size = _plain_size(file)
+        is_plain = size is not None
+        if size is None:
+            height, width, _ = read.decode(io.BytesIO(file), "image").shape
+            size = width, height
     except Exception as error:  # Pillow raises whatever its many decoders do
-        return " ".join(str(error).split()) or repr(error)
+        return " ".join(str(error).split()).removeprefix("image: ") or repr(error)
     digest = hashlib.blake2b(file, digest_size=16).hexdigest()
     return Checked(item, digest, size, is_plain)
 
 
-def _is_plain(image: Image.Image) -> bool:
-    # Of CMYK, programs disagree on which end is ink: it is decoded here, once.
-    is_upright = image.getexif().get(ORIENTATION, 1) == 1
-    return image.format == "JPEG" and is_upright and image.mode in ("RGB", "L")
+def _plain_size(file: bytes) -> tuple[int, int] | None:
+    """Width and height of an upright JPEG in RGB or grey; None of any other file.
+
+    Raises:
+        OSError: it is such a JPEG, but damaged.
+    """
+    try:
+        image = Image.open(io.BytesIO(file), formats=["JPEG"])
+    except Image.UnidentifiedImageError:
+        return None
+    with image:
+        is_upright = image.getexif().get(ORIENTATION, 1) == 1
+        # A JPEG that holds several pictures has another format. Of CMYK, programs disagree on
+        # which end is ink: it is decoded here, once.
+        if image.format != "JPEG" or not is_upright or image.mode not in ("RGB", "L"):
+            return None
+        if not _decodes(file):
+            image.load()
+        return image.size
 
 
 def _decodes(jpeg: bytes) -> bool:

@@ -1,6 +1,5 @@
-"""Folds: every face tested once, nobody on two sides, and the commands that train on each."""
+"""Commands that train on each fold: a run a fold, and tests on what it has not seen."""
 
-import collections
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vggface_gender import datasets, evaluate, finetune, multitask, transfer
+from vggface_gender import evaluate, finetune, multitask, transfer
 from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import mixes
@@ -26,66 +25,12 @@ def faces(tmp_path_factory, draw_table):
     table = table.assign(subject=[f"p{k}" for k in person], fold=np.array([1, 3, 7])[person % 3])
     table.to_csv(folder / "own.csv", index=False)
     table.drop(columns="fold").to_csv(folder / "drawn.csv", index=False)
-    # Person 0 has a face in another fold too; face 4 lacks its fold in a further table.
-    torn = table.assign(fold=table.fold.where(table.file != "1.jpg", 3))
-    torn.to_csv(folder / "torn.csv", index=False)
-    table.astype({"fold": object}).assign(
-        fold=table.fold.astype(str).where(table.file != "4.jpg", "")
-    ).to_csv(folder / "gaps.csv", index=False)
     return folder
 
 
 @pytest.fixture(scope="module")
 def tfrecords(tmp_path_factory):
     return tmp_path_factory.mktemp("tfrecords")
-
-
-def split_tables(name: Path, tfrecords: Path, fold: tuple[int, int]) -> dict[str, pd.DataFrame]:
-    from vggface_gender.data import records
-
-    dataset = datasets.prepare(str(name), data_dir=tfrecords, fold=fold)
-    return {split: records.labels(dataset, split) for split in dataset.counts}
-
-
-@pytest.mark.parametrize("name", ["own.csv", "drawn.csv"])
-def test_each_face_is_tested_once_and_nobody_stands_on_two_sides(name, faces, tfrecords):
-    people = pd.read_csv(faces / name).set_index("file").subject
-    count = {"own.csv": 3, "drawn.csv": 5}[name]
-    tested = []
-    for k in range(count):
-        tables = split_tables(faces / name, tfrecords, (k, count))
-        assert set(tables) == {"train", "validation", "test"}
-        assert sum(map(len, tables.values())) == 4 * PEOPLE
-        sides = [set(people[table.name]) for table in tables.values()]
-        assert sum(map(len, sides)) == len(set.union(*sides)) == PEOPLE
-        tested += tables["test"].name.tolist()
-    assert collections.Counter(tested) == dict.fromkeys(people.index, 1)
-
-
-def test_a_datasets_own_folds_are_what_it_is_tested_on(faces, tfrecords):
-    table = pd.read_csv(faces / "own.csv")
-    for k, own in enumerate((1, 3, 7)):
-        tested = split_tables(faces / "own.csv", tfrecords, (k, 3))["test"]
-        assert set(tested.name) == set(table.file[table.fold == own])
-
-
-def test_who_is_in_the_test_fold_is_left_out_of_the_others(faces, tfrecords, capsys):
-    tables = split_tables(faces / "torn.csv", tfrecords, (0, 3))
-    everywhere = pd.concat(tables.values()).name
-    assert "1.jpg" not in set(everywhere) and len(everywhere) == 4 * PEOPLE - 1
-    assert "1.jpg: its person, p0, is in the test fold too" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "complaint"),
-    [
-        ("own.csv", 5, r"folds of its own, 1, 3, 7: give --folds 3"),
-        ("gaps.csv", 3, r"4\.jpg has no fold, and others have"),
-    ],
-)
-def test_folds_that_do_not_fit_are_told(name, count, complaint, faces, tfrecords):
-    with pytest.raises(InputError, match=complaint):
-        datasets.prepare(str(faces / name), data_dir=tfrecords, fold=(0, count))
 
 
 def test_what_can_not_go_together_is_told():

@@ -1,0 +1,253 @@
+"""Records: found again, written anew, never half-written; and how a dataset is asked for."""
+
+import collections
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import trees
+
+from vggface_gender import datasets, records
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import catalogue
+
+BUILD = """
+import sys
+from vggface_gender import datasets
+datasets.prepare(sys.argv[1], data_dir=sys.argv[2])
+"""
+
+
+@pytest.fixture
+def utk_face(tmp_path):
+    return trees.utk_face(tmp_path, 30)
+
+
+def state(folder) -> dict:
+    """When each file below a folder was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_records_are_found_again_and_written_anew_when_the_source_changes(
+    prepare, utk_face, monkeypatch
+):
+    monkeypatch.delenv("FACES_DIR", raising=False)
+    said: list[str] = []
+    first = prepare("UTKFace", utk_face, say=said.append)
+    assert said == [datasets.describe(first)]
+    written = state(first.directory)
+    for source in (utk_face, None):  # also without its source
+        assert prepare("UTKFace", source).fingerprint == first.fingerprint
+    assert state(first.directory) == written
+
+    trees.write(utk_face / "44_0_1_20170116174500044.jpg.chip.jpg", 44)
+    second = prepare("UTKFace", utk_face)
+    assert sum(second.counts.values()) == 33 and second.fingerprint != first.fingerprint
+
+
+def test_records_are_read_where_nothing_may_be_written(prepare, utk_face, tmp_path, monkeypatch):
+    first = prepare("UTKFace", utk_face)
+    lock = tmp_path / "tfrecords" / ".utk_face.lock"
+    before = lock.stat().st_mtime_ns
+    assert prepare("UTKFace").fingerprint == first.fingerprint
+    assert lock.stat().st_mtime_ns == before
+    if os.geteuid() != 0:
+        lock.unlink()
+        (tmp_path / "tfrecords").chmod(0o555)
+        assert prepare("UTKFace").fingerprint == first.fingerprint
+        (tmp_path / "tfrecords").chmod(0o755)
+
+
+def test_a_second_build_waits_for_the_first(prepare, tmp_path):
+    source = trees.folder(tmp_path, {"female": 4})
+    (tmp_path / "tfrecords").mkdir()
+    with open(tmp_path / "tfrecords" / ".folder.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=prepare, args=[source])
+        second.start()
+        second.join(0.3)
+        assert second.is_alive() and not (tmp_path / "tfrecords" / "folder").exists()
+    second.join()
+    assert len(list((tmp_path / "tfrecords").glob("folder/*"))) == 1
+
+
+def test_another_split_seed_has_its_own_records(prepare, stored, utk_face):
+    one, other = prepare("UTKFace", utk_face), prepare("UTKFace", utk_face, seed=1)
+    assert one.directory != other.directory
+    places = [{n: r["split"] for n, r in stored(dataset).items()} for dataset in (one, other)]
+    assert places[0] != places[1] and places[0].keys() == places[1].keys()
+
+
+def test_two_folders_of_one_name_have_their_own_records(prepare, tmp_path):
+    sources = [trees.folder(tmp_path / part, {"female": 4}) for part in "ab"]
+    directories = {prepare(source).directory for source in sources}
+    assert len(directories) == 2
+
+
+@pytest.mark.parametrize("name", catalogue.NAMED)
+def test_a_dataset_that_is_not_there_says_how_to_get_it(name, prepare, tmp_path, monkeypatch):
+    monkeypatch.delenv("FACES_DIR", raising=False)
+    facts = catalogue.NAMED[name]
+    if not facts.files:
+        pytest.skip("it needs no source")
+    for source in (tmp_path / "nowhere", None):
+        with pytest.raises(InputError) as caught:
+            prepare(name, source)
+        text = str(caught.value)
+        said = (facts.homepage, facts.terms, facts.files, f"records --dataset {name}")
+        assert all(part in text for part in said) and "\n" not in text
+
+
+@pytest.mark.parametrize("name", ["Imaginary", "", "nowhere.csv", "nowhere/", "UTKFace[:20%]"])
+def test_no_such_dataset(name, prepare):
+    with pytest.raises(InputError, match="UTKFace, FairFace"):
+        prepare(name)
+
+
+def test_a_folder_is_its_own_source(prepare, tmp_path):
+    with pytest.raises(InputError, match="mine"):
+        prepare(trees.folder(tmp_path, {"female": 4}), tmp_path)
+
+
+def test_faces_dir_is_where_named_datasets_are_looked_for(prepare, utk_face, monkeypatch):
+    monkeypatch.setenv("FACES_DIR", str(utk_face.parent))
+    assert sum(prepare("UTKFace").counts.values()) == 32
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(prepare, tmp_path):
+    dataset = prepare(trees.folder(tmp_path, {"female": 20}))
+    dataset.require("test")
+    with pytest.raises(InputError, match="train, validation, test"):
+        dataset.require("all")
+
+
+def test_what_is_not_a_dataset_leaves_no_records(prepare, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", trees.folder(tmp_path, {"cats": 2})):
+        with pytest.raises(InputError):
+            prepare(source)
+    assert not list((tmp_path / "tfrecords").glob("[!.]*"))
+    assert not list((tmp_path / "tfrecords").glob("*.building.*"))
+
+
+def test_a_build_that_fails_keeps_what_was_there(prepare, tmp_path, monkeypatch):
+    from vggface_gender.datasets import checks
+
+    source = trees.folder(tmp_path, {"female": 20})
+    first = prepare(source)
+    written = state(first.directory)
+    trees.write(source / "female" / "more.jpg", 99)
+    with monkeypatch.context() as patched:
+
+        def fail(image):
+            raise OSError(28, "No space left on device")
+
+        patched.setattr(checks, "jpeg", fail)
+        with pytest.raises(OSError, match="No space"):
+            prepare(source)
+    assert state(first.directory) == written
+    assert not list((tmp_path / "tfrecords").glob("*.building.*"))
+    assert sum(prepare(source).counts.values()) == 21
+
+
+def test_what_a_killed_build_left_is_swept(prepare, tmp_path):
+    source = trees.folder(tmp_path, {"female": 10})
+    left = tmp_path / "tfrecords" / ".folder.building.killed"
+    left.mkdir(parents=True)
+    (left / "part").write_bytes(b"0")
+    prepare(source)
+    assert not left.exists()
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_nothing_and_the_next_one_is_as_if_undisturbed(tmp_path, stored):
+    source = trees.folder(tmp_path, {"female": 1500, "male": 1500})
+    records = tmp_path / "tfrecords"
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD, source, records], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(records.glob(".folder.building.*/**/*incomplete*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(records.glob("folder/*"))
+    assert list(records.glob(".folder.building.*"))
+
+    dataset = datasets.prepare(str(source), data_dir=records)
+    assert not list(records.glob(".folder.building.*"))
+    undisturbed = datasets.prepare(str(source), data_dir=tmp_path / "other")
+    assert undisturbed.fingerprint == dataset.fingerprint
+    assert stored(undisturbed) == stored(dataset) and len(stored(dataset)) == 3000
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_dataset(tmp_path, utk_face):
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); import signal"
+    code += "; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)" + BUILD
+    done = subprocess.run(
+        [sys.executable, "-c", code, "UTKFace", tmp_path / "records"],
+        env=os.environ | {"FACES_DIR": str(utk_face.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert not list((tmp_path / "records").glob("[!.]*"))
+
+
+# --- the command
+
+
+def test_the_command_writes_records_and_says_what_is_in_them(tmp_path, capsys):
+    source = trees.folder(tmp_path, {"female": 20, "male": 20})
+    where = ["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")]
+    records.main(where)
+    first = capsys.readouterr().out
+    assert "40" in first and "female 16, male 16" in first
+    records.main([*where, "--split-seed", "1"])
+    assert len(list((tmp_path / "tfrecords").glob("folder/*/*/metadata.json"))) == 2
+    with pytest.raises(InputError):
+        records.main(["--dataset", "Imaginary", *where[2:]])
+
+
+# --- the real faces
+
+
+@pytest.mark.slow
+def test_utkface_itself(prepare, faces_dir):
+    dataset = prepare("UTKFace", faces_dir / "UTKFace")
+    assert sum(dataset.counts.values()) == 23707
+    totals = collections.Counter()
+    for split in dataset.summary["labels"].values():
+        totals.update(split["gender"])
+        totals.update(split["race"])
+    assert totals == {
+        **{"male": 12391, "female": 11316},
+        **{"White": 10078, "Black": 4527, "Asian": 3434, "Indian": 3976, "Others": 1692},
+    }
+    assert dataset.summary["skipped"] == {}
+    shares = [dataset.counts[s] / 23707 for s in ("train", "validation", "test")]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.002)
+    assert len(list(dataset.directory.glob("*-train.tfrecord-*"))) == datasets.SHARDS
+    json.dumps(dataset.summary)
+
+
+def test_fairface_itself(plan, faces_dir, tmp_path):
+    # Its label file alone: that images are read is tested above.
+    from vggface_gender.datasets.fair_face import fair_face_dataset_builder as fair_face
+
+    source = tmp_path / "FairFace"
+    (source / "train").mkdir(parents=True)
+    table = "fairface_label_train.csv"
+    shutil.copy(faces_dir / "FairFace" / table, source / table)
+    ages = collections.Counter(item.age for item in fair_face.Builder.labelled(source))
+    assert sum(ages.values()) == 5000 and None not in ages
+    assert ages[6.0] == 602 and ages[14.5] == 553 and ages[75.0] == 44
