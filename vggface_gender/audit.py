@@ -1,76 +1,69 @@
 """Audit a run on a dataset: whom it fails, how badly, and whether its confidence can be believed.
 
-    python tools/audit.py --run RUN --dataset UTKFace
-    python tools/audit.py --run RUN --dataset FairFace --split test --json audit.json
+    vggface-gender audit --run RUN --dataset UTKFace
+    vggface-gender audit --run RUN --dataset FairFace --split test --json audit.json
 
-Reads the predictions table that `evaluate` wrote. Where there is one of the validation split too, a
-temperature is fitted on it, and the calibration error after it is told.
+Reads the predictions table that `evaluate` wrote. Prints accuracy and recall by group, the largest
+gaps between groups, the calibration error, and what is left if uncertain predictions are withheld.
 """
 
 import argparse
 import sys
-from pathlib import Path
-
-import compare_runs
 
 from vggface_gender.base import console, files, options
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import CLASSIFICATION
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line's arguments."""
-    parser = options.Parser(prog="python tools/audit.py", description=__doc__.splitlines()[0])
+def parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
+    parser = options.Parser("audit", __doc__.splitlines()[0])
     parser.add_argument(
         "--run", required=True, help="a run's name under model_files, or its folder"
     )
     parser.add_argument(
-        "--dataset", required=True, help="whose predictions, as evaluate named them"
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help="the dataset whose predictions to audit, as their file's name has it",
     )
-    parser.add_argument("--split", default="test", help="train, validation or test")
+    options.add_split_argument(parser)
     parser.add_argument(
-        "--tasks", nargs="+", choices=("gender", "race"), help="(default: those of the table)"
+        "--tasks",
+        nargs="+",
+        choices=CLASSIFICATION,
+        help="what to audit the predictions of (default: all that the table has)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    return parser.parse_args(argv)
+    options.add_json_argument(parser)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse(argv)
-    folders = compare_runs.repeats(arguments.run)
+    """Audit each task of a predictions table, print the reports and write the figures."""
+    arguments = parser().parse_args(argv)
+
+    from vggface_gender.evaluation import audit, predictions, repeats
+
+    folders = repeats.folders(arguments.run)
     if len(folders) > 1:
         raise InputError(f"{arguments.run} holds {', '.join(folders)}: give one of these folders")
-    folder = next(iter(folders.values()))
-    found = compare_runs.tables(folder, arguments.split)
+    (folder,) = folders.values()
+    found = predictions.tables(folder, arguments.split)
     if arguments.dataset not in found:
         there = f"; there is {', '.join(found)}" if found else ""
         raise InputError(
             f"{folder} has no {arguments.split} predictions of {arguments.dataset}{there}: "
-            "make them with python -m vggface_gender.evaluate"
+            "make them with vggface-gender evaluate"
         )
-
-    from vggface_gender.evaluation import audit, calibration, metrics, predictions
-
-    table = predictions.read(found[arguments.dataset])
-    fitted_on = compare_runs.tables(folder, "validation").get(arguments.dataset)
-    audited = {}
-    for task in arguments.tasks or predictions.CLASSIFICATION_TASKS:
-        if not predictions.output_labels(table, task):
-            if arguments.tasks:
-                raise InputError(f"{found[arguments.dataset]} has no predictions of {task}")
-            continue
-        audited[task] = audit.audit(table, task)
-        print(audit.report(audited[task]))
-        if fitted_on and arguments.split != "validation":
-            known = metrics.compared(predictions.read(fitted_on), task)
-            told = metrics.compared(table, task)
-            temperature = calibration.temperature(known.true, known.probability)
-            after = calibration.tempered(told.probability, temperature)
-            error = calibration.calibration(told.true, after)["ece"]
-            audited[task]["temperature"] = {"temperature": temperature, "ece": error}
-            print(
-                f"with the temperature {temperature:.3f}, fitted on validation: expected "
-                f"calibration error {error:.4f}\n"
-            )
+    path = found[arguments.dataset]
+    table = predictions.read(path)
+    there = [task for task in CLASSIFICATION if predictions.has(table, task)]
+    for task in arguments.tasks or ():
+        if task not in there:
+            raise InputError(f"{path} has no predictions of {task}")
+    audited = {task: audit.audit(table, task) for task in arguments.tasks or there}
+    for each in audited.values():
+        print(audit.report(each))
     if arguments.json:
         about = {"run": arguments.run, "dataset": arguments.dataset, "split": arguments.split}
         files.write_json(about | {"tasks": audited}, arguments.json)

@@ -1,39 +1,33 @@
-"""Tell how many faces detection finds, by gender, race and age: the lost ones meet no classifier.
+"""Count the faces that detection misses, by gender, race and age: no classifier sees those.
 
-    python tools/detection.py --datasets UTKFace FairFace --source path/to/faces
+    vggface-gender detection --datasets UTKFace FairFace --source path/to/faces
 
 Runs the detector that `predict` uses on every record of the split. A table of each dataset is kept
-and used again by the same command; every figure is computed from it.
+and used again for the same records and settings; every figure is computed from it.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender import predict
 from vggface_gender.base import console, files, options, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import catalogue
 
 NOTE = """A record is a crop of one face, not a photograph. It is harder, since the frame cuts away
 what the detector looks at around a face (--border puts something there); and it is easier, since
-whoever cut it had found the face before: those lost then are not in the dataset. A face counts as
-found if a box holds the picture's middle. Compare groups with one another, not these shares with
+whoever cut it had found the face before: those missed then are not in the dataset. A face counts as
+found if a box holds the picture's middle. Compare groups with one another, not these rates with
 those of photographs. Labels are perceived."""
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line's arguments."""
-    parser = options.Parser(prog="python tools/detection.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", nargs="+", required=True, metavar="NAME")
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        help="the folder that holds one for each named dataset (else $FACES_DIR)",
-    )
-    parser.add_argument("--data-dir", type=Path, default=Path("tfrecords"), metavar="DIR")
-    parser.add_argument("--split", default="test", help="train, validation or test")
-    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="of the split")
+def parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
+    from vggface_gender.photos import THRESHOLD
+
+    parser = options.Parser("detection", __doc__.splitlines()[0])
+    options.add_datasets_arguments(parser, catalogue.NAMED)
+    options.add_split_argument(parser)
     parser.add_argument(
         "--count",
         type=options.positive,
@@ -51,8 +45,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=predict.THRESHOLD,
-        help="least score of a face, as predict's",
+        default=THRESHOLD,
+        help="least detection score of a face, as predict's",
     )
     parser.add_argument(
         "--border",
@@ -72,26 +66,33 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=runs.MODEL_FILES / "detection",
         metavar="DIR",
-        help="where the tables go",
+        help="the folder that the tables go into",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    return parser.parse_args(argv)
+    options.add_json_argument(parser)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse(argv)
+    """Detect faces in each dataset's records, print the reports and write the figures."""
+    arguments = parser().parse_args(argv)
     from vggface_gender.base import device
 
     device.start()  # records are read by TensorFlow
     from vggface_gender import datasets
     from vggface_gender.evaluation import detection
 
-    chosen = []
-    for name in arguments.datasets:
-        source = datasets.source_in(arguments.source, name)
-        dataset = datasets.prepare(name, source, arguments.data_dir, arguments.split_seed)
+    chosen = [
+        datasets.prepare(
+            name,
+            datasets.source_in(arguments.source, name),
+            data_dir=arguments.data_dir,
+            seed=arguments.split_seed,
+            keep_going=arguments.keep_going,
+        )
+        for name in arguments.datasets
+    ]
+    for dataset in chosen:
         dataset.require(arguments.split)
-        chosen.append(dataset)
     names = [dataset.label for dataset in chosen]
     if len(set(names)) < len(names):
         raise InputError(f"--datasets names two of one name: {', '.join(names)}")
@@ -99,7 +100,11 @@ def main(argv: list[str] | None = None) -> None:
     found = []
     for dataset in chosen:
         one = detection.measure(
-            dataset, arguments.split, arguments.out, arguments.count, **settings
+            dataset,
+            split=arguments.split,
+            folder=arguments.out,
+            count=arguments.count,
+            **settings,
         )
         found.append({"dataset": dataset.label, "split": arguments.split, **settings, **one})
         print(f"\n{describe(found[-1])}\n\n{detection.report(one)}\ntable: {one['table']}")
@@ -113,7 +118,7 @@ def describe(found: dict) -> str:
     border = f"{found['fill']} border of {found['border']:g}" if found["border"] else "no border"
     return (
         f"{found['dataset']} {found['split']}: {found['count']:,} faces; {border}, upsample "
-        f"{found['upsample']}, score from {found['threshold']:g}"
+        f"{found['upsample']}, detection score from {found['threshold']:g}"
     )
 
 

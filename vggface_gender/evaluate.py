@@ -1,7 +1,7 @@
 """Test a run's classifier on a dataset's split, also one that it never saw.
 
-    python -m vggface_gender.evaluate --run RUN --dataset FairFace --split test
-    python -m vggface_gender.evaluate --dataset UTKFace
+    vggface-gender evaluate --run RUN --dataset FairFace --split test
+    vggface-gender evaluate --dataset UTKFace
 
 Writes the predictions table and the metrics computed from it into the run's folder; for the default
 classifier, which is the package's, into model_files/default-evaluation. A dataset that the run was
@@ -12,76 +12,94 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, labels, options, runs
+from vggface_gender.base import console, options, runs
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.datasets import catalogue
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line's arguments."""
-    parser = options.Parser(
-        prog="python -m vggface_gender.evaluate", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "--run",
-        metavar="RUN",
-        help="a run's name under model_files, its folder, or a .keras file (default: the "
-        "classifier that comes with the package)",
-    )
-    options.add_dataset_arguments(parser)
-    parser.add_argument("--split", default="test", help="train, validation or test")
-    parser.add_argument(
-        "--batch", type=options.positive, default=64, metavar="N", help="crops a forward pass"
-    )
+def parser() -> argparse.ArgumentParser:
+    """The command line's parser."""
+    parser = options.Parser("evaluate", __doc__.splitlines()[0])
+    options.add_run_argument(parser)
+    options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
+    options.add_split_argument(parser)
+    options.add_batch_size_argument(parser)
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="where the table and the metrics go (default: the run's folder; the default "
-        "classifier's to model_files/default-evaluation)",
+        help="the folder that the table and the metrics go into (default: the run's folder; the "
+        "default classifier's is model_files/default-evaluation)",
     )
     parser.add_argument(
+        "--mc-dropout",
         "--dropout",
         type=options.positive,
         metavar="N",
-        help="answer with the mean of N answers with dropout left on, and tell how far to trust "
-        "their entropy; the files get -dropoutN in their names",
+        help="predict the mean of N predictions with dropout left on (Monte-Carlo dropout), and "
+        "write each one's uncertainty; the files get -dropoutN in their names",
     )
     options.add_precision_argument(parser)
-    parser.set_defaults(split_seed=None)
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse(argv)
+    """Predict a split, write the table, the metrics and the uncertainty, and print them."""
+    arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
 
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender import datasets
-    from vggface_gender.datasets import mixes
-    from vggface_gender.evaluation import predictions, results
-    from vggface_gender.inference import classifier
+    from vggface_gender.evaluation import (
+        held_out,
+        metrics,
+        predictions,
+        results,
+        uncertainty,
+    )
+    from vggface_gender.inference import classifier, dropout
 
     trained = classifier.load(path, arguments.precision)
-    division = mixes.division(path, arguments.dataset, arguments.split_seed)
-    dataset = datasets.prepare(**options.dataset_arguments(arguments) | division)
-    split = arguments.split
+    dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
+    split, samples = arguments.split, arguments.mc_dropout
     dataset.require(split)
-    folder = arguments.out or runs.results_folder(path)
-    if arguments.dropout:
-        truth, sampled = classifier.classify_sampled(
-            trained, dataset, split, arguments.dropout, batch=arguments.batch
-        )
-        outputs, split = sampled.means, f"{split}-dropout{arguments.dropout}"
-    else:
-        truth, outputs = classifier.classify(trained, dataset, split, arguments.batch)
-    table = predictions.table(truth.name, truth[list(labels.TASKS)], outputs, trained.tasks)
-    results.publish(
-        table, dataset.label, split, folder, folder / f"metrics-{dataset.label}-{split}.json"
+    made_by = predictions.made_by(
+        path,
+        dataset,
+        split=split,
+        mc_dropout=samples,
+        precision=None if arguments.precision == "auto" else arguments.precision,
     )
-    if arguments.dropout:
-        doubts = folder / f"doubts-{dataset.label}-{split}.csv"
-        results.publish_doubts(table, sampled.doubts, doubts)
+    how = {"split": split, "batch_size": arguments.batch_size}
+    if samples:
+        truth, sampled = dropout.classify_sampled(trained, dataset, samples=samples, **how)
+        outputs, split = sampled.means, f"{split}-dropout{samples}"
+    else:
+        truth, outputs = classifier.classify(trained, dataset, **how)
+    table = predictions.table(
+        truth["name"], truth[list(TASKS)], outputs=outputs, tasks=trained.tasks
+    )
+
+    folder = arguments.out or runs.results_folder(path)
+    place = predictions.place(folder, dataset, split=split, made_by=made_by)
+    named = place.stem.removeprefix("predictions-")
+    metrics_path = folder / f"metrics-{named}.json"
+    figures = results.publish(
+        table,
+        dataset=dataset,
+        split=split,
+        folder=folder,
+        metrics_path=metrics_path,
+        made_by=made_by,
+    )
+    print(metrics.report(figures))
+    if samples:
+        uncertainties = folder / f"uncertainty-{named}.csv"
+        uncertainty.write(table, sampled.uncertainties, uncertainties)
+        print(uncertainty.report(uncertainty.figures(table, sampled.uncertainties)))
+        print(f"uncertainty: {uncertainties}")
+    print(f"predictions: {place}\nmetrics: {metrics_path}")
 
 
 if __name__ == "__main__":

@@ -1,233 +1,186 @@
 """An audit of one classifier on one dataset, from its predictions table: whom it fails, how badly,
 and whether its confidence can be believed.
 
-Accuracy and false rates per gender, race, age band and their intersections come through fairlearn's
-`MetricFrame`; the gap between the best and the worst group has an interval that holds for all pairs
-of groups together; calibration and abstention, which treat the probability of the likeliest label
-as the classifier's confidence, are told of all faces and of every group.
+Accuracy, recall and selection rate by gender, race, age band and their intersections come through
+fairlearn's `MetricFrame`; the gap between the best and the worst group has an interval that holds
+for all pairs of groups together; calibration and abstention, which treat the probability of the
+likeliest label as the classifier's confidence, are given for all faces and for every group.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, count, selection_rate, true_positive_rate
-from sklearn.metrics import accuracy_score
-from statsmodels.stats.proportion import confint_proportions_2indep
+from fairlearn.metrics import MetricFrame, count, selection_rate
+from sklearn.metrics import accuracy_score, recall_score
 
+from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import metrics
-from vggface_gender.evaluation.calibration import abstention, calibration
-from vggface_gender.evaluation.metrics import CONFIDENCE, GROUPINGS, SMALL
+from vggface_gender.evaluation import calibration, groups, intervals, metrics
+from vggface_gender.evaluation.groups import SMALL
+from vggface_gender.evaluation.intervals import CONFIDENCE
 
 
 def audit(frame: pd.DataFrame, task: str) -> dict:
     """Everything below for a table's gender or race, as JSON can hold it.
 
+    Args:
+        frame: see `predictions.table`.
+
     Returns:
-        `count`, `labels`; `confusion`, counts by true and told label; `groups` and `gaps` by
-        grouping (see `rates` and `gap`); `calibration` and `abstention` of all faces (see
+        `count`, `labels`; `confusion`, counts by true and predicted label; `groups` and `gaps` by
+        grouping (see `rates` and `groups.gap`); `calibration` and `abstention` of all faces (see
         `evaluation.calibration`) and, as `calibration_by` (the expected error) and `abstention_by`,
         of each gender, race and age band that is not small.
 
     Raises:
         InputError: no face has a true label that the outputs have a name for.
     """
-    compared = metrics.compared(frame, task)
-    faces, names, true, probability = compared
+    faces, names, true, probability = metrics.compared(frame, task)
     if faces.empty:
         raise InputError(f"no face has a true {task} that the outputs have a name for")
-    keys = metrics.group_keys(faces)
-    groups = {
-        grouping: rates(true, probability, names, [keys[column] for column in columns])
-        for grouping, columns in GROUPINGS.items()
+    predicted = probability.argmax(axis=1)
+    by_group = {
+        grouping: rates(true, predicted, names=names, group=group)
+        for grouping, group in groups.names(faces).items()
     }
+    single = groups.keys(faces)
 
-    def by_group(score: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, dict]:
+    def of_single(score: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, dict]:
         return {
-            column: {
-                name: score(true[chosen], probability[chosen])
-                for name in keys[column].cat.categories
-                if (chosen := (keys[column] == name).to_numpy()).sum() >= SMALL
-            }
-            for column in keys
+            column: _of_large(single[column], lambda rows: score(true[rows], probability[rows]))
+            for column in single
         }
 
     return {
         "task": task,
         "count": len(faces),
         "labels": list(names),
-        "groups": groups,
-        "gaps": {grouping: gap(members) for grouping, members in groups.items()},
-        "confusion": metrics.confusion(true, probability.argmax(axis=1), len(names)).tolist(),
-        "calibration": calibration(true, probability),
-        "calibration_by": by_group(lambda *faces: calibration(*faces)["ece"]),
-        "abstention": abstention(true, probability),
-        "abstention_by": by_group(abstention),
+        "groups": by_group,
+        "gaps": {grouping: groups.gap(members) for grouping, members in by_group.items()},
+        "confusion": metrics.confusion(true, predicted, len(names)).tolist(),
+        "calibration": calibration.calibration(true, probability),
+        "calibration_by": of_single(lambda *faces: calibration.calibration(*faces)["ece"]),
+        "abstention": calibration.abstention(true, probability),
+        "abstention_by": of_single(calibration.abstention),
     }
+
+
+def _of_large(group: pd.Series, score: Callable[[np.ndarray], object]) -> dict[str, object]:
+    """A score of the faces of every group that is not small, from their places."""
+    codes = group.cat.codes.to_numpy()
+    rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(group.cat.categories)}
+    return {name: score(its) for name, its in rows.items() if len(its) >= SMALL}
 
 
 def rates(
-    true: np.ndarray, probability: np.ndarray, names: Sequence[str], keys: Sequence[pd.Series]
+    true: np.ndarray, predicted: np.ndarray, *, names: Sequence[str], group: pd.Series
 ) -> dict[str, dict]:
-    """Accuracy and false rates of every group that has faces.
+    """Accuracy, recall and selection rate of every group that has faces.
 
     Args:
-        true: (n,) places in `names`.
-        probability: (n, len(names)).
-        keys: what the groups are formed by, each (n,); a face that lacks one is in no group.
+        true, predicted: (n,) places in `names`.
+        group: (n,) what each face's group is called, as `groups.names` gives it.
 
     Returns:
-        By group ("female, White"): `count`; `small`, whether under `SMALL`; `accuracy` and its
-        Wilson `interval`; by label, `recall` (of the faces that have it, how many are told so; None
-        where none has) and `told` (of all, how many are told so).
+        By group: `count`; `small`, whether under `SMALL`; `accuracy` and its Wilson `interval`; by
+        label, `recall` (of the faces that have it, the share that it is predicted for; None where
+        none has it) and `selection_rate` (of all, the share that it is predicted for).
     """
-    known = np.logical_and.reduce([key.notna().to_numpy() for key in keys])
+    known = group.notna().to_numpy()
     if not known.any():
         return {}
-    true, predicted = true[known], probability.argmax(axis=1)[known]
-    parts = zip(*(key[known].astype(str) for key in keys), strict=True)
-    group = pd.Series(map(", ".join, parts), name="group")
-    frames = {
-        name: MetricFrame(
-            metrics={"recall": true_positive_rate, "told": selection_rate},
-            y_true=(true == place).astype(int),
-            y_pred=(predicted == place).astype(int),
-            sensitive_features=group,
-        ).by_group
-        for place, name in enumerate(names)
-    }
-    whole = MetricFrame(
-        metrics={"count": count, "accuracy": accuracy_score},
-        y_true=true,
-        y_pred=predicted,
-        sensitive_features=group,
-    ).by_group
-    found = {}
-    for name in _ordered(keys, known):
-        number = int(whole["count"][name])
-        members = (group == name).to_numpy()
-        found[name] = {
+    places = range(len(names))
+    scores = {"count": count, "accuracy": accuracy_score}
+    scores |= {f"recall {k}": partial(_recall, place=k) for k in places}
+    scores |= {f"selection {k}": partial(selection_rate, pos_label=k) for k in places}
+    table = MetricFrame(
+        metrics=scores,
+        y_true=true[known],
+        y_pred=predicted[known],
+        sensitive_features=group[known].astype(str),
+    ).by_group.loc[list(group.cat.categories)]
+    counts = table["count"].astype(int)
+    hits = (table["accuracy"] * counts).round().astype(int)
+    return {
+        name: {
             "count": number,
             "small": number < SMALL,
-            "accuracy": float(whole["accuracy"][name]),
-            "interval": metrics.wilson(round(whole["accuracy"][name] * number), number),
+            "accuracy": float(row["accuracy"]),
+            "interval": ends,
             "recall": {
-                label: float(frames[label]["recall"][name])
-                if (true[members] == place).any()
-                else None
-                for place, label in enumerate(names)
+                label: None if np.isnan(row[f"recall {k}"]) else float(row[f"recall {k}"])
+                for k, label in enumerate(names)
             },
-            "told": {label: float(frames[label]["told"][name]) for label in names},
+            "selection_rate": {
+                label: float(row[f"selection {k}"]) for k, label in enumerate(names)
+            },
         }
-    return found
-
-
-def _ordered(keys: Sequence[pd.Series], known: np.ndarray) -> list[str]:
-    """Groups in the order of their labels."""
-    table = pd.DataFrame({place: key[known] for place, key in enumerate(keys)})
-    unique = table.drop_duplicates().sort_values(list(table.columns))
-    return [", ".join(map(str, row)) for row in unique.itertuples(index=False)]
-
-
-def gap(groups: Mapping[str, Mapping]) -> dict | None:
-    """The largest gap in accuracy between two groups that are not small; None of fewer than two.
-
-    Returns:
-        `worst` and `best` group; `difference` of their accuracies; `interval`: Newcombe's of a
-        difference of two proportions (Statistics in Medicine 17, 1998, method 10), at a confidence
-        that by Bonferroni's correction holds for all `pairs` of groups together, since the pair was
-        picked by its difference.
-    """
-    large = {name: group for name, group in groups.items() if not group["small"]}
-    if len(large) < 2:
-        return None
-    ranked = sorted(large, key=lambda name: large[name]["accuracy"])
-    worst, best = ranked[0], ranked[-1]
-    pairs = len(large) * (len(large) - 1) // 2
-    hits = [round(large[name]["accuracy"] * large[name]["count"]) for name in (best, worst)]
-    counts = [large[name]["count"] for name in (best, worst)]
-    low, high = confint_proportions_2indep(
-        hits[0], counts[0], hits[1], counts[1], method="newcomb", alpha=(1 - CONFIDENCE) / pairs
-    )
-    return {
-        "worst": worst,
-        "best": best,
-        "difference": large[best]["accuracy"] - large[worst]["accuracy"],
-        "interval": [float(low), float(high)],
-        "pairs": pairs,
+        for (name, row), number, ends in zip(
+            table.iterrows(),
+            counts.tolist(),
+            intervals.wilson(hits, counts).tolist(),
+            strict=True,
+        )
     }
+
+
+def _recall(true: np.ndarray, predicted: np.ndarray, *, place: int) -> float:
+    """One label's recall; NaN where no face has it."""
+    return recall_score(true == place, predicted == place, zero_division=np.nan)
 
 
 def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Faces whose label is likely wrong, the likeliest first: their places.
 
-    Confident learning (Northcutt, Jiang and Chuang, JAIR 70, 2021): a face is suspected if it is
-    told another label at least as surely as faces that have that label are on average. To be asked
-    only of faces that the classifier was not trained on.
+    Confident learning (Northcutt, Jiang and Chuang, JAIR 70, 2021): a face is suspected if another
+    label is predicted for it with at least the confidence that faces with that label have on
+    average. Meant for faces that the classifier was not trained on.
+
+    Args:
+        true: (n,) places of the labels.
+        probability: (n, k), rows sum to 1.
     """
     rows = np.arange(len(true))
-    sure = np.array(
+    usual = np.array(
         [
             probability[true == label, label].mean() if (true == label).any() else np.inf
             for label in range(probability.shape[1])
         ]
     )
-    told = np.where(probability >= sure, probability, -1).argmax(axis=1)
-    is_suspect = (probability[rows, told] >= sure[told]) & (told != true)
-    margin = probability[rows, told] - probability[rows, true]
+    predicted = np.where(probability >= usual, probability, -1).argmax(axis=1)
+    is_suspect = (probability[rows, predicted] >= usual[predicted]) & (predicted != true)
+    margin = probability[rows, predicted] - probability[rows, true]
     found = np.flatnonzero(is_suspect)
     return found[np.argsort(-margin[found], kind="stable")]
 
 
 def report(audited: Mapping) -> str:
     """A plain-text report of what `audit` gives."""
-    percent = "{:.1%}".format
     names = audited["labels"]
-    heading = ["by", "group", "faces", "accuracy", "95% interval", *(f"{n} told" for n in names)]
-    rows = [[*heading, ""]]
-    for grouping, members in audited["groups"].items():
-        for name, group in members.items():
-            recall = [group["recall"][label] for label in names]
-            rows.append(
-                [
-                    grouping,
-                    name,
-                    f"{group['count']:,}",
-                    percent(group["accuracy"]),
-                    "{:.1%} to {:.1%}".format(*group["interval"]),
-                    *("-" if share is None else percent(share) for share in recall),
-                    "small" if group["small"] else "",
-                ]
-            )
-    lines = [
+    rows = [
+        [
+            grouping,
+            name,
+            f"{group['count']:,}",
+            text.percent(group["accuracy"]),
+            text.interval(group["interval"]),
+            *("-" if share is None else text.percent(share) for share in group["recall"].values()),
+            "small" if group["small"] else "",
+        ]
+        for grouping, members in audited["groups"].items()
+        for name, group in members.items()
+    ]
+    header = ["by", "group", "faces", "accuracy", f"{CONFIDENCE:.0%} interval"]
+    header += [*(f"{name} recall" for name in names), ""]
+    parts = [
         f"{audited['task']}: {audited['count']:,} faces",
-        "",
-        metrics.aligned(rows, text_columns=range(2)),
-        f"  told: of the faces so labelled, how many are told so; small: under {SMALL} faces",
-        "",
+        text.table(header, rows, text_columns=2)
+        + "\n  recall: of the faces with this true label, the share that it is predicted for"
+        + metrics.small_note(row[-1] for row in rows),
+        "\n".join(groups.describe_gaps(audited["gaps"])),
+        calibration.describe(audited["calibration"]),
+        calibration.describe_abstention(audited["abstention"]),
     ]
-    for grouping, found in audited["gaps"].items():
-        if found:
-            low, high = found["interval"]
-            lines.append(
-                f"largest gap by {grouping}: {found['worst']} {found['difference']:.1%} below "
-                f"{found['best']} ({low:.1%} to {high:.1%}, for {found['pairs']} pairs together)"
-            )
-    reliability = [["confidence", "faces", "mean", "right"]]
-    for each in audited["calibration"]["bins"]:
-        span = f"{each['from']:.2f} to {each['to']:.2f}"
-        means = (percent(each["confidence"]), percent(each["accuracy"]))
-        reliability.append([span, f"{each['count']:,}", *means])
-    answered = [["answered from a confidence of", "share", "accuracy"]]
-    for row in audited["abstention"]:
-        accuracy = "-" if row["accuracy"] is None else percent(row["accuracy"])
-        answered.append([f"{row['threshold']:.2f}", percent(row["answered"]), accuracy])
-    lines += [
-        "",
-        f"expected calibration error {audited['calibration']['ece']:.4f}",
-        metrics.aligned(reliability, text_columns=range(1)),
-        "",
-        metrics.aligned(answered, text_columns=()),
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -143,17 +143,30 @@ def is_current(path: Path, made_by: Mapping) -> bool:
     )
 
 
-def place(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping) -> Path:
+def place(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping | None = None) -> Path:
     """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
 
     Where that is known to be of other records of this label, such as another folder's `faces.csv`,
     it is `predictions-<label>-<start of the records' hash>-<split>.csv`.
+
+    Args:
+        made_by: what the table is made from (see `made_by`); None where that is not known.
     """
-    path = folder / f"predictions-{dataset.label}-{split}.csv"
+    usual = folder / f"predictions-{dataset.label}-{split}.csv"
+    if made_by is None:
+        return usual
+    own = folder / f"predictions-{dataset.label}-{made_by['records'][:8]}-{split}.csv"
+    return own if is_of_others(usual, made_by) else usual
+
+
+def is_of_others(path: Path, made_by: Mapping) -> bool:
+    """Whether the table at `path` is known to be of other records than those in `made_by`."""
     known = _sidecar(path)
-    if known and path.is_file() and known["made_by"].get("records") != made_by["records"]:
-        return folder / f"predictions-{dataset.label}-{made_by['records'][:8]}-{split}.csv"
-    return path
+    return (
+        known is not None
+        and path.is_file()
+        and known["made_by"].get("records") != made_by["records"]
+    )
 
 
 def tables(folder: Path, split: str) -> dict[str, Path]:

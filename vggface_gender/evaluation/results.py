@@ -1,83 +1,58 @@
-"""What an evaluation leaves behind: predictions table, metrics computed from it, text."""
+"""What an evaluation leaves behind: the predictions table and the metrics computed from it."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from vggface_gender.base import files, labels, runs
-from vggface_gender.datasets import splits
+from vggface_gender.base import files, runs, text
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.datasets import Dataset, splits
 from vggface_gender.evaluation import card, metrics, predictions
+
+SUMMARY = "summary.json"
 
 
 def publish(
-    table: pd.DataFrame, dataset: str, split: str, folder: Path, metrics_path: Path
+    table: pd.DataFrame,
+    *,
+    dataset: Dataset,
+    split: str,
+    folder: Path,
+    metrics_path: Path,
+    made_by: Mapping | None = None,
 ) -> dict:
-    """Write `predictions-<dataset>-<split>.csv` and the metrics file, and print the report.
+    """Write a predictions table, the metrics file and, of a run, its card.
 
     Args:
         table: see `predictions.table`.
+        split: what the files call it.
         folder: the run's.
-        metrics_path: where the metrics go; written last, since it says that the job is done.
+        metrics_path: where the metrics go; they are written after the table, since of a run they
+            say that it is finished.
+        made_by: see `predictions.made_by`; the table's place is `predictions.place`'s.
 
     Returns:
-        The content of the metrics file.
+        The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
+        `metrics.evaluate` gives them.
     """
-    path = folder / f"predictions-{dataset}-{split}.csv"
-    predictions.write(table, path)
+    path = predictions.place(folder, dataset, split=split, made_by=made_by)
+    predictions.write(table, path, made_by=made_by)
     figures = {
-        "dataset": dataset,
+        "dataset": dataset.label,
         "split": split,
         "count": len(table),
         # From the file, so that the figures are those that anyone can compute from it.
         "tasks": metrics.evaluate(predictions.read(path)),
     }
     files.write_json(figures, metrics_path)
-    page = card.write(folder)
-    print(metrics.report(figures))
-    print(f"predictions: {path}\nmetrics: {metrics_path}" + (f"\ncard: {page}" if page else ""))
+    card.write(folder)
     return figures
 
 
-def publish_doubts(table: pd.DataFrame, doubts: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write how unsure each answer is, and print how well that tells wrong answers from right ones.
-
-    Args:
-        table: the predictions that the doubts are about.
-        doubts: see `classifier.Sampled`.
-    """
-    frame = pd.DataFrame({"name": table.name, **doubts})
-    with files.whole(path) as part:
-        frame.to_csv(part, index=False)
-    print("\nDoubts (of gender and race the mean answer's entropy in nats, of age a deviation):")
-    for task, doubt in doubts.items():
-        print(f"  {task}: {_worth(table, task, doubt)}")
-    print(f"doubts: {path}")
-
-
-def _worth(table: pd.DataFrame, task: str, doubt: np.ndarray) -> str:
-    """How well an answer's doubt tells that it is wrong, or of age how far off."""
-    if task == "age":
-        known = table.age.notna().to_numpy()
-        off = (table.age_predicted - table.age).abs().to_numpy()
-        rank = stats.spearmanr(doubt[known], off[known]).statistic if known.sum() > 2 else np.nan
-        return f"mean {doubt.mean():.2f} years; rank correlation with the error {rank:.3f}"
-    faces, _, true, probability = metrics.compared(table, task)
-    wrong, doubt = probability.argmax(axis=1) != true, doubt[faces.index]
-    if wrong.all() or not wrong.any():
-        return f"mean {doubt.mean():.3f}; all answers are {'wrong' if wrong.any() else 'right'}"
-    # The share of pairs of a wrong and a right answer in which the wrong one is doubted more.
-    pairs = wrong.sum() * (~wrong).sum()
-    area = stats.mannwhitneyu(doubt[wrong], doubt[~wrong]).statistic / pairs
-    right, mistaken = doubt[~wrong].mean(), doubt[wrong].mean()
-    return f"{right:.3f} where right, {mistaken:.3f} where wrong; AUROC {area:.3f}"
-
-
-def publish_summary(folder: Path, repeats: Sequence[Path]) -> dict:
-    """Write `summary.json`, the spread of repeated runs' test figures, and print it.
+def summary(folder: Path, repeats: Sequence[Path]) -> dict:
+    """Write `summary.json`, the spread of repeated trainings' test figures.
 
     Args:
         folder: of all the repeats.
@@ -89,22 +64,34 @@ def publish_summary(folder: Path, repeats: Sequence[Path]) -> dict:
     """
     figures = [json.loads((repeat / runs.METRICS).read_text()) for repeat in repeats]
     shared = {key: figures[0][key] for key in ("dataset", "split", "count")}
-    is_of_folds = "fold" in runs.settings(repeats[0])
+    is_of_folds = bool(runs.settings(repeats[0]).get("fold"))
     if is_of_folds:
         shared["count"] = sum(one["count"] for one in figures)
-    summary = shared | metrics.summarize(figures)
+    content = shared | metrics.summarize(figures)
     if is_of_folds:
-        summary["folds"] = fold_rows(repeats, shared["dataset"])
-        print(f"\n{fold_table(summary['folds'])}")
-    path = folder / "summary.json"
-    files.write_json(summary, path)
-    print(f"\n{shared['dataset']} {shared['split']}, {shared['count']:,} faces, over the repeats:")
-    for task, spreads in summary["tasks"].items():
-        for metric, spread in spreads.items():
-            values = ", ".join(f"{value:.4f}" for value in spread["values"])
-            print(f"  {task} {metric}: {spread['mean']:.4f} (sd {spread['sd']:.4f}; {values})")
-    print(f"summary: {path}")
-    return summary
+        content["folds"] = fold_rows(repeats, shared["dataset"])
+    files.write_json(content, folder / SUMMARY)
+    return content
+
+
+def describe_summary(summary: Mapping) -> str:
+    """What `summary` gives, to read."""
+    parts = [describe_folds(summary["folds"])] if "folds" in summary else []
+    rows = [
+        [
+            f"{task} {metric}",
+            f"{spread['mean']:.4f}",
+            "-" if spread["sd"] is None else f"{spread['sd']:.4f}",
+            ", ".join(f"{value:.4f}" for value in spread["values"]),
+        ]
+        for task, spreads in summary["tasks"].items()
+        for metric, spread in spreads.items()
+    ]
+    heading = (
+        f"{summary['dataset']} {summary['split']}, {summary['count']:,} faces, over the repeats:"
+    )
+    parts.append(f"{heading}\n{text.table(['metric', 'mean', 'sd', 'values'], rows)}")
+    return "\n\n".join(parts)
 
 
 def fold_rows(folds: Sequence[Path], dataset: str) -> list[dict]:
@@ -112,15 +99,15 @@ def fold_rows(folds: Sequence[Path], dataset: str) -> list[dict]:
 
     Returns:
         A row a fold: `fold`, its folder's name; and by split (`train`, `validation`, `test`)
-        `count` and, by task, the accuracy, or of age the mean absolute error in years.
+        `count` and, by task, its score (see `base.tasks`).
     """
     rows = []
     for folder in folds:
         row: dict = {"fold": folder.name}
         for split in splits.SPLITS:
-            table = predictions.read(folder / f"predictions-{dataset}-{split}.csv")
+            table = predictions.read(predictions.tables(folder, split)[dataset])
             row[split] = {"count": len(table)} | {
-                task: one["mae" if task == "age" else "accuracy"]
+                task: one[TASKS[task].score]
                 for task, one in metrics.evaluate(table).items()
                 if one["count"]
             }
@@ -128,16 +115,20 @@ def fold_rows(folds: Sequence[Path], dataset: str) -> list[dict]:
     return rows
 
 
-def fold_table(rows: Sequence[Mapping]) -> str:
+def describe_folds(rows: Sequence[Mapping]) -> str:
     """Such rows to read, with the mean and the spread over the folds below each column."""
-    tasks = [task for task in labels.TASKS if task in rows[0]["test"]]
-    columns = [(task, split) for task in tasks for split in splits.SPLITS]
-    heading = ["fold", "train", "val", "test", *(f"{task} {split}" for task, split in columns)]
-    lines = [heading]
-    for row in rows:
-        counts = [f"{row[split]['count']:,}" for split in splits.SPLITS]
-        lines.append([row["fold"], *counts, *(f"{row[s][task]:.4f}" for task, s in columns)])
-    values = pd.DataFrame([[row[s][task] for task, s in columns] for row in rows])
+    columns = [
+        (task, split) for task in TASKS if task in rows[0]["test"] for split in splits.SPLITS
+    ]
+    cells = [
+        [
+            row["fold"],
+            *(f"{row[split]['count']:,}" for split in splits.SPLITS),
+            *(f"{row[split][task]:.4f}" for task, split in columns),
+        ]
+        for row in rows
+    ]
+    values = pd.DataFrame([[row[split][task] for task, split in columns] for row in rows])
     for name, spread in (("mean", values.mean()), ("sd", values.std(ddof=1))):
-        lines.append([name, "", "", "", *(f"{value:.4f}" for value in spread)])
-    return metrics.aligned(lines, text_columns=range(1))
+        cells.append([name, "", "", "", *(f"{value:.4f}" for value in spread)])
+    return text.table(["fold", *splits.SPLITS, *map(" ".join, columns)], cells)
