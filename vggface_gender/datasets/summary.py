@@ -1,4 +1,4 @@
-"""What a build did: counted for `metadata.json`, hashed for caches, told to people."""
+"""What a build did: counted for `metadata.json`, hashed for caches, described for people."""
 
 import collections
 import hashlib
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vggface_gender.base import labels, text
 
-if TYPE_CHECKING:  # what is built needs OpenCV; what is told of it doesn't
+if TYPE_CHECKING:  # what is built needs OpenCV; what is said of it doesn't
     from vggface_gender.datasets.checks import Checked
     from vggface_gender.datasets.sources import Labelled
 
