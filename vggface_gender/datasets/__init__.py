@@ -196,9 +196,9 @@ def _builder_class(kind: str):
         return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
 
 
-def _has_changed(builder_class, source: Path, dataset: Dataset) -> bool:
+def _has_changed(builder_class, source: Path | None, dataset: Dataset) -> bool:
     """Whether a source is there and is not what the records were written from."""
-    if not source.exists():
+    if source is None or not source.exists():
         return False
     return summary.listing_hash(builder_class.labelled(source)) != dataset.summary["listing"]
 

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     summary: dict
 
 
-class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder of the common record; a dataset's own builder states the rest.
 
     `build` writes the records; TFDS's own `download_and_prepare`, given a `manual_dir`, does too.
@@ -77,7 +77,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
     @classmethod
-    def notes(cls, source: Path) -> Sequence[str]:
+    def notes(cls, source: Path | None) -> Sequence[str]:
         """What was done to the data at `source`, for the summary."""
         return cls.NOTES
 
@@ -109,7 +109,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Raises:
             InputError: there are no images, or too many that can't be read.
         """
-        listed = list(self.labelled(source))
+        # A dataset that needs no source takes None for one.
+        listed = list(self.labelled(source))  # type: ignore[arg-type]
         images, skipped = self._check(listed, source)
         is_predicted = any(image.item.is_predicted for image in images)
         fold = None if is_predicted else self.fold

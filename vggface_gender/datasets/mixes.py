@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from vggface_gender import datasets
-from vggface_gender.base import labels, numbers, runs
+from vggface_gender.base import labels, numbers
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, splits
@@ -56,8 +56,9 @@ class Mix:
             [part.dataset.fingerprint, *rows(part, "train", _count(part)), part.weight]
             for part in self.parts
         ]
-        if len(parts) == 1 and parts[0][1:] == [0, _count(self.parts[0]), 1.0]:
-            return parts[0][0]
+        only = self.parts[0]
+        if len(parts) == 1 and parts[0][1:] == [0, _count(only), 1.0]:
+            return only.dataset.fingerprint
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
     @property
@@ -121,10 +122,18 @@ def prepare(
         sources = [datasets.source_in(folder, part) for part, _, _ in asked]
         if folder and not any(sources):
             raise InputError(f"{name} has no named dataset: give a source only with one")
-    how = {"data_dir": data_dir, "seed": seed, "keep_going": keep_going, "fold": fold, "say": say}
     parts: list[Part] = []
     for (asked_for, share, weight), its_source in zip(asked, sources, strict=True):
-        part = Part(datasets.prepare(asked_for, its_source, **how), share, weight)
+        dataset = datasets.prepare(
+            asked_for,
+            its_source,
+            data_dir=data_dir,
+            seed=seed,
+            keep_going=keep_going,
+            fold=fold,
+            say=say,
+        )
+        part = Part(dataset, share, weight)
         _check_is_another(name, part, parts)
         parts.append(part)
         if share:
@@ -143,44 +152,6 @@ def _check_is_another(name: str, part: Part, parts: Sequence[Part]) -> None:
             f"{name}: two parts are called {dataset.label}, so that their predictions could "
             "not be kept apart; rename one's file or folder"
         )
-
-
-def own_split(settings: Mapping, name: str) -> dict:
-    """The split on which a run of these settings did not train: arguments of `prepare`.
-
-    Args:
-        settings: a run's.
-        name: a dataset, as the commands take it.
-
-    Returns:
-        `seed` and `fold`; {} where the run was not trained on that dataset, whose every split is
-        as good as another.
-    """
-    if name not in names(settings["dataset"]):
-        return {}
-    fold = settings.get("fold")
-    return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
-
-
-def division(classifier: Path, name: str, seed: int | None = None) -> dict:
-    """How to divide a dataset that a classifier is tested on: arguments of `prepare`.
-
-    Args:
-        classifier: its file; of a run, beside the run's settings.
-        seed: as it is asked for; None for the run's own division (see `own_split`), or seed 0 of
-            what it was not trained on.
-    """
-    if seed is not None:
-        return {"seed": seed}
-    is_run = (classifier.parent / "config.json").is_file()
-    own = own_split(runs.settings(classifier.parent), name) if is_run else {}
-    return own or {"seed": 0}
-
-
-def learned_from(settings: Mapping) -> list[str]:
-    """The datasets that a run of these settings learned from, and those before it."""
-    mixes = [*settings.get("before", ()), settings["dataset"]]
-    return list(dict.fromkeys(name for text in mixes for name in names(text)))
 
 
 def names(text: str) -> list[str]:
@@ -259,6 +230,7 @@ def _divide(part: str) -> tuple[str, str | None, str | None]:
     if os.path.exists(part):
         return part, None, None
     match = _PART.fullmatch(part)
+    assert match  # its parts may all be empty
     return match["name"].strip(), match["share"], match["weight"]
 
 

@@ -56,7 +56,7 @@ def assign(
             members = stratum_groups[g]
             # The middle of the group decides, so that no split is favoured by large groups.
             share = (placed + len(members) / 2) / total
-            split = list(fractions)[min(np.searchsorted(edges, share), len(edges) - 1)]
+            split = list(fractions)[min(int(np.searchsorted(edges, share)), len(edges) - 1)]
             for i in members:
                 split_of[i] = split
             placed += len(members)
@@ -157,7 +157,7 @@ def with_test_fold(
 def _own_folds(images: Sequence["Checked"], count: int) -> list[int]:
     """Each image's fold, from 0, where the dataset has folds; [] where it has none."""
     items = [image.item for image in images]
-    own = sorted({item.fold for item in items} - {None})
+    own = sorted({item.fold for item in items if item.fold is not None})
     if not own:
         return []
     if without := [item.name for item in items if item.fold is None]:
@@ -167,7 +167,7 @@ def _own_folds(images: Sequence["Checked"], count: int) -> list[int]:
             f"the dataset has folds of its own, {', '.join(map(str, own))}: "
             f"ask for {len(own)} folds, not {count}"
         )
-    return [own.index(item.fold) for item in items]
+    return [own.index(item.fold) for item in items if item.fold is not None]
 
 
 def _traits(images: Sequence["Checked"]) -> dict:

@@ -33,10 +33,10 @@ class Builder(FacesBuilder):
         folder = next((top / name for name in IMAGES if (top / name).is_dir()), top)
         listed = halves(top / "image sets")
         for item in images_under(folder, within=source):
-            if item.image.parent != folder:
+            path = source / item.name
+            if path.parent != folder:
                 continue  # another kind of picture, in a folder of its own
-            split = listed.pop(item.image.stem, None)
-            yield item._replace(split=split, **parse(item.image.stem))
+            yield item._replace(split=listed.pop(path.stem, None), **parse(path.stem))
         for stem, split in listed.items():
             image = folder / f"{stem}.jpg"
             name = image.relative_to(source).as_posix()

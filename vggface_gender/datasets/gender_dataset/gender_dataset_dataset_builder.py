@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vggface_gender.base import labels
 from vggface_gender.datasets import catalogue
@@ -31,7 +31,7 @@ def leaves(source: Path) -> Iterator[Labelled]:
     top = inner if inner.is_dir() else source
     for part in PARTS:
         for image in images_under(top / part, within=source):
-            yield image._replace(**parse(image.image.parent.name))
+            yield image._replace(**parse(PurePosixPath(image.name).parent.name))
 
 
 def parse(leaf: str) -> dict:

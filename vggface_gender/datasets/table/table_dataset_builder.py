@@ -4,8 +4,9 @@ A column `confidence` says that the labels are a classifier's (`vggface-gender p
 a table is for training alone: nothing of it is drawn for validation or test.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import tensorflow_datasets as tfds
@@ -44,8 +45,8 @@ class Builder(FacesBuilder):
             yield parse(row, source, number)
 
     @classmethod
-    def notes(cls, source: Path) -> Sequence[str]:
-        unknown = sorted(set(read(source)) - set(catalogue.TABLE_COLUMNS))
+    def notes(cls, source: Path | None) -> Sequence[str]:
+        unknown = sorted(set(read(source)) - set(catalogue.TABLE_COLUMNS)) if source else []
         return [f"columns not used: {', '.join(unknown)}"] if unknown else []
 
 
@@ -64,14 +65,14 @@ def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
     Raises:
         InputError: a cell says something that can't be understood.
     """
-    readers = {
+    readers: dict[str, Callable[[str], Any]] = {
         "gender": labels.gender,
         "race": labels.race,
         "age": lambda text: float(text) if 0 <= float(text) <= OLDEST else None,
         "fold": int,
         "split": lambda text: text if text in SPLITS else None,
     }
-    said = {}
+    said: dict[str, Any] = {}
     for column, reader in readers.items():
         try:
             said[column] = cell(row, column, reader)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vggface_gender.base import labels
 from vggface_gender.datasets import catalogue
@@ -33,7 +33,7 @@ class Builder(FacesBuilder):
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         for image in images_under(source, within=source):
-            yield image._replace(**parse(image.image.name))
+            yield image._replace(**parse(PurePosixPath(image.name).name))
 
 
 def parse(name: str) -> dict:
