@@ -1,7 +1,14 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share.
 
+What takes seconds to make is made once for all processes that run tests, and never changed.
+"""
+
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -59,3 +66,91 @@ def draw_table():
         return folder / "faces.csv"
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A function that gives a folder, filled once for all worker processes: (name, fill)."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the one of all workers
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = base / name
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                part = base / f"{name}.part"
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                fill(part)
+                part.rename(folder)
+        return folder
+
+    return make
+
+
+class Drawn(NamedTuple):
+    """Drawn faces and a tiny network that takes them."""
+
+    table: Path  # 200 faces of 48 pixels; half of the races and every seventh gender are missing
+    backbone: Path  # `conv1`, `conv2` on crops of 32 pixels
+    records: Path  # for --data-dir; written already
+
+
+@pytest.fixture(scope="session")
+def drawn(made_once, draw_table) -> Drawn:
+    """The dataset and the backbone that trainings here learn from: made once, only read."""
+
+    def fill(folder: Path) -> None:
+        import keras
+
+        draw_table(folder, 200, 48)
+        keras.utils.set_random_seed(0)
+        crop = keras.Input((32, 32, 3))
+        x = keras.layers.Rescaling(1 / 255)(crop)
+        for number in (1, 2):
+            x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", name=f"conv{number}")(x)
+        keras.Model(crop, x, name="tiny").save(folder / "tiny.keras")
+
+    folder = made_once("drawn", fill)
+
+    def write(to: Path) -> None:
+        from vggface_gender import datasets
+
+        datasets.prepare(str(folder / "faces.csv"), data_dir=to)
+
+    return Drawn(folder / "faces.csv", folder / "tiny.keras", made_once("records", write))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(made_once, drawn) -> Path:
+    """The folder of a finished run of all three tasks, the backbone's `conv2` trained too.
+
+    It is trained once for all tests: copy it before you change anything in it.
+    """
+
+    def fill(folder: Path) -> None:
+        from vggface_gender import multitask
+
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            multitask.main(
+                [
+                    *("--dataset", str(drawn.table), "--data-dir", str(drawn.records)),
+                    *("--backbone", str(drawn.backbone), "--unfreeze", "conv2", "--run", "tiny"),
+                    *("--batch-size", "16", "--head-epochs", "2", "--epochs", "2", "--ema", "0.5"),
+                ]
+            )
+        finally:
+            os.chdir(before)
+
+    return made_once("trained", fill) / "model_files" / "tiny"
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
