@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.evaluation import matrix, matrix_figure
+    from vggface_gender.evaluation import matrix, matrix_figure, matrix_report
 
     out = arguments.out
     tested = matrix.tests(
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     matrix.write(cells, means, out)
     heat_map = matrix_figure.figure(means)
     matrix_figure.save(heat_map, out / "matrix.png")
-    print(matrix.report(cells, means))
+    print(matrix_report.report(cells, means))
     print(f"\nmatrix: {out / 'matrix.csv'}\nheat map: {out / 'matrix.png'}")
     if not arguments.without_report:
         from vggface_gender.evaluation import report, sections

@@ -17,19 +17,18 @@ import numpy as np
 import pandas as pd
 
 from vggface_gender import datasets, photos
-from vggface_gender.base import files, labels, runs, text
+from vggface_gender.base import files, labels, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import detection, held_out, metrics, overlap, predictions
-from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.overlap import Prints
 from vggface_gender.inference import classifier
 
 SPLIT = "test"
 KEPT = ("interval", "count", "dropped", "balanced_accuracy", "labels")  # of a task's figures
-DETECTION = ("count", "lost", "interval")  # of those of detection
+DETECTION = ("count", "missed", "interval")  # of those of detection
 
 
 class Test(NamedTuple):
@@ -198,36 +197,6 @@ def write(found: Sequence[Mapping], averaged: Sequence[Mapping], folder: Path) -
     files.write_json(found, folder / "matrix.json")
 
 
-def report(found: Sequence[Mapping], averaged: Sequence[Mapping] = ()) -> str:
-    """The matrix as text: a line for each classifier and dataset, then the means over repeats."""
-    interval = f"{CONFIDENCE:.0%} interval"
-    header = ["run", "dataset", "faces", "gender", interval, *labels.GENDERS, "race", "labels"]
-    header += ["age MAE", "in training", "gender without", "missed"]
-    notes = [
-        "*: in-domain, tested on the split held out from training",
-        "in training: test images that are, exactly or as near-duplicates, among the training "
-        "images",
-    ]
-    if any("detection" in cell for cell in found):
-        notes.append("missed: test images in which no face is detected")
-    notes += dropped(found)
-    parts = [text.table(header, [_row(cell) for cell in found], text_columns=2), "\n".join(notes)]
-    if any(spread["n"] > 1 for row in averaged for spread in _spreads(row).values()):
-        parts.append(_describe_means(averaged))
-    return "\n\n".join(parts)
-
-
-def dropped(found: Sequence[Mapping]) -> list[str]:
-    """A line for each cell and task with labels that the classifier has no name for."""
-    return [
-        f"{cell['run']} on {cell['dataset']}: {cell[task]['dropped']:,} faces have a {task} that "
-        "the classifier has no name for"
-        for cell in found
-        for task in labels.TASKS
-        if cell.get(task, {}).get("dropped")
-    ]
-
-
 def _folder(run: str) -> Path:
     """The folder of a run, or of its repeats."""
     candidates = [Path(run), runs.MODEL_FILES / run]
@@ -317,48 +286,3 @@ def _prints(dataset: Dataset, split: str, known: dict[Path, Prints]) -> Prints:
 
 def _joined(several: Sequence[Prints]) -> Prints:
     return Prints(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))
-
-
-def _row(cell: Mapping) -> list[str]:
-    gender, race, age = (cell.get(task) for task in labels.TASKS)
-    by = gender["by_gender"] if gender else {}
-    without = gender.get("without_overlap") if gender else None
-    return [
-        cell["run"],
-        cell["dataset"] + ("*" if cell["trained_on"] else ""),
-        f"{cell['count']:,}",
-        text.percent(gender["accuracy"]) if gender else "-",
-        text.interval(gender["interval"] if gender else None),
-        *(text.percent(by[name]["accuracy"]) if name in by else "-" for name in labels.GENDERS),
-        text.percent(race["accuracy"]) if race else "-",
-        str(len(race["labels"])) if race else "-",
-        TASKS["age"].format(age["mae"]) if age else "-",
-        "?" if cell["overlap"] is None else f"{cell['overlap']['near']:,}",
-        "-" if without is None else text.percent(without),
-        f"{cell['detection']['lost']:,}" if "detection" in cell else "-",
-    ]
-
-
-def _spreads(row: Mapping) -> dict[str, Mapping]:
-    return {task: row[task] for task in TASKS if task in row}
-
-
-def _describe_means(averaged: Sequence[Mapping]) -> str:
-    """The means over repeats, with their standard deviations in brackets."""
-    header = ["run", "dataset", "repeats", *(f"{its.name} {its.score}" for its in TASKS.values())]
-    rows = []
-    for row in averaged:
-        spreads = _spreads(row)
-        listed = []
-        for task, its in TASKS.items():
-            spread = spreads.get(task)
-            if spread is None:
-                listed.append("-")
-            else:
-                sd = "" if spread["sd"] is None else f" ({its.format(spread['sd'])})"
-                listed.append(its.format(spread["mean"]) + sd)
-        repeats = max((spread["n"] for spread in spreads.values()), default=0)
-        dataset = row["dataset"] + ("*" if row["trained_on"] else "")
-        rows.append([row["run"], dataset, str(repeats), *listed])
-    table = text.table(header, rows, text_columns=2)
-    return f"Means over repeats (standard deviations in brackets)\n\n{table}"

@@ -12,6 +12,7 @@ import numpy as np
 from vggface_gender.base import files
 from vggface_gender.base.tasks import TASKS
 
+INSET = 0.04  # of a frame within its cell, so that neighbouring frames are two
 IN_DOMAIN = "#d55e00"  # the frame of what a classifier was trained on
 
 
@@ -60,9 +61,10 @@ def _panel(
             place = names.index(row["run"]), across.index(row["dataset"])
             scores[place] = row[task]["mean"]
             if row["trained_on"]:
-                corner = (place[1] - 0.5, place[0] - 0.5)
+                corner = (place[1] - 0.5 + INSET, place[0] - 0.5 + INSET)
+                side = 1 - 2 * INSET
                 frame = {"fill": False, "edgecolor": IN_DOMAIN, "linewidth": 2, "zorder": 3}
-                axes.add_patch(matplotlib.patches.Rectangle(corner, 1, 1, **frame))
+                axes.add_patch(matplotlib.patches.Rectangle(corner, side, side, **frame))
     # Of one value or of equal ones the colour is the middle one.
     low, high = np.nanmin(scores), np.nanmax(scores)
     room = max(high - low, 1e-6) / 2

@@ -14,8 +14,7 @@ import matplotlib.figure
 import numpy as np
 
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import matrix as matrices
-from vggface_gender.evaluation import report_charts, robustness_figure
+from vggface_gender.evaluation import matrix_report, report_charts, robustness_figure
 from vggface_gender.evaluation.groups import SMALL
 
 THUMB = 96  # pixels of a face in a montage
@@ -54,7 +53,7 @@ def page(
         notes=[part for part in notes.split("\n\n") if part],
         sections=[(section, _charts(section)) for section in sections],
         matrix=matrix,
-        dropped=matrices.dropped(matrix),
+        dropped=matrix_report.dropped(matrix),
         heat_map=heat_map and report_charts.svg(heat_map),
         detections=detections,
         small=SMALL,
