@@ -78,6 +78,16 @@ def test_a_second_build_waits_for_the_first(prepare, tmp_path):
     assert len(list((tmp_path / "tfrecords").glob("folder/*"))) == 1
 
 
+def test_records_are_found_without_tensorflow(prepare, tmp_path):
+    source = trees.folder(tmp_path, {"female": 4})
+    prepare(source)
+    code = f"{BUILD}print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, source, tmp_path / "tfrecords"], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
 def test_another_split_seed_has_its_own_records(prepare, stored, utk_face):
     one, other = prepare("UTKFace", utk_face), prepare("UTKFace", utk_face, seed=1)
     assert one.directory != other.directory

@@ -190,10 +190,7 @@ def choices() -> str:
 
 def _builder_class(kind: str):
     # The folder and module are named as TFDS expects of a dataset.
-    with console.silenced():
-        import tensorflow  # noqa: F401 (TFDS loads it late, in the midst of a progress bar)
-
-        return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
+    return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
 
 
 def _has_changed(builder_class, source: Path | None, dataset: Dataset) -> bool:
@@ -212,7 +209,9 @@ def _build(
     options: Mapping,
 ) -> None:
     """Build in a folder aside, then move the finished records to `directory`."""
-    import tensorflow_datasets as tfds
+    with console.silenced():
+        import tensorflow  # noqa: F401 (TFDS loads it late, in the midst of a progress bar)
+        import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()  # the builder has its own
     aside = Path(tempfile.mkdtemp(prefix=f".{directory.parts[-3]}.building.", dir=data_dir))

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +30,14 @@ class Checked(NamedTuple):
 def check(listed: list[Labelled]) -> tuple[list[Checked], dict[str, str]]:
     """The images that can be used, and why the others can't, by name."""
     good, skipped = [], {}
-    for item in tqdm(listed, desc="checking images", unit="", leave=False, mininterval=1):
-        found = _look_at(item)
-        if isinstance(found, Checked):
-            good.append(found)
-        else:
-            skipped[item.name] = found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged metadata is of no concern, and the rest is said
+        for item in tqdm(listed, desc="checking images", unit="", leave=False, mininterval=1):
+            found = _look_at(item)
+            if isinstance(found, Checked):
+                good.append(found)
+            else:
+                skipped[item.name] = found
     return good, skipped
 
 
