@@ -201,7 +201,7 @@ def test_a_killed_build_leaves_nothing_and_the_next_one_is_as_if_undisturbed(tmp
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_no_dataset(tmp_path, utk_face):
-    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); import signal"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)); import signal"
     code += "; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)" + BUILD
     done = subprocess.run(
         [sys.executable, "-c", code, "UTKFace", tmp_path / "records"],
