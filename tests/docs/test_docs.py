@@ -109,6 +109,13 @@ def python_blocks(page: str) -> list[str]:
     return [block[2] for block in FENCE.finditer((ROOT / page).read_text()) if block[1] == "python"]
 
 
+def test_example_of_the_readme_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    for block in python_blocks("README.md"):
+        exec(compile(block, "README.md", "exec"), {})
+    assert "'female': 0.98" in capsys.readouterr().out
+
+
 def test_examples_of_own_datasets_run(tmp_path, monkeypatch):
     from PIL import Image
     from skimage import data
