@@ -1,6 +1,5 @@
-"""The tool that compares runs: the tables that it finds, what it says, what it refuses."""
+"""compare: the tables that it finds, the figures that it writes, what it refuses."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,19 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vggface_gender import compare
 from vggface_gender.base import files, labels, runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import metrics, predictions
-
-SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "compare_runs.py"
-
-
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("compare_runs", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from vggface_gender.evaluation import metrics, predictions, repeats
 
 
 def write_repeat(
@@ -35,7 +25,9 @@ def write_repeat(
     noise = np.random.default_rng([seed, round(100 * skill)]).dirichlet([1, 1], 40)
     names = [f"{index}.jpg" for index in range(first, first + 40)]
     outputs = {"gender": skill * right + (1 - skill) * noise}
-    table = predictions.table(names, {"gender": truth}, outputs=outputs, tasks={"gender": labels.GENDERS})
+    table = predictions.table(
+        names, {"gender": truth}, outputs=outputs, tasks={"gender": labels.GENDERS}
+    )
     predictions.write(table, folder / f"predictions-{dataset}-test.csv")
     settings = {"seed": seed, "split_seed": 0, "fingerprint": "f", **settings}
     files.write_json({"settings": settings, "versions": {}}, folder / "config.json")
@@ -55,15 +47,17 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_two_runs_of_repeats(tool, workplace, capsys):
-    tool.main(["a", "b", "--json", "out.json"])
-    text = capsys.readouterr().out
-    assert "A: a (seed-0, seed-1, seed-2)\nB: b (seed-0, seed-1, seed-2)\nUTKFace test" in text
-    assert "Welch's, since" in text and "McNemar" in text
-    written = json.loads(Path("out.json").read_text())
-    assert written["b"] == {"run": "b", "repeats": ["seed-0", "seed-1", "seed-2"]}
-    assert (written["dataset"], written["split"]) == ("UTKFace", "test")
-    accuracy = written["tasks"]["gender"]["metrics"]["accuracy"]
+def written(*arguments: str) -> dict:
+    """What the command writes."""
+    compare.main([*arguments, "--json", "out.json"])
+    return json.loads(Path("out.json").read_text())
+
+
+def test_two_runs_of_repeats(workplace):
+    found = written("a", "b")
+    assert found["b"] == {"run": "b", "repeats": ["seed-0", "seed-1", "seed-2"]}
+    assert (found["dataset"], found["split"]) == ("UTKFace", "test")
+    accuracy = found["tasks"]["gender"]["metrics"]["accuracy"]
     expected = [
         metrics.evaluate(predictions.read(path))["gender"]["accuracy"]
         for path in sorted(Path("model_files/a").glob("seed-*/predictions-UTKFace-test.csv"))
@@ -72,33 +66,32 @@ def test_two_runs_of_repeats(tool, workplace, capsys):
     assert 0 < accuracy["p"] <= accuracy["p_holm"] <= 1
 
 
-def test_the_figures_come_from_the_tables_not_from_metrics_json(tool, workplace, capsys):
-    tool.main(["a", "b"])
-    before = capsys.readouterr().out
+def test_the_figures_come_from_the_tables_not_from_metrics_json(workplace):
+    before = written("a", "b")
     for folder in Path("model_files/a").glob("seed-*"):
         (folder / runs.METRICS).write_text('{"tasks": {"gender": {"accuracy": 1.0}}}')
-    tool.main(["a", "b"])
-    assert capsys.readouterr().out == before
+    assert written("a", "b") == before
 
 
-def test_single_runs_by_name_and_by_folder(tool, workplace, capsys):
-    tool.main(["model_files/b/seed-1", "one"])
-    text = capsys.readouterr().out
-    assert "n=1 for A and B" in text and "A: model_files/b/seed-1 (run)" in text
-    assert text.count("McNemar") == 1
+def test_single_runs_are_called_by_their_folders(workplace):
+    found = written("model_files/b/seed-1", "one")
+    assert found["t_test"]["test"] is None
+    assert found["a"] == {"run": "model_files/b/seed-1", "repeats": ["seed-1"]}
+    (test,) = found["tasks"]["gender"]["same_images"]
+    assert (test["a"], test["b"]) == ("seed-1", "one")
 
 
-def test_repeats_are_in_the_order_of_their_numbers(tool, workplace):
+def test_repeats_are_in_the_order_of_their_numbers(workplace):
     for seed in (10, 3):
         write_repeat(Path("model_files/a") / f"seed-{seed}", seed, 0.1)
     (Path("model_files/a") / "seed-4.bak").mkdir()
-    assert [*tool.repeats("a")] == ["seed-0", "seed-1", "seed-2", "seed-3", "seed-10"]
+    assert [*repeats.folders("a")] == ["seed-0", "seed-1", "seed-2", "seed-3", "seed-10"]
     write_repeat(Path("model_files/a/fold-0"), 0, 0.1)
     with pytest.raises(InputError, match="both seeds and folds"):
-        tool.repeats("a")
+        repeats.folders("a")
 
 
-def test_resplits_are_paired(tool, workplace, capsys):
+def test_resplits_are_paired(workplace):
     for name, skill in (("x", 0.1), ("y", 0.3)):
         for seed in range(3):
             write_repeat(
@@ -111,55 +104,50 @@ def test_resplits_are_paired(tool, workplace, capsys):
                 **({"counts": {"train": 200, "test": 40}} if name == "x" else {}),
             )
     with pytest.raises(InputError, match="seed-0 of B has no counts"):
-        tool.main(["x", "y"])
-    tool.main(["x", "y", "--test-share", "0.2"])
-    text = capsys.readouterr().out
-    assert "t-test: paired, since" in text
-    assert "1/3 + 0.200" in text and "1/3 + 0.250" in text and "Nadeau" in text
+        compare.main(["x", "y"])
+    found = written("x", "y", "--test-share", "0.2")["t_test"]
+    assert found["test"] == "paired" and found["overlap"] == pytest.approx([0.2, 0.25])
 
 
 def test_a_copied_checkpoint_is_refused_in_one_line(workplace):
     shutil.copy("model_files/a/seed-0/classifier.keras", "model_files/a/seed-1/classifier.keras")
     done = subprocess.run(
-        [sys.executable, SCRIPT, "a", "b", "--json", "out.json"],
+        [sys.executable, "-m", "vggface_gender.compare", "a", "b", "--json", "out.json"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(compare.__file__).parents[1])},
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(
-        "error: seed-0 and seed-1 of A are one checkpoint (identical classifier.keras)"
-    )
+    assert done.stderr.startswith("error: seed-0 and seed-1 of A are one checkpoint")
     assert done.stderr.count("\n") == 1
     assert not Path("out.json").exists()
 
 
-def test_a_link_to_a_repeat_and_one_run_twice_are_refused(tool, workplace):
+def test_a_link_to_a_repeat_and_one_run_twice_are_refused(workplace):
     Path("model_files/b/seed-3").symlink_to("seed-1", target_is_directory=True)
     with pytest.raises(InputError, match="seed-1 and seed-3 of B are one checkpoint"):
-        tool.main(["a", "b"])
-    with pytest.raises(InputError, match="run of A and run of B are one checkpoint"):
-        tool.main(["one", "model_files/one"])
+        compare.main(["a", "b"])
+    with pytest.raises(InputError, match="one of A and one of B are one checkpoint"):
+        compare.main(["one", "model_files/one"])
 
 
-def test_the_dataset_is_the_one_in_common(tool, workplace, capsys):
+def test_the_dataset_is_the_one_in_common(workplace):
     for seed in range(3):
         write_repeat(Path("model_files/a") / f"seed-{seed}", seed, 0.1, "FairFace")
-    tool.main(["a", "b"])
-    assert "UTKFace test" in capsys.readouterr().out
+    assert written("a", "b")["dataset"] == "UTKFace"
     write_repeat(Path("model_files/one"), 7, 0.2, "FairFace")
-    with pytest.raises(InputError, match="predictions of FairFace, UTKFace: choose with --dataset"):
-        tool.main(["a", "one"])
-    tool.main(["a", "one", "--dataset", "some/where/FairFace"])
-    assert "FairFace test" in capsys.readouterr().out
+    with pytest.raises(InputError, match="predictions of FairFace, UTKFace"):
+        compare.main(["a", "one"])
+    found = written("a", "one", "--dataset", "some/where/FairFace")
+    assert found["dataset"] == "FairFace"
     with pytest.raises(InputError, match=r"seed-0 of B\) has no test predictions of FairFace"):
-        tool.main(["a", "b", "--dataset", "FairFace"])
+        compare.main(["a", "b", "--dataset", "FairFace"])
 
 
-def test_different_datasets_are_refused(tool, workplace):
+def test_different_datasets_are_refused(workplace):
     write_repeat(Path("model_files/other"), 0, 0.5, "FairFace")
     with pytest.raises(InputError, match="A has predictions of UTKFace, B has predictions of Fair"):
-        tool.main(["a", "other"])
+        compare.main(["a", "other"])
 
 
 @pytest.mark.parametrize(
@@ -171,9 +159,9 @@ def test_different_datasets_are_refused(tool, workplace):
         (["a", "odd"], "config.json is not a run's"),
     ],
 )
-def test_what_is_not_there_is_said(tool, workplace, arguments, message):
+def test_what_is_not_there_is_said(workplace, arguments, message):
     write_repeat(Path("model_files/unfinished/seed-0"), 0, 0.5)
     Path("model_files/unfinished/seed-1").mkdir()
     (write_repeat(Path("model_files/odd"), 0, 0.5) / "config.json").write_text("[]")
     with pytest.raises(InputError, match=message):
-        tool.main(arguments)
+        compare.main(arguments)

@@ -49,13 +49,18 @@ def random_table(seed: int, count: int, truths: tuple[str, ...], race_names: tup
 def gender_table(true: list, outputs: list, **truth: list) -> pd.DataFrame:
     names = [f"{index}.jpg" for index in range(len(true))]
     return predictions.table(
-        names, {"gender": true, **truth}, outputs={"gender": np.array(outputs, dtype=float)}, tasks=NAMES
+        names,
+        {"gender": true, **truth},
+        outputs={"gender": np.array(outputs, dtype=float)},
+        tasks=NAMES,
     )
 
 
 def age_table(true: list, predicted: list, **truth: list) -> pd.DataFrame:
     names = [f"{index}.jpg" for index in range(len(true))]
-    return predictions.table(names, {"age": true, **truth}, outputs={"age": np.array(predicted)}, tasks=NAMES)
+    return predictions.table(
+        names, {"age": true, **truth}, outputs={"age": np.array(predicted)}, tasks=NAMES
+    )
 
 
 def wilson(successes: int, count: int) -> list[float]:
@@ -267,7 +272,10 @@ def test_all_correct():
 
 def test_no_labels_at_all():
     frame = predictions.table(
-        ["a", "b"], {}, outputs={"gender": np.array([FEMALE, MALE]), "age": np.array([1.0, 2.0])}, tasks=NAMES
+        ["a", "b"],
+        {},
+        outputs={"gender": np.array([FEMALE, MALE]), "age": np.array([1.0, 2.0])},
+        tasks=NAMES,
     )
     figures = metrics.evaluate(frame)
     for task in ("gender", "age"):
@@ -301,13 +309,6 @@ def test_age_agrees_with_sklearn_and_scipy(seed):
     )
     assert figures["interval"] == pytest.approx(interval, abs=1e-9)
     assert figures["bias"] == pytest.approx(rows["age_predicted"].mean() - rows["age"].mean())
-
-
-def test_without_skewness_the_interval_is_students():
-    values = np.array([1.0, 2, 3, 4, 5, 6, 7])
-    students = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    got = metrics.mean_interval(values)
-    assert got == pytest.approx([students.low, students.high], abs=1e-9)
 
 
 def test_ages_worked_out_by_hand():
@@ -401,46 +402,23 @@ def test_summary_of_one_repeat_and_of_none_labelled():
     assert mixed["tasks"]["gender"]["accuracy"]["n"] == 1
 
 
-def test_the_report_says_what_the_metrics_say():
+def test_the_report_has_every_figure_in_a_row_of_its_group():
     figures = run_metrics(1)
-    text = metrics.report(figures)
-    lines = text.splitlines()
-    assert lines[0] == "FairFace test: 100 faces"
-    gender, age = figures["tasks"]["gender"], figures["tasks"]["age"]
-    assert f"gender: {gender['count']} faces, {gender['missing']} without a true label" in lines
-    for needed in (
-        f"{gender['cross_entropy']:.4f}",
-        f"{100 * gender['accuracy']:.1f}%",
-        f"{100 * gender['interval'][0]:.1f}% to {100 * gender['interval'][1]:.1f}%",
-        f"{age['mae']:.2f}",
-    ):
-        assert needed in text
+    lines = metrics.report(figures).splitlines()
     for task in ("gender", "race", "age"):
-        part = text[text.index(f"\n{task}: ") :]
+        (start,) = [k for k, line in enumerate(lines) if line.startswith(f"{task}: ")]
+        part = "\n".join(lines[start:])
         for grouping, groups in figures["tasks"][task]["groups"].items():
             for name, group in groups.items():
                 line = re.search(rf"^  {grouping} +{re.escape(name)} +(\d.*)$", part, re.MULTILINE)
-                assert line[1].startswith(f"{group['count']} ")
+                assert line[1].split()[0] == str(group["count"])
                 assert line[1].endswith("small") == group["small"]
+    gender = figures["tasks"]["gender"]
     for name, row in zip(gender["labels"], gender["confusion"], strict=True):
         assert any(line.split() == [name, *map(str, row)] for line in lines)
 
 
-def test_the_report_is_aligned():
-    blocks = metrics.report(run_metrics(2)).split("\n\n")
-    tables = [block.splitlines() for block in blocks if "interval" in block]
-    assert len(tables) == 3
-    for header, *rows in tables:
-        end = header.index("interval") + len("interval")
-        rows = [row for row in rows if not row.startswith("  small:")]
-        assert all(row[:end].endswith(("%", "-")) or row[end - 1].isdigit() for row in rows)
-        assert all(len(row) == end or row[end:].strip() == "small" for row in rows)
-
-
-def test_the_report_says_why_a_task_is_left_out():
-    frame = gender_table([None, None], [MALE, FEMALE])
-    text = metrics.report(
-        {"dataset": "X", "split": "test", "count": 2, "tasks": metrics.evaluate(frame)}
-    )
-    assert "gender: 0 faces, 2 without a true label" in text
-    assert "left out: no face has a true gender label" in text
+def test_a_task_without_labels_has_a_report():
+    unlabelled = {"dataset": "a", "split": "test", "count": 1}
+    unlabelled["tasks"] = metrics.evaluate(gender_table([None], [MALE]))
+    assert unlabelled["tasks"]["gender"]["reason"] in metrics.report(unlabelled)

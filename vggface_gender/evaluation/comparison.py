@@ -85,7 +85,7 @@ def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
     is_classification = TASKS[task].is_classification
     tables = [same_images.of_task(repeat.table, task) for _, repeat in repeats.named(a, b)]
     for (where, _), table in zip(repeats.named(a, b), tables, strict=True):
-        figures = metrics.evaluate(table)[task]
+        figures = metrics.evaluate(table, by_group=False)[task]
         if "reason" in figures:
             return {"reason": f"{figures['reason']} ({where})"}
     result: dict = {}
@@ -94,7 +94,7 @@ def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
         if len(names) < 2:
             return {"reason": "the tables' labels have fewer than two names in common"}
         result["labels"] = list(names)
-    figures = [{"tasks": metrics.evaluate(table)} for table in tables]
+    figures = [{"tasks": metrics.evaluate(table, by_group=False)} for table in tables]
     sides = [
         metrics.summarize(some)["tasks"][task] for some in (figures[: len(a)], figures[len(a) :])
     ]

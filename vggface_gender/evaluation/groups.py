@@ -52,12 +52,20 @@ def names(faces: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _joined(columns: pd.DataFrame) -> pd.Series:
-    known = columns[columns.notna().all(axis=1)]
-    first, *others = (known[column].astype(str) for column in known)
-    text = first.str.cat(others, sep=", ").reindex(columns.index)
-    occurring = known.drop_duplicates().sort_values(list(known)).astype(str)
-    order = [", ".join(row) for row in occurring.itertuples(index=False)]
-    return pd.Series(pd.Categorical(text, order, ordered=True), index=columns.index, name="group")
+    """Each face's labels in all columns, joined, as ordered categories that all occur."""
+    known = columns.notna().all(axis=1).to_numpy()
+    categories = [columns[column].cat.categories for column in columns]
+    shape = tuple(map(len, categories))
+    codes = [columns[column].cat.codes.to_numpy()[known] for column in columns]
+    occurring, places = np.unique(np.ravel_multi_index(codes, shape), return_inverse=True)
+    parts = np.unravel_index(occurring, shape)
+    labelled = (its[part] for its, part in zip(categories, parts, strict=True))
+    order = [", ".join(row) for row in zip(*labelled, strict=True)]
+    group = np.full(len(columns), -1)
+    group[known] = places
+    return pd.Series(
+        pd.Categorical.from_codes(group, order, ordered=True), index=columns.index, name="group"
+    )
 
 
 def by_group(

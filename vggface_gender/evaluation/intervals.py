@@ -39,8 +39,9 @@ def mean(values: ArrayLike) -> np.ndarray:
     error = np.std(values, axis=-1, ddof=1) / np.sqrt(count)
     skew = np.zeros_like(error)
     if count > 2:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            skew = np.where(error > 0, stats.skew(values, axis=-1, bias=False), 0.0)
+        # Values that do not vary have no skewness; any others stand in for them.
+        varied = np.where(error[..., None] > 0, values, np.arange(count))
+        skew = np.where(error > 0, stats.skew(varied, axis=-1, bias=False), 0.0)
     slope = (skew / np.sqrt(count))[..., None]
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.array([1, -1])
     flat = np.abs(slope) < 1e-9

@@ -3,7 +3,7 @@
 import functools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,12 @@ EPSILON = 1e-7  # Keras's own: probabilities are clipped to [EPSILON, 1 - EPSILO
 SCALARS = ("accuracy", "balanced_accuracy", "cross_entropy", "mae", "bias", "within_5_years")
 
 
-def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
+def evaluate(frame: pd.DataFrame, *, by_group: bool = True) -> dict[str, dict]:
     """The figures for each task that a predictions table has outputs of, as JSON can hold them.
+
+    Args:
+        frame: see `predictions.table`.
+        by_group: whether to give the figures of groups, too.
 
     Every task has `count` (the faces its figures are of), `missing` (faces without a true label)
     and `dropped` (faces whose true label the outputs' taxonomy has no name for). Where `count` is
@@ -46,7 +50,7 @@ def evaluate(frame: pd.DataFrame) -> dict[str, dict]:
     is under 30. A face is in a group only if it has the label.
     """
     return {
-        name: _classification(frame, name) if task.is_classification else _age(frame)
+        name: (_classification if task.is_classification else _age)(frame, name, by_group)
         for name, task in TASKS.items()
         if predictions.has(frame, name)
     }
@@ -126,7 +130,7 @@ def belonging(names: tuple[str, ...], into: tuple[str, ...]) -> np.ndarray:
     return np.array([[place[name] == target for target in into] for name in names], dtype=float)
 
 
-def _classification(frame: pd.DataFrame, task: str) -> dict:
+def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
     faces, names, true, probability = compared(frame, task)
     figures = _counts(frame, faces, task)
     if faces.empty:
@@ -138,31 +142,34 @@ def _classification(frame: pd.DataFrame, task: str) -> dict:
     recall = counts.diagonal()[occurs] / counts.sum(axis=1)[occurs]
     likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
     correct = predicted == true
-    return {
-        **figures,
+    figures |= {
         **accuracy(correct),
         "labels": list(names),
         "balanced_accuracy": float(recall.mean()),
         "cross_entropy": float(-np.log(likelihood).mean()),
         "confusion": counts.tolist(),
-        "groups": groups.by_group(faces, lambda rows: accuracy(correct[rows])),
     }
+    if by_group:
+        figures["groups"] = groups.by_group(faces, lambda rows: accuracy(correct[rows]))
+    return figures
 
 
-def _age(frame: pd.DataFrame) -> dict:
-    faces = frame[frame["age"].notna()]
-    figures = _counts(frame, faces, "age")
+def _age(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
+    faces = frame[frame[task].notna()]
+    figures = _counts(frame, faces, task)
     if faces.empty:
         return figures
-    errors = (predictions.years(faces) - faces["age"]).to_numpy()
-    by_group = groups.by_group(faces, lambda rows: _errors(errors[rows]))
-    return {**figures, **_errors(errors), "groups": by_group}
+    errors = (predictions.years(faces) - faces[task]).to_numpy()
+    figures |= _errors(errors)
+    if by_group:
+        figures["groups"] = groups.by_group(faces, lambda rows: _errors(errors[rows]))
+    return figures
 
 
-def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, int | str]:
+def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, Any]:
     """How many of a table's faces a task's figures are of, and what became of the others."""
     labelled = int(frame[task].notna().sum())
-    counts = {
+    counts: dict[str, Any] = {
         "count": len(faces),
         "missing": len(frame) - labelled,
         "dropped": labelled - len(faces),

@@ -89,7 +89,7 @@ def choose_dataset(
         )
         raise InputError(f"{have} ({split} split): evaluate both on one dataset")
     if len(common) > 1:
-        raise InputError(f"A and B have predictions of {', '.join(common)}: choose with --dataset")
+        raise InputError(f"A and B have predictions of {', '.join(common)}: name one of these")
     return common[0]
 
 
@@ -156,7 +156,7 @@ def _refuse_one_checkpoint(one: str, other: str, what: str) -> None:
         )
     raise InputError(
         f"{one.split()[0]} and {other} are one checkpoint ({what}): repeated evaluations of one "
-        "checkpoint are not independent, so a t-test of them says nothing; train with --repeats"
+        "checkpoint are not independent, so a t-test of them says nothing; train with several seeds"
     )
 
 
@@ -169,7 +169,7 @@ def _check_seeds(letter: str, side: Side) -> None:
         if seed in first:
             raise InputError(
                 f"{first[seed]} and {key} of {letter} were both trained with seed {seed}: they "
-                "are not independent, so a t-test of them says nothing; train with --repeats"
+                "are not independent, so a t-test of them says nothing; give each its own seed"
             )
         first[seed] = key
 
@@ -209,7 +209,7 @@ def design(a: Side, b: Side, *, test_share: float | None = None) -> dict:
         return {
             "test": None,
             "why": f"none, since n=1 for {' and '.join(few)}: one training tells nothing of how "
-            "much trainings differ; train with --repeats",
+            "much trainings differ; train repeats with several seeds",
             "overlap": [0.0, 0.0],
         }
     overlap = [_overlap(letter, side, test_share) for letter, side in (("A", a), ("B", b))]
@@ -257,7 +257,7 @@ def _overlap(letter: str, side: Side, test_share: float | None) -> float:
         else:
             raise InputError(
                 f"{key} of {letter} has no counts of train and test in its settings, which the "
-                "t-test of folds or resplits needs; give --test-share"
+                "t-test of folds or resplits needs; give the share of test images"
             )
     return max(ratios)
 

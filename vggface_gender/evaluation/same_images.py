@@ -120,9 +120,8 @@ def _joined(a: pd.DataFrame, b: pd.DataFrame, task: str) -> _Both | dict:
 
 
 def of_task(table: pd.DataFrame, task: str) -> pd.DataFrame:
-    """A table of one task alone: no time goes into the others' figures, nor into groups by them."""
-    others = {other: np.nan for other in TASKS if other != task}
-    return table[["name", task, *predictions.outputs_of(table, task)]].assign(**others)
+    """A table's names, and one task's labels and outputs."""
+    return table[["name", task, *predictions.outputs_of(table, task)]]
 
 
 def in_common_labels(
