@@ -169,7 +169,7 @@ def explain(
     explained = explainer(classifier, task, layer=layer)
     is_right = _judge(classifier, dataset, truth, task)
     if align:
-        batches = _aligned(classifier, dataset, split)
+        batches = aligned(classifier, dataset, split=split)
     else:
         batches = _as_they_are(classifier, dataset, split)
     done = 0
@@ -250,8 +250,8 @@ def _as_they_are(
         yield part["image"], np.ones(len(part["image"]), bool)
 
 
-def _aligned(
-    classifier: Classifier, dataset: Dataset, split: str
+def aligned(
+    classifier: Classifier, dataset: Dataset, *, split: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of each image's largest face, aligned, and whether there is one (else it is black).
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import comparison, metrics
+from vggface_gender.evaluation import metrics, significance
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
 
@@ -48,7 +48,7 @@ def change(before: pd.Series, after: pd.Series) -> dict:
         return {"difference": (won - lost) / len(before), "interval": interval}
     if len(before) < 2:
         return {"difference": float((after - before).mean()), "interval": None}
-    test = comparison.paired(before, after)
+    test = significance.paired(before, after)
     return {key: test[key] for key in ("difference", "interval")}
 
 

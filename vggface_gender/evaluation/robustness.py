@@ -16,7 +16,7 @@ from vggface_gender.base import labels, runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import comparison, metrics, paired, perturbations, predictions
+from vggface_gender.evaluation import metrics, paired, perturbations, predictions, same_images
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.perturbations import UNCHANGED, Perturbation
@@ -236,8 +236,8 @@ def _name(row: Mapping) -> str:
 
 def _p(unchanged: pd.DataFrame, table: pd.DataFrame, task: str) -> float | None:
     if TASKS[task].is_classification:
-        return comparison.mcnemar(unchanged, table, task).get("p")
-    return comparison.wilcoxon(unchanged, table).get("p")
+        return same_images.mcnemar(unchanged, table, task=task).get("p")
+    return same_images.wilcoxon(unchanged, table).get("p")
 
 
 def _images(jpegs: Sequence[bytes]) -> Callable[[int], np.ndarray]:
