@@ -91,7 +91,10 @@ def test_any_name_comes_back(tmp_path):
         os.fsdecode(b"not-utf8-\xff.jpg"),
     ]
     frame = predictions.table(
-        names, {}, outputs={"gender": np.tile([0.5, 0.5], (len(names), 1))}, tasks={"gender": labels.GENDERS}
+        names,
+        {},
+        outputs={"gender": np.tile([0.5, 0.5], (len(names), 1))},
+        tasks={"gender": labels.GENDERS},
     )
     predictions.write(frame, tmp_path / "p.csv")
     assert list(predictions.read(tmp_path / "p.csv")["name"]) == names
@@ -199,7 +202,10 @@ def test_what_cannot_be_opened_is_refused(tmp_path, path):
 def test_a_broken_classifiers_outputs_are_refused():
     with pytest.raises(InputError, match="row 3, column gender_female: nan is not a probability"):
         predictions.table(
-            ["a", "b"], {}, outputs={"gender": np.array([[0.5, 0.5], [np.nan, np.nan]])}, tasks=NAMES
+            ["a", "b"],
+            {},
+            outputs={"gender": np.array([[0.5, 0.5], [np.nan, np.nan]])},
+            tasks=NAMES,
         )
 
 
