@@ -36,7 +36,7 @@ def write_repeat(
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def two_runs(tmp_path, monkeypatch):
     """A folder to work in, with the runs `a` and `b` of three seeds each and `one` of one."""
     monkeypatch.chdir(tmp_path)
     for name, skill in (("a", 0.1), ("b", 0.3)):
@@ -53,7 +53,7 @@ def written(*arguments: str) -> dict:
     return json.loads(Path("out.json").read_text())
 
 
-def test_two_runs_of_repeats(workplace):
+def test_two_runs_of_repeats(two_runs):
     found = written("a", "b")
     assert found["b"] == {"run": "b", "repeats": ["seed-0", "seed-1", "seed-2"]}
     assert (found["dataset"], found["split"]) == ("UTKFace", "test")
@@ -66,14 +66,14 @@ def test_two_runs_of_repeats(workplace):
     assert 0 < accuracy["p"] <= accuracy["p_holm"] <= 1
 
 
-def test_the_figures_come_from_the_tables_not_from_metrics_json(workplace):
+def test_the_figures_come_from_the_tables_not_from_metrics_json(two_runs):
     before = written("a", "b")
     for folder in Path("model_files/a").glob("seed-*"):
         (folder / runs.METRICS).write_text('{"tasks": {"gender": {"accuracy": 1.0}}}')
     assert written("a", "b") == before
 
 
-def test_single_runs_are_called_by_their_folders(workplace):
+def test_single_runs_are_called_by_their_folders(two_runs):
     found = written("model_files/b/seed-1", "one")
     assert found["t_test"]["test"] is None
     assert found["a"] == {"run": "model_files/b/seed-1", "repeats": ["seed-1"]}
@@ -81,7 +81,7 @@ def test_single_runs_are_called_by_their_folders(workplace):
     assert (test["a"], test["b"]) == ("seed-1", "one")
 
 
-def test_repeats_are_in_the_order_of_their_numbers(workplace):
+def test_repeats_are_in_the_order_of_their_numbers(two_runs):
     for seed in (10, 3):
         write_repeat(Path("model_files/a") / f"seed-{seed}", seed, 0.1)
     (Path("model_files/a") / "seed-4.bak").mkdir()
@@ -91,7 +91,7 @@ def test_repeats_are_in_the_order_of_their_numbers(workplace):
         repeats.folders("a")
 
 
-def test_resplits_are_paired(workplace):
+def test_resplits_are_paired(two_runs):
     for name, skill in (("x", 0.1), ("y", 0.3)):
         for seed in range(3):
             write_repeat(
@@ -109,7 +109,7 @@ def test_resplits_are_paired(workplace):
     assert found["test"] == "paired" and found["overlap"] == pytest.approx([0.2, 0.25])
 
 
-def test_a_copied_checkpoint_is_refused_in_one_line(workplace):
+def test_a_copied_checkpoint_is_refused_in_one_line(two_runs):
     shutil.copy("model_files/a/seed-0/classifier.keras", "model_files/a/seed-1/classifier.keras")
     done = subprocess.run(
         [sys.executable, "-m", "vggface_gender.compare", "a", "b", "--json", "out.json"],
@@ -123,7 +123,7 @@ def test_a_copied_checkpoint_is_refused_in_one_line(workplace):
     assert not Path("out.json").exists()
 
 
-def test_a_link_to_a_repeat_and_one_run_twice_are_refused(workplace):
+def test_a_link_to_a_repeat_and_one_run_twice_are_refused(two_runs):
     Path("model_files/b/seed-3").symlink_to("seed-1", target_is_directory=True)
     with pytest.raises(InputError, match="seed-1 and seed-3 of B are one checkpoint"):
         compare.main(["a", "b"])
@@ -131,7 +131,7 @@ def test_a_link_to_a_repeat_and_one_run_twice_are_refused(workplace):
         compare.main(["one", "model_files/one"])
 
 
-def test_the_dataset_is_the_one_in_common(workplace):
+def test_the_dataset_is_the_one_in_common(two_runs):
     for seed in range(3):
         write_repeat(Path("model_files/a") / f"seed-{seed}", seed, 0.1, "FairFace")
     assert written("a", "b")["dataset"] == "UTKFace"
@@ -144,7 +144,7 @@ def test_the_dataset_is_the_one_in_common(workplace):
         compare.main(["a", "b", "--dataset", "FairFace"])
 
 
-def test_different_datasets_are_refused(workplace):
+def test_different_datasets_are_refused(two_runs):
     write_repeat(Path("model_files/other"), 0, 0.5, "FairFace")
     with pytest.raises(InputError, match="A has predictions of UTKFace, B has predictions of Fair"):
         compare.main(["a", "other"])
@@ -159,7 +159,7 @@ def test_different_datasets_are_refused(workplace):
         (["a", "odd"], "config.json is not a run's"),
     ],
 )
-def test_what_is_not_there_is_said(workplace, arguments, message):
+def test_what_is_not_there_is_said(two_runs, arguments, message):
     write_repeat(Path("model_files/unfinished/seed-0"), 0, 0.5)
     Path("model_files/unfinished/seed-1").mkdir()
     (write_repeat(Path("model_files/odd"), 0, 0.5) / "config.json").write_text("[]")

@@ -182,7 +182,7 @@ def test_a_table_reads_back_as_it_was_written(tmp_path):
 
 
 @pytest.fixture
-def drawn(tmp_path, monkeypatch, draw_table):
+def ten_faces(tmp_path, monkeypatch, draw_table):
     """A folder with a dataset of ten drawn faces, all in the test split; the working folder."""
     table = draw_table(tmp_path, 10, 80)
     pd.read_csv(table).assign(split="test").to_csv(table, index=False)
@@ -190,9 +190,11 @@ def drawn(tmp_path, monkeypatch, draw_table):
     return tmp_path
 
 
-def test_a_table_is_used_again_only_for_the_same_records_and_settings(drawn, monkeypatch):
+def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces, monkeypatch):
     dataset = datasets.prepare("faces.csv")
-    measure = functools.partial(detection.measure, dataset, split="test", folder=drawn / "tables")
+    measure = functools.partial(
+        detection.measure, dataset, split="test", folder=ten_faces / "tables"
+    )
     first = measure()
     place = Path(first["table"])
     looked = []
@@ -216,19 +218,21 @@ def test_a_table_is_used_again_only_for_the_same_records_and_settings(drawn, mon
     assert measure() == first and len(looked) == 24
 
 
-def test_another_dataset_of_one_name_has_a_table_of_its_own(drawn, draw_table):
-    first = detection.measure(datasets.prepare("faces.csv"), split="test", folder=drawn / "tables")
-    (drawn / "b").mkdir()
-    table = draw_table(drawn / "b", 4, 80)
+def test_another_dataset_of_one_name_has_a_table_of_its_own(ten_faces, draw_table):
+    first = detection.measure(
+        datasets.prepare("faces.csv"), split="test", folder=ten_faces / "tables"
+    )
+    (ten_faces / "b").mkdir()
+    table = draw_table(ten_faces / "b", 4, 80)
     pd.read_csv(table).assign(split="test").to_csv(table, index=False)
     other = datasets.prepare(str(table))
-    found = [detection.measure(other, split="test", folder=drawn / "tables") for _ in range(2)]
+    found = [detection.measure(other, split="test", folder=ten_faces / "tables") for _ in range(2)]
     assert found[0] == found[1] and found[0]["count"] == 4
     assert found[0]["table"] != first["table"]
     assert detection.figures(detection.read(Path(first["table"])))["count"] == 10
 
 
-def test_nothing_is_left_of_a_detection_that_was_stopped(drawn, monkeypatch):
+def test_nothing_is_left_of_a_detection_that_was_stopped(ten_faces, monkeypatch):
     dataset = datasets.prepare("faces.csv")
     look, seen = detection.look, []
 
@@ -240,11 +244,11 @@ def test_nothing_is_left_of_a_detection_that_was_stopped(drawn, monkeypatch):
 
     monkeypatch.setattr(detection, "look", dies)
     with pytest.raises(KeyboardInterrupt):
-        detection.measure(dataset, split="test", folder=drawn / "tables")
-    assert not list(drawn.glob("tables/*"))
+        detection.measure(dataset, split="test", folder=ten_faces / "tables")
+    assert not list(ten_faces.glob("tables/*"))
 
 
-def test_the_command_writes_what_its_table_says(drawn):
+def test_the_command_writes_what_its_table_says(ten_faces):
     options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
     command.main([*options, "--border", "0.1", "--fill", "black"])
     (found,) = json.loads(Path("found.json").read_text())["datasets"]
@@ -264,7 +268,7 @@ def test_the_command_writes_what_its_table_says(drawn):
         (["--datasets", "faces.csv", "faces.csv"], "faces, faces"),
     ],
 )
-def test_bad_input_is_told_in_one_line(drawn, options, complaint):
+def test_bad_input_is_told_in_one_line(ten_faces, options, complaint):
     with pytest.raises(InputError, match=complaint) as raised:
         command.main(options)
     assert "\n" not in str(raised.value)

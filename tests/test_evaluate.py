@@ -1,0 +1,136 @@
+"""evaluate: what it writes is what the classifier predicts, and nothing stands in for anything."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from vggface_gender import datasets, evaluate
+from vggface_gender.base import files, runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import records
+from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.inference import classifier
+from vggface_gender.training import heads
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, draw_table):
+    """A folder with a classifier that was not trained, and a table of ten faces to test it on."""
+    home = tmp_path_factory.mktemp("drawn")
+    tasks = {"gender": TASKS["gender"].labels, "age": ()}
+    keras.utils.set_random_seed(1)
+    crop = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(crop)
+    backbone = keras.Model(crop, keras.layers.Conv2D(8, 5, strides=4)(x), name="tiny")
+    head = heads.build("shared", backbone.output_shape[1:], tasks=tasks)
+    untrained = classifier.build(
+        backbone, head, tasks=tasks, padding=0.25, precision="float32", about={}
+    )
+    classifier.save(untrained, home / runs.CLASSIFIER)
+    table = draw_table(home, 10, 40)
+    pd.read_csv(table).assign(split="test").to_csv(table, index=False)
+    return home
+
+
+@pytest.fixture
+def workplace(drawn, tmp_path, monkeypatch):
+    """A folder to work in, with the run `tiny`, and `faces.csv`."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / runs.MODEL_FILES / "tiny"
+    run.mkdir(parents=True)
+    shutil.copy(drawn / runs.CLASSIFIER, run)
+    for path in (*drawn.glob("*.jpg"), drawn / "faces.csv"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_tables(workplace):
+    run = Path("model_files/tiny")
+    (run / "predictions-faces-test.csv").write_text("from an older version\n")
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--batch-size", "3"])
+    table = predictions.read(run / "predictions-faces-test.csv")
+    dataset = datasets.prepare("faces.csv")
+    loaded = classifier.load(run / runs.CLASSIFIER)
+    crops = records.batches(dataset, "test", batch_size=10, size=16, padding=0.25)
+    expected = loaded.predict(next(iter(crops))["image"].numpy())
+    np.testing.assert_allclose(
+        predictions.probabilities(table, "gender"), expected["gender"], atol=1e-5
+    )
+    np.testing.assert_allclose(predictions.years(table), expected["age"], rtol=1e-4)
+    written = json.loads((run / "metrics-faces-test.json").read_text())
+    assert written == {
+        "dataset": "faces",
+        "split": "test",
+        "count": 10,
+        "tasks": metrics.evaluate(table),
+    }
+    made_by = predictions.made_by(run / runs.CLASSIFIER, dataset, split="test")
+    assert predictions.is_current(run / "predictions-faces-test.csv", made_by)
+
+
+def test_another_table_of_the_same_name_is_written_beside(workplace):
+    run = Path("model_files/tiny")
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv"])
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    other = Path("other")
+    other.mkdir()
+    rows = pd.read_csv("faces.csv")[:4]
+    for name in rows["file"]:
+        shutil.copy(name, other)
+    rows.to_csv(other / "faces.csv", index=False)
+    evaluate.main(["--run", "tiny", "--dataset", "other/faces.csv"])
+    assert before.items() <= {path.name: path.read_bytes() for path in run.iterdir()}.items()
+    found = predictions.tables(run, "test")
+    assert {name: len(predictions.read(path)) for name, path in found.items()}.pop("faces") == 10
+    (added,) = set(found) - {"faces"}
+    assert len(predictions.read(found[added])) == 4
+    assert json.loads((run / f"metrics-{added}-test.json").read_text())["count"] == 4
+
+
+@pytest.mark.parametrize("option", ["--mc-dropout", "--dropout"])
+def test_the_uncertainty_of_dropout_is_written_by_name(workplace, option):
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--out", "out", option, "4"])
+    assert {path.name for path in Path("out").iterdir()} >= {
+        "predictions-faces-test-dropout4.csv",
+        "metrics-faces-test-dropout4.json",
+        "uncertainty-faces-test-dropout4.csv",
+    }
+    table = predictions.read("out/predictions-faces-test-dropout4.csv")
+    uncertainty = pd.read_csv("out/uncertainty-faces-test-dropout4.csv")
+    assert list(uncertainty.columns) == ["name", "gender", "age"]
+    assert uncertainty["name"].tolist() == table["name"].tolist()
+    probability = predictions.probabilities(table, "gender")
+    entropy = -(probability * np.log(probability)).sum(axis=1)
+    np.testing.assert_allclose(uncertainty["gender"], entropy, rtol=1e-6)
+
+
+def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(workplace):
+    run = Path("model_files/tiny")
+    settings = {"dataset": "faces.csv", "split_seed": 0}
+    learned = datasets.prepare("faces.csv").fingerprint
+    files.write_json({"settings": settings | {"fingerprint": learned}}, run / "config.json")
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--out", "out"])
+    files.write_json({"settings": settings | {"fingerprint": "other"}}, run / "config.json")
+    with pytest.raises(InputError, match="trained on"):
+        evaluate.main(["--run", "tiny", "--dataset", "./faces.csv"])
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split-seed", "0", "--out", "out"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--run", "nothing", "--dataset", "faces.csv"], "no run nothing"),
+        (["--run", "tiny", "--dataset", "nothing.csv"], "nothing.csv"),
+        (["--run", "tiny", "--dataset", "faces.csv", "--split", "train"], "no split train"),
+    ],
+)
+def test_what_is_not_there_is_one_line(workplace, arguments, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        evaluate.main(arguments)
+    assert "\n" not in str(caught.value)
