@@ -1,80 +1,96 @@
 """The matrix of classifiers by datasets: its figures, its marks, and planted duplicates."""
 
-import importlib.util
 import json
-import sys
+import shutil
 from pathlib import Path
 
 import cv2
 import keras
+import numpy as np
 import pandas as pd
 import pytest
 
-from vggface_gender import multitask
+from vggface_gender import cross_evaluate
+from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.evaluation import matrix, matrix_figure, matrix_report, metrics, predictions
+from vggface_gender.inference import classifier
+from vggface_gender.training import heads
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
-
-
-@pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(TOOLS))  # as Python does for a script
-    spec = importlib.util.spec_from_file_location("cross_evaluate", TOOLS / "cross_evaluate.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cross_evaluate"] = module
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(TOOLS))
+PLANTED = 7
+FACES = "one/one.csv"
 
 
-@pytest.fixture(scope="module")
-def home(tool, tmp_path_factory, draw_table):
-    """Runs `a` and `b` on one dataset, and another whose test holds 7 of its training faces."""
-    home = tmp_path_factory.mktemp("home")
-    tables = {}
-    for name, count in (("one", 160), ("two", 60)):
-        (home / name).mkdir()
-        tables[name] = pd.read_csv(draw_table(home / name, count, 48))
-    one, two = tables["one"], tables["two"]
-    one["split"] = ["train"] * 100 + ["validation"] * 30 + ["test"] * 30
-    two["file"] = [f"two-{name}" for name in two.file]
-    for name in tables["two"].file:
-        (home / "two" / name.removeprefix("two-")).rename(home / "two" / name)
-    for i in range(60):  # the drawings are those of `one`: mirrored, they are others
-        path = str(home / "two" / two.file[i])
-        picture = cv2.imread(path)
-        if i < 7:
-            cv2.imwrite(path, cv2.resize(picture, (60, 60)), [cv2.IMWRITE_JPEG_QUALITY, 80])
-        else:
-            cv2.imwrite(path, 255 - picture[::-1])
-    two["split"] = "test"
-    one.to_csv(home / "one" / "one.csv", index=False)
-    two.to_csv(home / "two" / "two.csv", index=False)
-    keras.utils.set_random_seed(0)
+def draw(folder: Path, draw_table, *, count: int, split: list[str]) -> pd.DataFrame:
+    """Drawn faces and their table, named as the folder."""
+    folder.mkdir()
+    table = pd.read_csv(draw_table(folder, count, 48)).assign(split=split)
+    (folder / "faces.csv").unlink()
+    table.to_csv(folder / f"{folder.name}.csv", index=False)
+    return table
+
+
+def train(folder: Path, tasks: dict, seed: int) -> None:
+    """What a training leaves of itself that a cross-evaluation reads; its weights are random."""
+    keras.utils.set_random_seed(seed)
     crop = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 255)(crop)
-    keras.Model(crop, keras.layers.Conv2D(8, 3, strides=4)(x), name="tiny").save(home / "t.keras")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        options = ["--dataset", "one/one.csv", "--backbone", "t.keras", "--unfreeze", "none"]
-        options += ["--head-epochs", "2", "--batch", "16"]
-        multitask.main([*options, "--run", "a"])
-        multitask.main([*options, "--run", "b", "--tasks", "gender", "--seed", "1"])
+    backbone = keras.Model(crop, keras.layers.Conv2D(8, 3, strides=4)(x), name="tiny")
+    head = heads.build("compact", backbone.output_shape[1:], tasks=tasks)
+    made = classifier.build(
+        backbone, head, tasks=tasks, padding=0.25, precision="float32", about={}
+    )
+    classifier.save(made, folder / "classifier.keras")
+    (folder / "config.json").write_text(json.dumps({"settings": {"dataset": FACES}}))
+
+
+@pytest.fixture(scope="module")
+def drawn_home(tmp_path_factory, draw_table) -> Path:
+    """Runs `a`, `b` and `several` on one dataset; another whose test holds 7 of its train faces."""
+    home = tmp_path_factory.mktemp("home")
+    split = ["train"] * 50 + ["validation"] * 10 + ["test"] * 20
+    draw(home / "one", draw_table, count=80, split=split)
+    two = draw(home / "two", draw_table, count=30, split=["test"] * 30)
+    for i, name in enumerate(two.file):  # the drawings are those of `one`: upside down, others
+        path = home / "two" / name
+        picture = cv2.imread(str(path))
+        path.unlink()
+        if i < PLANTED:
+            picture, quality = cv2.resize(picture, (60, 60)), [cv2.IMWRITE_JPEG_QUALITY, 80]
+            cv2.imwrite(str(home / "two" / f"two-{name}"), picture, quality)
+        else:
+            cv2.imwrite(str(home / "two" / f"two-{name}"), 255 - picture[::-1])
+    two.assign(file="two-" + two.file).to_csv(home / "two" / "two.csv", index=False)
+    tasks = {"gender": labels.GENDERS, "race": labels.UTKFACE_RACES, "age": ()}
+    runs = home / "model_files"
+    for name, its, seed in (
+        ("a", tasks, 0),
+        ("b", {"gender": labels.GENDERS}, 1),
+        ("several/seed-0", {"gender": labels.GENDERS}, 2),
+        ("several/seed-1", {"gender": labels.GENDERS}, 3),
+    ):
+        (runs / name).mkdir(parents=True)
+        train(runs / name, its, seed)
     return home
 
 
-def test_the_matrix_is_computed_from_the_tables(tool, home, monkeypatch, capsys):
-    monkeypatch.chdir(home)
-    options = ["--runs", "a", "b", "--datasets", "one/one.csv", "two/two.csv", "--out", "matrix"]
-    tool.main(options)
-    printed = capsys.readouterr().out
-    cells = json.loads(Path("matrix/matrix.json").read_text())
+@pytest.fixture
+def home(drawn_home, monkeypatch) -> Path:
+    monkeypatch.chdir(drawn_home)
+    return drawn_home
+
+
+def evaluate(*options: str) -> list[dict]:
+    cross_evaluate.main([*options, "--out", "matrix"])
+    return json.loads(Path("matrix/matrix.json").read_text())
+
+
+def test_the_matrix_is_computed_from_the_tables(home):
+    cells = evaluate("--runs", "a", "b", "--datasets", FACES, "two/two.csv")
     assert [(cell["run"], cell["dataset"]) for cell in cells] == [
         *(("a", "one"), ("a", "two"), ("b", "one"), ("b", "two"))
     ]
     assert [cell["trained_on"] for cell in cells] == [True, False] * 2
-    assert "one*" in printed and "two*" not in printed
     table = predictions.read(Path("model_files/a/predictions-two-test.csv"))
     figures = metrics.evaluate(table)
     for task, score in (("gender", "accuracy"), ("race", "accuracy"), ("age", "mae")):
@@ -83,66 +99,107 @@ def test_the_matrix_is_computed_from_the_tables(tool, home, monkeypatch, capsys)
     by_gender = cells[1]["gender"]["by_gender"]
     assert sum(group["count"] for group in by_gender.values()) == figures["gender"]["count"]
     assert "race" not in cells[3] and "age" not in cells[3]
+
+    # Planted near-duplicates are counted, and left out once.
+    assert cells[0]["overlap"]["near"] == 0
+    assert cells[1]["overlap"] == {"exact": 0, "near": PLANTED}
+    planted = table.name.isin([f"two-{i}.jpg" for i in range(PLANTED)])
+    assert planted.sum() == PLANTED
+    expected = metrics.evaluate(table[~planted])["gender"]["accuracy"]
+    assert cells[1]["gender"]["without_overlap"] == pytest.approx(expected)
+
     html = Path("matrix/report.html").read_text()
-    assert (
-        "a on one: gender" in html and "b on two: gender" in html and "b on two: race" not in html
-    )
+    titles = ["a on one: gender", "a on one: race", "a on two: gender", "a on two: race"]
+    titles += ["b on one: gender", "b on two: gender"]
     audits = json.loads(Path("matrix/audits.json").read_text())
-    assert [one["title"] for one in audits][:2] == ["a on one: gender", "a on one: race"]
+    assert [one["title"] for one in audits] == titles
+    assert all(title in html for title in titles)
     flat = pd.read_csv("matrix/matrix.csv")
     assert flat.gender_accuracy.tolist() == pytest.approx([c["gender"]["accuracy"] for c in cells])
+    assert (cv2.imread("matrix/matrix.png") < 128).mean() > 0.005  # something is drawn
 
 
-def test_what_detection_loses_and_what_changed_crops_do_are_in_the_report(tool, home, monkeypatch):
-    monkeypatch.chdir(home)
-    options = ["--runs", "b", "--datasets", "one/one.csv", "--out", "more"]
-    tool.main([*options, "--detect", "--robustness"])
-    (cell,) = json.loads(Path("more/matrix.json").read_text())
-    found = pd.read_csv(next(Path("more/detection").glob("*.csv")))
-    assert cell["detection"]["count"] == len(found) == 30
-    assert cell["detection"]["lost"] == (found.found == 0).sum()
-    (audited,) = json.loads(Path("more/audits.json").read_text())
+def test_missed_faces_and_robustness_are_in_the_report(home):
+    (cell,) = evaluate("--runs", "b", "--datasets", FACES, "--detect", "--robustness")
+    found = pd.read_csv(next(Path("matrix/detection").glob("*.csv")))
+    assert cell["detection"]["count"] == len(found) == 20
+    assert cell["detection"]["missed"] == (found.found == 0).sum()
+    (audited,) = json.loads(Path("matrix/audits.json").read_text())
     changes = {one["name"]: one for one in audited["robustness"]["changes"]}
     table = predictions.read(next(Path("model_files/b/robustness").glob("*resolution*16.csv")))
     expected = metrics.evaluate(table)["gender"]["accuracy"]
-    (name,) = [name for name in changes if "16" in name]
-    assert changes[name]["tasks"]["gender"]["accuracy"] == pytest.approx(expected)
-    html = Path("more/report.html").read_text()
-    assert f"one: {cell['detection']['lost']} of 30 faces lost" in html
-    assert "What changed crops do to it" in html and html.count("<svg") == 4
+    assert changes["resolution16"]["tasks"]["gender"]["accuracy"] == pytest.approx(expected)
+    assert Path("matrix/report.html").read_text().count("<svg") == 5  # a heat map and four charts
 
 
-def test_planted_duplicates_are_counted_and_left_out(tool, home, monkeypatch):
-    monkeypatch.chdir(home)
-    options = ["--datasets", "one/one.csv", "two/two.csv", "--out", "matrix", "--without-report"]
-    tool.main(["--runs", "a", *options])
-    one, two = json.loads(Path("matrix/matrix.json").read_text())
-    assert one["overlap"]["near"] == 0
-    assert two["overlap"] == {"exact": 0, "near": 7}
-    table = predictions.read(Path("model_files/a/predictions-two-test.csv"))
-    planted = table.name.isin([f"two-{i}.jpg" for i in range(7)])
-    assert planted.sum() == 7
-    expected = metrics.evaluate(table[~planted])["gender"]["accuracy"]
-    assert two["gender"]["without_overlap"] == pytest.approx(expected)
+def test_repeats_have_a_cell_each_and_a_mean(home):
+    cells = evaluate("--runs", "several", "--datasets", FACES, "--without-report")
+    assert [cell["run"] for cell in cells] == ["several/seed-0", "several/seed-1"]
+    (mean,) = json.loads(Path("matrix/means.json").read_text())
+    values = [cell["gender"]["accuracy"] for cell in cells]
+    assert mean["run"] == "several" and mean["gender"]["values"] == values
+    assert mean["gender"]["mean"] == pytest.approx(np.mean(values))
+    assert mean["gender"]["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_a_table_older_than_its_classifier_is_made_again(tool, home, monkeypatch):
-    monkeypatch.chdir(home)
-    options = ["--runs", "b", "--datasets", "two/two.csv", "--out", "matrix", "--without-report"]
-    tool.main(options)
+def test_a_table_is_made_again_only_for_another_classifier(home):
+    line = ["--runs", "b", "--datasets", "two/two.csv", "--without-report"]
     place = Path("model_files/b/predictions-two-test.csv")
+    evaluate(*line)
     before = place.stat().st_mtime_ns
-    tool.main(options)
+    Path("model_files/b/classifier.keras").touch()  # a later date is no other classifier
+    evaluate(*line)
     assert place.stat().st_mtime_ns == before
-    Path("model_files/b/classifier.keras").touch()
-    tool.main(options)
-    assert place.stat().st_mtime_ns > before
+    kept = Path("model_files/b/classifier.keras").read_bytes()
+    shutil.copy("model_files/several/seed-0/classifier.keras", "model_files/b")
+    try:
+        evaluate(*line)
+        assert place.stat().st_mtime_ns > before
+    finally:
+        Path("model_files/b/classifier.keras").write_bytes(kept)
 
 
-def test_what_is_not_there_is_told(tool, home, monkeypatch):
-    monkeypatch.chdir(home)
+def test_tables_of_one_name_are_told_apart_by_their_content(home, tmp_path):
+    """Two tables with the same file name and image names, the labels of one swapped."""
+    first = pd.read_csv("two/two.csv")
+    swapped = first.assign(gender=first.gender.map({"female": "male", "male": "female"}))
+    other = tmp_path / "two.csv"
+    swapped.assign(file=[str(Path("two", name).resolve()) for name in first.file]).to_csv(
+        other, index=False
+    )
+    line = ["--runs", "b", "--without-report", "--datasets", "two/two.csv"]
+    one, two = evaluate(*line, str(other))
+    assert one["gender"]["accuracy"] + two["gender"]["accuracy"] == pytest.approx(1)
+    again, _ = evaluate(*line, str(other))
+    assert again == one
+
+
+def test_what_is_not_there_is_named(home):
     with pytest.raises(InputError, match="no run c"):
-        tool.main(["--runs", "c", "--datasets", "two/two.csv"])
-    Path("model_files/unfinished").mkdir()
-    with pytest.raises(InputError, match="unfinished has no classifier"):
-        tool.main(["--runs", "unfinished", "--datasets", "two/two.csv"])
+        matrix.trainings(["c"])
+    Path("model_files/unfinished").mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="unfinished"):
+        matrix.trainings(["a", "unfinished"])
+
+
+def test_the_text_and_the_heat_map_have_every_figure():
+    gender = {"accuracy": 0.75, "interval": [0.7, 0.8], "by_gender": {}, "labels": ["a", "b"]}
+    cell = {"run": "r", "dataset": "d", "trained_on": True, "count": 1000, "overlap": None}
+    race = gender | {"accuracy": 0.625, "dropped": 12}
+    cells = [cell | {"gender": gender}, cell | {"dataset": "e", "trained_on": False, "race": race}]
+    one, other, *_ = matrix_report.report(cells).splitlines()[1:]
+    assert {"r", "d*", "1,000", "75.0%", "70.0%", "80.0%", "?"} <= set(one.split())
+    assert {"e", "62.5%", "2", "-"} <= set(other.split())
+    assert len(matrix_report.dropped(cells)) == 1
+
+    def spread(value: float) -> dict:
+        return {"mean": value, "sd": None, "n": 1, "values": [value]}
+
+    means = [
+        {"run": "r", "dataset": "d", "trained_on": True, "gender": spread(0.75)},
+        {"run": "r", "dataset": "e", "trained_on": False, "race": spread(0.625)},
+    ]
+    panels = matrix_figure.figure(means).axes
+    shown = [[text.get_text() for text in panel.texts] for panel in panels]
+    assert shown == [["75.0%", "-"], ["-", "62.5%"]]
+    assert [len(panel.patches) for panel in panels] == [1, 0]  # what is framed is in-domain

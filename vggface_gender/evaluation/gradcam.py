@@ -90,7 +90,6 @@ def explainer(classifier: Classifier, task: str, *, layer: str | None = None) ->
         tf.TensorSpec([None], tf.int64),
     ]
 
-    @tf.function(input_signature=signature)  # so that a smaller last batch is not traced again
     def explain(crops: tf.Tensor, wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(crops)  # so that everything computed from them is recorded
@@ -106,14 +105,15 @@ def explainer(classifier: Classifier, task: str, *, layer: str | None = None) ->
         heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1))
         return heat, explained
 
+    # Traced once for batches of any size: a smaller last one is no other graph.
+    traced = tf.function(explain).get_concrete_function(*signature)
+
     def explained(
         crops: np.ndarray, wanted: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         wanted = np.full(len(crops), MISSING) if wanted is None else np.asarray(wanted)
-        heat, labels_or_years = explain(
-            tf.constant(crops, tf.float32), tf.constant(wanted, tf.int64)
-        )
-        return heat.numpy(), labels_or_years.numpy()
+        maps, values = traced(tf.constant(crops, tf.float32), tf.constant(wanted, tf.int64))
+        return maps.numpy(), values.numpy()
 
     return explained
 

@@ -77,14 +77,15 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     axes = figure.subplots()
     rows = [row for row in abstention if row["accuracy"] is not None]
     points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
-    axes.plot(*zip(*points, strict=True), "o-", color=COLOUR, markersize=4)
+    coverages, risks = [coverage for coverage, _ in points], [risk for _, risk in points]
+    axes.plot(coverages, risks, "o-", color=COLOUR, markersize=4)
     for row, point in zip(rows, points, strict=True):
         name = f"{row['threshold']:g}"
         # Above and to the left, where the curve, which rises to the right, is not.
         axes.annotate(name, point, textcoords="offset points", xytext=(-3, 5), ha="right", size=7)
     axes.set_title("Risk and coverage", fontsize=9)
     axes.set_xlim(0, 1.05)
-    axes.set_ylim(0, max(error for _, error in points) * 1.15 + 1e-3)
+    axes.set_ylim(0, max(risks, default=0) * 1.15 + 1e-3)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
     axes.set_xlabel("coverage: share of faces with a prediction", fontsize=8)
