@@ -132,9 +132,9 @@ def _recolour(crop: np.ndarray, amounts: Amounts, rng: np.random.Generator) -> n
 def _add_noise(crop: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
     # OpenCV draws whole numbers in a third of the time that NumPy takes for as many floats; its
     # generator is the thread's own, so seeding it here touches nobody else.
-    noise = np.empty(crop.shape, np.int16)
+    noise: np.ndarray = np.empty(crop.shape, np.int16)
     cv2.setRNGSeed(int(rng.integers(2**31)))
-    cv2.randn(noise, 0, deviation)
+    cv2.randn(noise, 0, deviation)  # type: ignore[call-overload]  # it takes numbers, too
     return cv2.add(crop, noise, dtype=cv2.CV_8U)
 
 

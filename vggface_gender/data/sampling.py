@@ -216,9 +216,9 @@ def _column(column: pd.Series, task: str) -> list[str | None]:
     """A task's label names row by row, None where missing."""
     if task == "age":
         return [None if pd.isna(years) else label_names.age_band(years) for years in column]
-    names = [None if pd.isna(name) else name for name in column]
-    seen = set(names) - {None}
+    names: list[str | None] = [None if pd.isna(name) else name for name in column]
+    seen = {name for name in names if name is not None}
     if task == "race" and not any(seen <= set(taxonomy) for taxonomy in label_names.RACES):
         into = label_names.project(seen, functools.reduce(label_names.common, label_names.RACES))
-        names = [into.get(name) for name in names]
+        names = [None if name is None else into[name] for name in names]
     return names

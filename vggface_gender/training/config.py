@@ -6,8 +6,9 @@ A command fills it in, `config.json` in the run's folder holds it, and it travel
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from vggface_gender.base import training_options
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.geometry import PADDING
 from vggface_gender.base.tasks import TASKS
@@ -15,10 +16,8 @@ from vggface_gender.data import sampling
 from vggface_gender.data.augmentation import NONE, Amounts
 
 HEADS = ("compact", "vggface", "shared")
-AGE_HEADS = ("years", "distribution", "laplace")
-SCHEDULES = ("cosine", "constant", "decay", "plateau")
+AGE_HEADS = ("years", *training_options.AGE_HEADS)
 ORDERS = ("shuffled", "drawn")  # TensorFlow's stateless shuffle, or `sampling.epoch`
-SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
 BACKBONE_MULTIPLIER = 0.16  # at more than a fifth of a fresh head's learning rate it forgets
 PARTS = ("backbone", "shared", *TASKS)  # of a network, that a multiplier may name
 
@@ -103,9 +102,9 @@ class Config:
         for name, value, known in (
             ("head", self.head, HEADS),
             ("age head", self.age_head, AGE_HEADS),
-            ("schedule", self.schedule, SCHEDULES),
+            ("schedule", self.schedule, training_options.SCHEDULES),
             ("order", self.order, ORDERS),
-            ("select", self.select, SELECTIONS),
+            ("select", self.select, training_options.SELECTIONS),
         ):
             if value not in known:
                 raise InputError(f"no {name} {value}: give {', '.join(known)}")
@@ -149,7 +148,7 @@ def transfer_recipe(backbone: str) -> Recipe:
     return Recipe("compact", 128, 1e-3, "cosine")
 
 
-_TUNED = {
+_TUNED: dict[str, dict[str, Any]] = {
     "dlib": {
         "layer": "map+block_4_3",
         "unfreeze": "block_2_1",
@@ -167,7 +166,7 @@ _TUNED = {
 }
 
 
-def tuning(backbone: str, **given) -> dict:
+def tuning(backbone: str, **given: Any) -> dict[str, Any]:
     """The settings of a fine-tuning, as a part of a `Config`: those given, and what goes with them.
 
     Args:
@@ -180,7 +179,7 @@ def tuning(backbone: str, **given) -> dict:
     """
     given = {name: value for name, value in given.items() if value is not None}
     its = _TUNED.get(backbone.partition(":")[0], _TUNED["resnet50"])
-    settings = {"backbone": backbone, "head": "shared", "clip": 5.0, "ema": None}
+    settings: dict[str, Any] = {"backbone": backbone, "head": "shared", "clip": 5.0, "ema": None}
     settings |= {"order": "drawn", "drop_remainder": True} | its | given
     # The head alone is small and new: it may learn faster than when all is trained together.
     settings["head_learning_rate"] = 2 * settings["learning_rate"]

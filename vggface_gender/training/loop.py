@@ -295,8 +295,13 @@ def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """A model's layers; those of a model within it from its last to its first.
+
+    So that a head within a network drops others of its inputs than it did alone, for the same
+    example in an epoch of the same number.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from reversed(list(_layers(layer)))
         else:
             yield layer

@@ -99,11 +99,17 @@ def train_backbone(
     backbone, head = network
     first = None if config.unfreeze == "all" else config.unfreeze
     backbones.freeze_before(backbone, first)
-    if config.views:
+    if config.views and first is not None:
         trunk, top = backbones.split(backbone, first)
-        where = {"padding": config.padding, "cache": cache, "dtype": "float16"}
-        read = known.features(trunk, views=config.views, amounts=config.amounts, **where)
-        validate = held_out.features(trunk, **where)
+        read = known.features(
+            trunk,
+            padding=config.padding,
+            cache=cache,
+            views=config.views,
+            amounts=config.amounts,
+            dtype="float16",
+        )
+        validate = held_out.features(trunk, padding=config.padding, cache=cache, dtype="float16")
     else:
         top, size = backbone, backbone.input_shape[1]
         read = known.crops(size, padding=config.padding, amounts=config.amounts)

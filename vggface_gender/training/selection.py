@@ -33,7 +33,7 @@ def scorer(
         outputs = model.predict(validation, verbose=0)
         tasks = [task for task in outputs if TASKS[task].is_classification]
         if not tasks:
-            return -np.mean([_error(task, outputs[task], held_out) for task in outputs])
+            return -float(np.mean([_error(task, outputs[task], held_out) for task in outputs]))
         values = []
         for task in tasks:
             true = held_out.targets[task].argmax(axis=1)
@@ -70,7 +70,7 @@ def worst(right: np.ndarray, groups: np.ndarray) -> float:
             f"no gender x race group has {SMALLEST_GROUP} faces in validation: "
             "select by balanced-accuracy"
         )
-    return min(accuracies)
+    return float(min(accuracies))
 
 
 def _error(task: str, output: np.ndarray, held_out: Examples) -> float:

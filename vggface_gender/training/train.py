@@ -10,7 +10,7 @@ Validation chooses the epoch and fits the temperatures; the test split is read o
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     """What a command makes of a dataset."""
 
     tasks: dict[str, tuple[str, ...]]  # with their label names
-    settings: Mapping[str, object]  # of `Config`, all but what `plan` fills in
+    settings: Mapping[str, Any]  # of `Config`, all but what `plan` fills in
     network: Callable[[Config], Network]  # makes what is trained
 
 
@@ -136,7 +136,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     )
     tensorboard.log_images(next(iter(first))["image"].numpy(), "crops, train", logs)
 
-    given = {
+    given: dict[str, Any] = {
         "known": known,
         "held_out": held_out,
         "draw": _draws(config, known),
