@@ -20,37 +20,37 @@ from vggface_gender.training import heads
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory, draw_table):
+def untrained(tmp_path_factory, draw_table):
     """A folder with a classifier that was not trained, and a table of ten faces to test it on."""
-    home = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("untrained")
     tasks = {"gender": TASKS["gender"].labels, "age": ()}
     keras.utils.set_random_seed(1)
     crop = keras.Input((16, 16, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1)(crop)
     backbone = keras.Model(crop, keras.layers.Conv2D(8, 5, strides=4)(x), name="tiny")
     head = heads.build("shared", backbone.output_shape[1:], tasks=tasks)
-    untrained = classifier.build(
+    built = classifier.build(
         backbone, head, tasks=tasks, padding=0.25, precision="float32", about={}
     )
-    classifier.save(untrained, home / runs.CLASSIFIER)
-    table = draw_table(home, 10, 40)
+    classifier.save(built, folder / runs.CLASSIFIER)
+    table = draw_table(folder, 10, 40)
     pd.read_csv(table).assign(split="test").to_csv(table, index=False)
-    return home
+    return folder
 
 
 @pytest.fixture
-def workplace(drawn, tmp_path, monkeypatch):
+def home(untrained, tmp_path, monkeypatch):
     """A folder to work in, with the run `tiny`, and `faces.csv`."""
     monkeypatch.chdir(tmp_path)
     run = tmp_path / runs.MODEL_FILES / "tiny"
     run.mkdir(parents=True)
-    shutil.copy(drawn / runs.CLASSIFIER, run)
-    for path in (*drawn.glob("*.jpg"), drawn / "faces.csv"):
+    shutil.copy(untrained / runs.CLASSIFIER, run)
+    for path in (*untrained.glob("*.jpg"), untrained / "faces.csv"):
         shutil.copy(path, tmp_path)
     return tmp_path
 
 
-def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_tables(workplace):
+def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_tables(home):
     run = Path("model_files/tiny")
     (run / "predictions-faces-test.csv").write_text("from an older version\n")
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--batch-size", "3"])
@@ -74,7 +74,7 @@ def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_ta
     assert predictions.is_current(run / "predictions-faces-test.csv", made_by)
 
 
-def test_another_table_of_the_same_name_is_written_beside(workplace):
+def test_another_table_of_the_same_name_is_written_beside(home):
     run = Path("model_files/tiny")
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv"])
     before = {path.name: path.read_bytes() for path in run.iterdir()}
@@ -94,7 +94,7 @@ def test_another_table_of_the_same_name_is_written_beside(workplace):
 
 
 @pytest.mark.parametrize("option", ["--mc-dropout", "--dropout"])
-def test_the_uncertainty_of_dropout_is_written_by_name(workplace, option):
+def test_the_uncertainty_of_dropout_is_written_by_name(home, option):
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--out", "out", option, "4"])
     assert {path.name for path in Path("out").iterdir()} >= {
         "predictions-faces-test-dropout4.csv",
@@ -110,7 +110,7 @@ def test_the_uncertainty_of_dropout_is_written_by_name(workplace, option):
     np.testing.assert_allclose(uncertainty["gender"], entropy, rtol=1e-6)
 
 
-def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(workplace):
+def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(home):
     run = Path("model_files/tiny")
     settings = {"dataset": "faces.csv", "split_seed": 0}
     learned = datasets.prepare("faces.csv").fingerprint
@@ -130,7 +130,7 @@ def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(wor
         (["--run", "tiny", "--dataset", "faces.csv", "--split", "train"], "no split train"),
     ],
 )
-def test_what_is_not_there_is_one_line(workplace, arguments, complaint):
+def test_what_is_not_there_is_one_line(home, arguments, complaint):
     with pytest.raises(InputError, match=complaint) as caught:
         evaluate.main(arguments)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def test_the_same_bytes_and_changed_pictures_are_found_at_their_places():
     found = overlap.find(overlap.prints(test), overlap.prints([jpeg(each) for each in train]))
     assert found.exact.tolist() == [True] + [False] * 7
     assert found.near.tolist() == [True] * 3 + [False] * 5
-    assert found.likes[:3].tolist() == [5, 7, 8]
+    assert found.nearest[:3].tolist() == [5, 7, 8]
     assert found.bits[0] == 0 and (found.bits[3:] > 60).all()
 
 
@@ -53,5 +53,5 @@ def test_recompressed_real_faces_are_found_and_other_people_are_not(faces_dir):
     held_out = [path.read_bytes() for path in sorted((faces_dir / "UTKFace").iterdir())[::80]]
     found = overlap.find(overlap.prints(again + held_out), overlap.prints(train))
     assert found.near[:100].mean() == pytest.approx(1)
-    assert found.likes[:100].tolist() == list(range(100))
+    assert found.nearest[:100].tolist() == list(range(100))
     assert not found.near[100:].any()

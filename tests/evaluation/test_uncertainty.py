@@ -47,6 +47,5 @@ def test_the_file_has_a_row_a_face(tmp_path):
     faces = table(1, 0.3, 5)
     uncertainty.write(faces, {"gender": np.arange(5.0)}, tmp_path / "u.csv")
     back = pd.read_csv(tmp_path / "u.csv")
-    assert back["name"].tolist() == faces["name"].tolist() and back["gender"].tolist() == [
-        *range(5)
-    ]
+    assert back["name"].tolist() == faces["name"].tolist()
+    assert back["gender"].tolist() == [*range(5)]

@@ -1,8 +1,9 @@
 """Whether photos that a classifier was tested on were among those that it was trained on.
 
-Exactly the same bytes, or nearly the same picture: resized, recompressed, a little recoloured. A
-picture's hash says of 16 rows whether each of 17 grey values across is brighter than its neighbour
-(a difference hash, N. Krawetz, "Kind of like that", hackerfactor.com 2013, here of 256 bits).
+Duplicates have the same bytes; near-duplicates show the same picture resized, recompressed or a
+little recoloured. A picture's hash says of 16 rows whether each of 17 grey values across is
+brighter than its neighbour (a difference hash, N. Krawetz, "Kind of like that", hackerfactor.com
+2013, here of 256 bits).
 """
 
 import hashlib
@@ -23,30 +24,28 @@ _CHUNK = 512  # test images at once
 
 
 class Prints(NamedTuple):
-    """What images are known by."""
+    """What images are recognized by."""
 
     digests: np.ndarray  # (n, 16) uint8, of the bytes
     hashes: np.ndarray  # (n, 4) uint64, of the picture
 
 
 class Overlap(NamedTuple):
-    """Which test images have a like among the training images."""
+    """Which test images have a duplicate among the training images."""
 
     exact: np.ndarray  # (n,) bool
-    near: np.ndarray  # (n,) bool: nearly or exactly
-    likes: np.ndarray  # (n,) int64: the place of the nearest training image
+    near: np.ndarray  # (n,) bool: a duplicate or a near-duplicate
+    nearest: np.ndarray  # (n,) int64: the place of the training image with the nearest hash
     bits: np.ndarray  # (n,) int64: by how many bits its hash differs
 
 
 def prints(jpegs: Sequence[bytes]) -> Prints:
     """Digests and hashes of images in JPEG bytes."""
+    if not jpegs:
+        return Prints(np.zeros((0, 16), np.uint8), np.zeros((0, 4), np.uint64))
     digests = [np.frombuffer(hashlib.blake2b(j, digest_size=16).digest(), np.uint8) for j in jpegs]
-    return Prints(
-        np.stack(digests) if digests else np.zeros((0, 16), np.uint8),
-        np.stack([difference_hash(crops.decode(jpeg)) for jpeg in jpegs])
-        if digests
-        else np.zeros((0, 4), np.uint64),
-    )
+    hashes = [difference_hash(crops.decode(jpeg)) for jpeg in jpegs]
+    return Prints(np.stack(digests), np.stack(hashes))
 
 
 def difference_hash(image: np.ndarray) -> np.ndarray:
@@ -56,10 +55,11 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
     return np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)
 
 
-def find(test: Prints, train: Prints, near: int = NEAR) -> Overlap:
-    """The test images that are, exactly or nearly, among the training images.
+def find(test: Prints, train: Prints, *, near: int = NEAR) -> Overlap:
+    """The test images that have a duplicate or a near-duplicate among the training images.
 
     Args:
+        test: of n images.
         near: how many bits the hashes of one picture may differ in.
     """
     count = len(test.hashes)
@@ -68,12 +68,12 @@ def find(test: Prints, train: Prints, near: int = NEAR) -> Overlap:
         return Overlap(none, none, np.zeros(count, np.int64), np.full(count, 64 * 4))
     known = {digest.tobytes() for digest in train.digests}
     exact = np.array([digest.tobytes() in known for digest in test.digests], bool)
-    likes, bits = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    nearest, bits = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for start in range(0, count, _CHUNK):
         rows = slice(start, start + _CHUNK)
         apart = np.zeros((len(test.hashes[rows]), len(train.hashes)), np.uint16)
         for word in range(test.hashes.shape[1]):
             apart += np.bitwise_count(test.hashes[rows, None, word] ^ train.hashes[None, :, word])
-        likes[rows] = apart.argmin(axis=1)
+        nearest[rows] = apart.argmin(axis=1)
         bits[rows] = apart.min(axis=1)
-    return Overlap(exact, exact | (bits <= near), likes, bits)
+    return Overlap(exact, exact | (bits <= near), nearest, bits)
