@@ -22,7 +22,17 @@ def table(count=300):
     female = np.clip((truth["gender"] == "female") * 0.5 + rng.uniform(0, 0.55, count), 0, 1)
     outputs = {"gender": np.stack([female, 1 - female], axis=1)}
     names = [f"<{i}>.jpg" for i in range(count)]
-    return predictions.table(names, truth, outputs, {"gender": ("female", "male")})
+    return predictions.table(names, truth, outputs=outputs, tasks={"gender": ("female", "male")})
+
+
+def detected(missed: int, **more) -> dict:
+    rate = (1000 - missed) / 1000
+    interval = [rate - 0.01, rate + 0.01]
+    return {"count": 1000, "missed": missed, "detection_rate": rate, "interval": interval} | more
+
+
+GROUPS = {"gender": {"female": detected(123, small=False), "male": detected(45, small=True)}}
+DETECTED = {"dataset": "faces", "groups": GROUPS} | detected(168)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +66,20 @@ def text(audited):
         cell | {"gender": gender, "overlap": {"exact": 0, "near": 7}},
         cell | {"age": {"mae": 4.567, "dropped": 0}, "race": race, "overlap": None},
     ]
-    return report.page("Classifiers & faces", [section], cells, "One.\n\nTwo <i>.")
+    return report.page(
+        "Classifiers & faces",
+        [section],
+        matrix=cells,
+        notes="One.\n\nTwo <i>.",
+        detections=[DETECTED],
+    )
 
 
 def test_its_figures_are_the_audits(text, audited):
+    section = text[text.index("a &lt;run&gt; on faces: gender") :]
     for grouping, members in audited["groups"].items():
         for name, group in members.items():
-            row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', text)
+            row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', section)
             assert row, (grouping, name)
             assert row[1] == f"{group['count']:,}" and row[2] == f"{group['accuracy']:.1%}"
     assert f"{audited['calibration']['ece']:.3f}" in text and "1.25" in text
@@ -71,11 +88,17 @@ def test_its_figures_are_the_audits(text, audited):
         cells = f"<td>{row['answered']:.1%}</td><td>{row['accuracy']:.1%}</td>"
         assert re.search(rf'">{name}</td><td>0\.\d+</td>{cells}', text)
     gap = audited["gaps"]["gender"]
-    assert f"<b>{gap['worst']}</b> {gap['difference']:.1%}" in text
+    assert f"<b>{gap['worst']}</b> {100 * gap['difference']:.1f} percentage points" in text
     small = [name for name, group in audited["groups"]["race"].items() if group["small"]]
     assert small == ["Others"] and '<tr class=small><td class="text">Others' in text
-    assert "1,234 faces have a race that the classifier has no name for" in text
+    assert "1,234" in text  # faces whose race the classifier has no name for
     assert "90.0%" in text and "4.57" in text and "89.9%" in text and ">7<" in text
+
+
+def test_missed_faces_are_given_by_group(text):
+    assert "168 of 1,000" in text
+    assert '<td class="text">female</td><td>1,000</td><td>87.7%</td>' in text
+    assert '<tr class=small><td class="text">male</td><td>1,000</td><td>95.5%</td>' in text
 
 
 def test_it_is_whole_in_itself_and_what_is_not_ours_is_escaped(text):
