@@ -9,6 +9,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import vggface_gender
 
@@ -63,16 +64,13 @@ MODULE = """## {module}
 """
 
 
-def commands() -> dict[str, str]:
-    """The commands' names, in order, to the first lines of their docstrings."""
-    found = {}
-    for module in pkgutil.iter_modules([str(PACKAGE)]):
-        if module.ispkg or module.name.startswith("_"):
-            continue
-        command = importlib.import_module(f"vggface_gender.{module.name}")
-        if hasattr(command, "parser"):
-            found[module.name] = command.__doc__.splitlines()[0]
-    return found
+def commands() -> dict[str, ModuleType]:
+    """The commands' modules by their names, in order."""
+    return {
+        module.name: importlib.import_module(f"vggface_gender.{module.name}")
+        for module in pkgutil.iter_modules([str(PACKAGE)])
+        if not module.ispkg and not module.name.startswith("_")
+    }
 
 
 def modules(part: str) -> Iterator[str]:
@@ -87,8 +85,11 @@ def modules(part: str) -> Iterator[str]:
 def write() -> None:
     """Write docs/api, docs/cli and docs/pages, and remove what is there of an earlier build."""
     known = commands()
-    pages = {f"cli/{name}.md": command_page(name) for name in known}
-    rows = [f"| [`vggface-gender {name}`]({name}.md) | {does} |" for name, does in known.items()]
+    pages = {f"cli/{name}.md": command_page(command) for name, command in known.items()}
+    rows = [
+        f"| [`{command.parser().prog}`]({name}.md) | {command.__doc__.splitlines()[0]} |"
+        for name, command in known.items()
+    ]
     pages["cli/index.md"] = index(
         "Commands",
         "Every command is also `python -m vggface_gender.NAME`. These pages are generated from the "
@@ -118,12 +119,10 @@ def write() -> None:
             path.write_text(text)
 
 
-def command_page(name: str) -> str:
+def command_page(command: ModuleType) -> str:
     """A command's page: its module's docstring, and its options where Sphinx is to set them."""
-    module = f"vggface_gender.{name}"
-    docstring = importlib.import_module(module).__doc__.strip()
-    docstring = re.sub(r"(?:^    .*\n?)+", _fenced, docstring, flags=re.MULTILINE)
-    return COMMAND.format(title=f"vggface-gender {name}", docstring=docstring, module=module)
+    docstring = re.sub(r"(?:^    .*\n?)+", _fenced, command.__doc__.strip(), flags=re.MULTILINE)
+    return COMMAND.format(title=command.parser().prog, docstring=docstring, module=command.__name__)
 
 
 def _fenced(match: re.Match) -> str:
