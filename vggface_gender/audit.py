@@ -57,11 +57,11 @@ def main(argv: list[str] | None = None) -> None:
         )
     path = found[arguments.dataset]
     table = predictions.read(path)
-    there = [task for task in CLASSIFICATION if predictions.has(table, task)]
+    has = [task for task in CLASSIFICATION if predictions.has(table, task)]
     for task in arguments.tasks or ():
-        if task not in there:
+        if task not in has:
             raise InputError(f"{path} has no predictions of {task}")
-    audited = {task: audit.audit(table, task) for task in arguments.tasks or there}
+    audited = {task: audit.audit(table, task) for task in arguments.tasks or has}
     for each in audited.values():
         print(audit.report(each))
     if arguments.json:

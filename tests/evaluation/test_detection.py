@@ -122,8 +122,8 @@ def hand_made() -> pd.DataFrame:
     groups = [("female", "White", 25.0, 40, 10), ("male", "White", 45.0, 40, 2)]
     groups += [("female", "Asian", np.nan, 20, 3), (None, "Asian", 45.0, 1, 1)]
     rows = [
-        (gender, race, age, int(i >= lost), 0.5 if i >= lost else np.nan, int(i >= lost))
-        for gender, race, age, count, lost in groups
+        (gender, race, age, int(i >= missed), 0.5 if i >= missed else np.nan, int(i >= missed))
+        for gender, race, age, count, missed in groups
         for i in range(count)
     ]
     frame = pd.DataFrame(rows, columns=["gender", "race", "age", "found", "score", "boxes"])

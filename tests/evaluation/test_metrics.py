@@ -13,6 +13,7 @@ import sklearn.metrics
 from scipy import optimize, stats
 
 from vggface_gender.base import labels
+from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import metrics, predictions
 
 FEMALE, MALE = [0.9, 0.1], [0.2, 0.8]
@@ -131,7 +132,7 @@ def test_taxonomies_are_compared_in_the_coarser_one(truths, outputs):
     )
     assert figures["dropped"] == 0
     assert list(figures["groups"]["race"]) == [
-        name for name in predictions.TRUE_LABELS["race"] if name in truths
+        name for name in TASKS["race"].labels if name in truths
     ]
 
 

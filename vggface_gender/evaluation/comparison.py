@@ -85,9 +85,8 @@ def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
     is_classification = TASKS[task].is_classification
     tables = [same_images.of_task(repeat.table, task) for _, repeat in repeats.named(a, b)]
     for (where, _), table in zip(repeats.named(a, b), tables, strict=True):
-        figures = metrics.evaluate(table, by_group=False)[task]
-        if "reason" in figures:
-            return {"reason": f"{figures['reason']} ({where})"}
+        if reason := metrics.evaluate(table, by_group=False)[task].get("reason"):
+            return {"reason": f"{reason} ({where})"}
     result: dict = {}
     if is_classification:
         tables, names = same_images.in_common_labels(tables, task)

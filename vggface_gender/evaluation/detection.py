@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -31,6 +32,15 @@ from vggface_gender.photos import crops, detect
 FILLS = {"replicate": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
 AT_ONCE = 64  # images handed to the threads, so that Ctrl-C waits for no more
 VERSION = 1  # raised where the same records and settings come to give another table
+
+
+class Settings(TypedDict):
+    """How detection is run: see `measure`."""
+
+    upsample: int
+    threshold: float
+    border: float
+    fill: str
 
 
 def measure(
@@ -57,7 +67,12 @@ def measure(
         What `figures` gives, computed from the file, and `table`, its path.
     """
     count = None if count is None or count >= dataset.counts[split] else count
-    settings = {"upsample": upsample, "threshold": threshold, "border": border, "fill": fill}
+    settings: Settings = {
+        "upsample": upsample,
+        "threshold": threshold,
+        "border": border,
+        "fill": fill,
+    }
     made_by = {
         "records": dataset.fingerprint,
         "split": split,
@@ -147,7 +162,9 @@ def look(
     scores = [
         face.score
         for face in found
-        if face.box[0] <= x < face.box[2] and face.box[1] <= y < face.box[3]
+        if face.score is not None
+        and face.box[0] <= x < face.box[2]
+        and face.box[1] <= y < face.box[3]
     ]
     return max(scores, default=float("nan")), len(found)
 

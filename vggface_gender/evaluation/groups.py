@@ -81,7 +81,7 @@ def by_group(
         By grouping and by group, in the order of the labels: `count`, the figures, and `small`,
         whether the count is under `SMALL`.
     """
-    figures = {}
+    figures: dict[str, dict[str, dict]] = {}
     for grouping, group in names(faces).items():
         codes = group.cat.codes.to_numpy()
         figures[grouping] = {}

@@ -62,7 +62,7 @@ def summarize(repeats: Sequence[Mapping]) -> dict:
     Per task and scalar metric: the `mean`, the sample standard deviation `sd` (None for one
     value), `n`, and the `values` in the repeats' order. Repeats without a figure add no value.
     """
-    tasks = {}
+    tasks: dict[str, dict] = {}
     for task in TASKS:
         figures = [repeat["tasks"].get(task, {}) for repeat in repeats]
         for metric in SCALARS:

@@ -26,9 +26,6 @@ from vggface_gender.datasets import Dataset
 
 # Raised where the same classifier and records come to give other outputs.
 VERSION = 1
-CLASSIFICATION_TASKS = CLASSIFICATION
-AGE_OUTPUT = "age_predicted"
-TRUE_LABELS = {task: TASKS[task].labels for task in CLASSIFICATION}
 # How far from 1 a row's probabilities may sum: room for half precision and for hand-rounded
 # tables, none for logits or percentages.
 _SUM_TOLERANCE = 0.01
@@ -184,7 +181,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike, *, made_by: Mapping | No
     """Write a table of faces as CSV (UTF-8), whole or not at all; `read` gives predictions back.
 
     Text is quoted, since a file's name may hold anything, line breaks and undecodable bytes
-    included; numbers are written with as many digits as tell them apart.
+    included; numbers are written with as many digits as keep them distinct.
 
     Args:
         made_by: what `is_current` shall compare; None for a table of unknown origin.

@@ -208,8 +208,8 @@ def design(a: Side, b: Side, *, test_share: float | None = None) -> dict:
     if few:
         return {
             "test": None,
-            "why": f"none, since n=1 for {' and '.join(few)}: one training tells nothing of how "
-            "much trainings differ; train repeats with several seeds",
+            "why": f"none, since n=1 for {' and '.join(few)}: one training does not show how much "
+            "trainings differ; train repeats with several seeds",
             "overlap": [0.0, 0.0],
         }
     overlap = [_overlap(letter, side, test_share) for letter, side in (("A", a), ("B", b))]
