@@ -1,12 +1,9 @@
-"""Tell how the people in photos are perceived; `python -m vggface_gender.predict` is the same.
+"""The command `vggface-gender predict` under its older name, from a checkout."""
 
-python tools/predict.py PHOTO... [--help]
-"""
-
+import runpy
 import sys
+from pathlib import Path
 
-from vggface_gender.base import console
-from vggface_gender.predict import main
-
-if __name__ == "__main__":
-    sys.exit(console.run(main))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.argv.insert(1, "predict")
+runpy.run_module("vggface_gender", run_name="__main__")

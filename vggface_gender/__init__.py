@@ -1,7 +1,16 @@
 """Perceived gender, race and age from faces by transfer learning, in Keras 3 on TensorFlow.
 
 Importing the package is cheap: Keras and TensorFlow load with the modules that need them
-(`vggface_gender.backbones`, `vggface_gender.classifier`, ...).
+(`vggface_gender.backbones`, `vggface_gender.inference.classifier`, ...).
 """
 
-__version__ = "0.1.0"
+import sys
+
+__version__ = "0.2.0"
+
+if sys.version_info < (3, 11):  # said here, before newer syntax is met
+    sys.stderr.write(
+        "error: Python 3.11 or newer is needed, and this is %d.%d (%s): install another, and make "
+        "the environment with it\n" % (*sys.version_info[:2], sys.executable)
+    )
+    raise SystemExit(2)

@@ -69,13 +69,13 @@ def run(main: Callable[[], int | None]) -> int:
         sys.stdout.flush()  # what goes wrong here can still be told; at exit it can't
         return status
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from what was finished", file=sys.stderr)
+        print("stopped; the same command resumes from what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone (`| head`)
         _drop_output()
         return 141
     except Exception as error:
-        reason = str(error) if isinstance(error, InputError) else _refusal(error)
+        reason = str(error) if isinstance(error, InputError) else _refusal(error) or _absence(error)
         if reason is None:
             raise
         print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
@@ -93,6 +93,20 @@ def _refusal(error: Exception) -> str | None:
     # Of a file that was to be renamed, the name that it should have got.
     place = getattr(error, "filename2", None) or getattr(error, "filename", None) or "writing"
     return f"{place}: {os.strerror(code)}; {_REMEDIES[code]}"
+
+
+def _absence(error: Exception) -> str | None:
+    """What to do about a library that is not installed; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    library = error.name.partition(".")[0]
+    if library == __package__.partition(".")[0]:
+        return None  # a module of our own is missing: a programming error
+    return (
+        f"{library} is not installed in this Python ({sys.executable}): start the command in the "
+        "environment that the package was installed in, such as `.venv/bin/python` after `make`, "
+        "or install the package with `pip install .`"
+    )
 
 
 def _drop_output() -> None:

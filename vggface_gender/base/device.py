@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vggface_gender.base import console
+from vggface_gender.base.errors import InputError
+
+LEAST_KERAS = (3, 15)  # older ones cannot read the classifiers that are shipped
 
 
 def start(seed: int | None = None) -> None:
@@ -14,6 +17,9 @@ def start(seed: int | None = None) -> None:
 
     With a seed, TensorFlow is also told to use deterministic kernels, so that one seed gives one
     result, to the last digit, on one machine.
+
+    Raises:
+        InputError: Keras is too old.
     """
     console.quiet()
     with console.silenced():
@@ -24,6 +30,11 @@ def start(seed: int | None = None) -> None:
     import absl.logging
     import keras
 
+    if tuple(map(int, keras.__version__.split(".")[:2])) < LEAST_KERAS:
+        raise InputError(
+            f"Keras {keras.__version__} is installed, and {'.'.join(map(str, LEAST_KERAS))} or "
+            "newer is needed: pip install --upgrade keras"
+        )
     absl.logging.set_verbosity(absl.logging.ERROR)
     if seed is not None:
         keras.utils.set_random_seed(seed)
