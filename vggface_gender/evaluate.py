@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start()
     from vggface_gender.evaluation import (
+        card,
         held_out,
         metrics,
         predictions,
@@ -100,6 +101,8 @@ def main(argv: list[str] | None = None) -> None:
         print(uncertainty.report(uncertainty.figures(table, sampled.uncertainties)))
         print(f"uncertainty: {uncertainties}")
     print(f"predictions: {place}\nmetrics: {metrics_path}")
+    if (page := folder / card.CARD).is_file():
+        print(f"card: {page}")
 
 
 if __name__ == "__main__":
