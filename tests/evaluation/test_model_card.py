@@ -145,9 +145,9 @@ def test_other_modules_names_are_the_same():
 
 
 def test_the_card_says_what_the_files_say(finished):
-    home, abroad = figures("UTKFace"), figures("FairFace", seed=1)
-    folder = finished(its=home)
-    add(folder, abroad)
+    own, other = figures("UTKFace"), figures("FairFace", seed=1)
+    folder = finished(its=own)
+    add(folder, other)
     card = written(folder)
 
     assert card.startswith("# mine\n")
@@ -170,7 +170,7 @@ def test_the_card_says_what_the_files_say(finished):
 
     heading, *lines = rows(card)
     assert [cell.split(",")[0] for cell in heading] == ["tested on", "gender", "race", "age"]
-    for its, line in zip((home, abroad), lines, strict=True):
+    for its, line in zip((own, other), lines, strict=True):
         tasks = its["tasks"]
         assert line[0] == f"{its['dataset']}, test (400 faces)"
         for task, classes, cell in zip(("gender", "race"), (2, 5), line[1:3], strict=True):
@@ -188,9 +188,9 @@ def test_the_card_says_what_the_files_say(finished):
 
     settings = section(card, "Settings")
     assert "tensorflow 2.21.0, keras 3.15.1:" in settings and "numpy" not in settings
-    told = dict(line.split(": ", 1) for line in settings.splitlines() if ": " in line)
+    listed = dict(line.split(": ", 1) for line in settings.splitlines() if ": " in line)
     for key, value in json.loads((folder / "config.json").read_text())["settings"].items():
-        assert told[key] == (value if isinstance(value, str) else json.dumps(value))
+        assert listed[key] == (value if isinstance(value, str) else json.dumps(value))
     assert card.count("```") % 2 == 0
     about = card.split("## Figures")[0]
     assert max(map(len, about.splitlines())) <= 100
@@ -407,8 +407,8 @@ def test_faces_that_the_training_saw_are_no_headline(finished):
     weakest = section(card, "Figures")
     assert "UTKFace train" not in weakest and "UTKFace validation" not in weakest
     assert "- FairFace validation, gender: " in weakest
-    told = plain(section(card, "All figures"))
-    assert "left out above, are - UTKFace, train: trained on. - UTKFace, validation: what" in told
+    shown = plain(section(card, "All figures"))
+    assert "left out above, are - UTKFace, train: trained on. - UTKFace, validation: what" in shown
     assert all(metrics.report(its).rstrip() in card for its in seen)
     assert "--dataset UTKFace --split validation\n" in card
 

@@ -109,8 +109,8 @@ def test_a_crop_of_low_resolution_holds_no_more_than_its_pixels_say(pixels):
     # (a matrix of errors up to 1/2, whose norm is some 0.3 times 2 times the root of 150) the
     # crop has the rank N.
     fine = singular(perturbed(image, 150, 1.0))
-    coarse = singular(perturbed(image, 150, 1.0, Perturbation("resolution", pixels)))
-    assert fine[pixels] > 300 and coarse[pixels] < 10 < coarse[pixels // 2]
+    low = singular(perturbed(image, 150, 1.0, Perturbation("resolution", pixels)))
+    assert fine[pixels] > 300 and low[pixels] < 10 < low[pixels // 2]
     stripes = np.zeros((150, 150, 3), np.uint8)
     stripes[:, ::2] = 255
     assert perturbed(stripes, 150, 1.0).std() > 100
@@ -139,7 +139,7 @@ def reader() -> Classifier:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Faces whose gender is told by a bright or dark patch, and a run that reads that patch."""
+    """Faces whose gender is a bright or dark patch, and a run that reads that patch."""
     home = tmp_path_factory.mktemp("home")
     rows = []
     for i in range(90):

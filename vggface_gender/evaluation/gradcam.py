@@ -7,6 +7,7 @@ logit, before any temperature; for age it is the years.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import keras
@@ -45,7 +46,8 @@ class Explained(NamedTuple):
     found: np.ndarray  # (b,) bool: False where a face was to be aligned and none was detected
 
 
-class Average(NamedTuple):
+@dataclass(frozen=True)
+class Average:
     """What a group's faces have in common."""
 
     count: int
@@ -53,7 +55,8 @@ class Average(NamedTuple):
     heat: np.ndarray  # (rows, columns) the mean map, each face's greatest value taken as 1
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True)
+class Summary:
     """What Grad-CAM shows of a split."""
 
     averages: dict[Group, Average]

@@ -81,7 +81,10 @@ def _rows(found: Mapping[Group, Average]) -> Sequence[tuple[str, str]]:
 
 
 def _pair(
-    sheet: Image.Image, average: Average, at: tuple[int, int], font: ImageFont.FreeTypeFont
+    sheet: Image.Image,
+    average: Average,
+    at: tuple[int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     """Paste an average face, and beside it its map laid over, with the count of faces."""
     x, y = at

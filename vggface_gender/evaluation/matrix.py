@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ DETECTION = ("count", "missed", "interval")  # of those of detection
 class Test(NamedTuple):
     """One training's classifier on one dataset."""
 
-    run: str  # as it was asked for
+    run: str  # as it was given
     repeat: str  # "seed-0", "fold-0"; "" of a run of one training
     folder: Path  # the training's
     dataset: Dataset
@@ -90,12 +90,14 @@ def tests(
     where = {"data_dir": data_dir, "keep_going": keep_going}
     found = []
     for (run, repeat), folder in folders.items():
-        trained_on = held_out.learned_from(runs.settings(folder))
+        settings = runs.settings(folder)
+        trained_on = held_out.learned_from(settings)
         known = _learned_from(folder, trained_on, source=source, seed=seed, **where)
         for name in names:
             dataset = _prepare(folder, name, source=source, seed=seed, **where)
             table = predicted(folder, dataset)
-            found.append(Test(run, repeat, folder, dataset, known, name in trained_on, table))
+            is_in_domain = name in trained_on or bool(held_out.own_split(settings, name))
+            found.append(Test(run, repeat, folder, dataset, known, is_in_domain, table))
     return found
 
 
@@ -136,7 +138,9 @@ def detections(tested: Sequence[Test], folder: Path) -> dict[Path, dict]:
     return found
 
 
-def cells(tested: Sequence[Test], detected: Mapping[Path, Mapping] = MappingProxyType({})) -> list:
+def cells(
+    tested: Sequence[Test], detected: Mapping[Path, Mapping] = MappingProxyType({})
+) -> list[dict]:
     """The figures of every classifier on every dataset, as JSON can hold them.
 
     Args:
@@ -245,7 +249,7 @@ def _cell(test: Test, prints: dict[Path, Prints]) -> dict:
         prints: of splits met already, by their records' folder and split; more are added.
     """
     near = None
-    cell = {
+    cell: dict[str, Any] = {
         "run": test.name,
         "dataset": test.dataset.label,
         "trained_on": test.is_in_domain,

@@ -63,8 +63,10 @@ def _panel(
             if row["trained_on"]:
                 corner = (place[1] - 0.5 + INSET, place[0] - 0.5 + INSET)
                 side = 1 - 2 * INSET
-                frame = {"fill": False, "edgecolor": IN_DOMAIN, "linewidth": 2, "zorder": 3}
-                axes.add_patch(matplotlib.patches.Rectangle(corner, side, side, **frame))
+                frame = matplotlib.patches.Rectangle(
+                    corner, side, side, fill=False, edgecolor=IN_DOMAIN, linewidth=2, zorder=3
+                )
+                axes.add_patch(frame)
     # Of one value or of equal ones the colour is the middle one.
     low, high = np.nanmin(scores), np.nanmax(scores)
     room = max(high - low, 1e-6) / 2

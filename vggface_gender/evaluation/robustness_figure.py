@@ -64,8 +64,8 @@ def save(drawn: matplotlib.figure.Figure, stem: Path) -> list[Path]:
     written = []
     for suffix, about in ((".png", {}), (".svg", {"Date": None})):
         file = stem.with_name(stem.name + suffix)
-        settings = {"svg.fonttype": "none", "svg.hashsalt": "robustness"}
-        with files.whole(file) as part, matplotlib.rc_context(settings):
+        fixed = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "robustness"})
+        with files.whole(file) as part, fixed:
             drawn.savefig(part, metadata=about)
         written.append(file)
     return written
@@ -78,12 +78,12 @@ def _panel(axes: matplotlib.axes.Axes, points: Sequence[Point], score: str) -> N
         if gender in points[0][1]["by_gender"]:
             scores = [one["by_gender"][gender][score] for _, one in points]
             axes.plot(amounts, scores, color=colour, linewidth=1.2, linestyle="--", label=gender)
-    scores = np.array([one[score] for _, one in points])
+    of_all = np.array([one[score] for _, one in points])
     low, high = np.array([one["interval"] or [one[score]] * 2 for _, one in points]).T
     axes.errorbar(
         amounts,
-        scores,
-        np.clip([scores - low, high - scores], 0, None),
+        of_all,
+        np.clip([of_all - low, high - of_all], 0, None),
         color=ALL,
         linewidth=1.6,
         marker="o",
