@@ -20,7 +20,13 @@ author = "vggface_gender contributors"
 copyright = author
 version = release = vggface_gender.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxarg.ext"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinxarg.ext",
+]
 exclude_patterns = ["_build"]
 default_role = "code"  # single backticks in docstrings
 
@@ -43,4 +49,5 @@ def setup(app):
     """Have the generated pages written before Sphinx reads its sources."""
     reference.write()
     app.connect("source-read", reference.bend_links)
+    app.connect("autodoc-skip-member", reference.skip_fields)
     app.connect("autodoc-process-docstring", reference.mark_code, priority=1)

@@ -7,11 +7,12 @@ import importlib
 import os
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import vggface_gender
+from vggface_gender.__main__ import COMMANDS
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -65,12 +66,8 @@ MODULE = """## {module}
 
 
 def commands() -> dict[str, ModuleType]:
-    """The commands' modules by their names, in order."""
-    return {
-        module.name: importlib.import_module(f"vggface_gender.{module.name}")
-        for module in pkgutil.iter_modules([str(PACKAGE)])
-        if not module.ispkg and not module.name.startswith("_")
-    }
+    """The commands' modules by their names, in the order in which `vggface-gender` lists them."""
+    return {name: importlib.import_module(f"vggface_gender.{name}") for name in COMMANDS}
 
 
 def modules(part: str) -> Iterator[str]:
@@ -101,10 +98,15 @@ def write() -> None:
         itself, *within = modules(part)
         body = "\n".join(MODULE.format(module=module) for module in within)
         pages[f"api/{part}.md"] = MODULE.format(module=itself)[1:] + "\n" + body
+    rows = [
+        f"| [`vggface_gender.{part}`]({part}.md) "
+        f"| {', '.join(module.rpartition('.')[2] for module in list(modules(part))[1:])} |"
+        for part in parts
+    ]
     pages["api/index.md"] = index(
         "Library",
         "The parts of the library, in the order in which they import one another. These pages are "
-        "generated from the docstrings.",
+        "generated from the docstrings.\n\n| part | holds |\n| --- | --- |\n" + "\n".join(rows),
         parts,
     )
     pages |= {f"{name}.md": path.read_text() for name, path in COPIED.items()}
@@ -130,10 +132,10 @@ def _fenced(match: re.Match) -> str:
     return "```shell\n" + "\n".join(lines) + "\n```\n"
 
 
-def index(title: str, text: str, names) -> str:
-    """A page that lists others of its folder."""
-    listed = "\n".join(names)
-    return f"# {title}\n\n{text}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
+def index(title: str, text: str, names: Iterable[str]) -> str:
+    """A page that stands above others of its folder."""
+    below = "\n".join(names)
+    return f"# {title}\n\n{text}\n\n```{{toctree}}\n:hidden:\n\n{below}\n```\n"
 
 
 def bend_links(app, name: str, source: list[str]) -> None:
@@ -168,5 +170,15 @@ def mark_code(app, what, name, obj, options, lines: list[str]) -> None:
         before = next((known for known in reversed(marked) if known), "")
         if starts and before and not before.startswith(" ") and before != "::":
             marked += ["::", ""]
-        marked.append(re.sub(r"(?<!`)`([^`]+)`(?=\w)", r"``\1``\\ ", line))
-    lines[:] = marked
+        marked.append(line)
+    text = re.sub(r"`[^`]+`(?=(\w?))", _apart, "\n".join(marked))
+    lines[:] = text.split("\n")
+
+
+def _apart(code: re.Match) -> str:
+    return f"`{code[0]}`\\ " if code[1] else code[0]
+
+
+def skip_fields(app, what, name, obj, skip: bool, options) -> bool | None:
+    """Leave out a named tuple's fields, of which its signature has said all that autodoc knows."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
