@@ -12,6 +12,7 @@ import numpy as np
 from vggface_gender.base import files
 from vggface_gender.base.tasks import TASKS
 
+PANEL = 2.3  # inches: the least width of a panel, which its title needs
 INSET = 0.04  # of a frame within its cell, so that neighbouring frames are two
 IN_DOMAIN = "#d55e00"  # the frame of what a classifier was trained on
 
@@ -28,10 +29,11 @@ def figure(means: Sequence[Mapping]) -> matplotlib.figure.Figure:
     names = list(dict.fromkeys(row["run"] for row in means))
     across = list(dict.fromkeys(row["dataset"] for row in means))
     longest = max(map(len, names))
-    width = 0.5 + 0.07 * longest + (0.4 + 0.95 * len(across)) * max(len(tasks), 1)
+    panel = max(0.4 + 0.95 * len(across), PANEL)
+    width = 0.5 + 0.07 * longest + panel * max(len(tasks), 1)
     height = 1.3 + 0.45 * len(names) + 0.06 * max(map(len, across))
     # Not pyplot, which keeps figures and asks for a display.
-    drawn = matplotlib.figure.Figure((max(width, 4.5), height), dpi=150, layout="constrained")
+    drawn = matplotlib.figure.Figure((width, height), dpi=150, layout="constrained")
     panels = drawn.subplots(1, max(len(tasks), 1), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=False):
         _panel(axes, task, means, names, across)
