@@ -81,44 +81,55 @@ def modules(part: str) -> Iterator[str]:
 
 def write() -> None:
     """Write docs/api, docs/cli and docs/pages, and remove what is there of an earlier build."""
+    pages = {name: path.read_text() for name, path in COPIED.items()}
+    pages |= command_pages() | part_pages()
+    for folder in ("api", "cli", "pages"):
+        for stale in (DOCS / folder).glob("*.md"):
+            if f"{folder}/{stale.stem}" not in pages:
+                stale.unlink()
+    for name, text in pages.items():
+        path = DOCS / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_file() or path.read_text() != text:  # what is unchanged is not built again
+            path.write_text(text)
+
+
+def command_pages() -> dict[str, str]:
+    """The text of every command's page, and of the page above them, by name."""
     known = commands()
-    pages = {f"cli/{name}.md": command_page(command) for name, command in known.items()}
     rows = [
         f"| [`{command.parser().prog}`]({name}.md) | {command.__doc__.splitlines()[0]} |"
         for name, command in known.items()
     ]
-    pages["cli/index.md"] = index(
+    above = index(
         "Commands",
         "Every command is also `python -m vggface_gender.NAME`. These pages are generated from the "
         "commands' own help.\n\n| command | does |\n| --- | --- |\n" + "\n".join(rows),
         known,
     )
-    parts = [part for part in PARTS if (PACKAGE / part / "__init__.py").is_file()]
-    for part in parts:
+    return {"cli/index": above} | {
+        f"cli/{name}": command_page(command) for name, command in known.items()
+    }
+
+
+def part_pages() -> dict[str, str]:
+    """The text of the page of every part of the library, and of the page above them, by name."""
+    pages, rows = {}, []
+    for part in PARTS:
+        if not (PACKAGE / part / "__init__.py").is_file():
+            continue
         itself, *within = modules(part)
-        body = "\n".join(MODULE.format(module=module) for module in within)
-        pages[f"api/{part}.md"] = MODULE.format(module=itself)[1:] + "\n" + body
-    rows = [
-        f"| [`vggface_gender.{part}`]({part}.md) "
-        f"| {', '.join(module.rpartition('.')[2] for module in list(modules(part))[1:])} |"
-        for part in parts
-    ]
-    pages["api/index.md"] = index(
+        sections = [MODULE.format(module=module) for module in (itself, *within)]
+        pages[f"api/{part}"] = "\n".join(sections).removeprefix("#")  # the part's own is the title
+        names = ", ".join(module.removeprefix(f"{itself}.") for module in within)
+        rows.append(f"| [`{itself}`]({part}.md) | {names} |")
+    above = index(
         "Library",
         "The parts of the library, in the order in which they import one another. These pages are "
         "generated from the docstrings.\n\n| part | holds |\n| --- | --- |\n" + "\n".join(rows),
-        parts,
+        [name.removeprefix("api/") for name in pages],
     )
-    pages |= {f"{name}.md": path.read_text() for name, path in COPIED.items()}
-    for folder in ("api", "cli", "pages"):
-        for stale in (DOCS / folder).glob("*.md"):
-            if f"{folder}/{stale.name}" not in pages:
-                stale.unlink()
-    for name, text in pages.items():
-        path = DOCS / name
-        path.parent.mkdir(exist_ok=True)
-        if not path.is_file() or path.read_text() != text:  # what is unchanged is not built again
-            path.write_text(text)
+    return {"api/index": above} | pages
 
 
 def command_page(command: ModuleType) -> str:
