@@ -8,9 +8,9 @@ import sys
 
 __version__ = "0.2.0"
 
-if sys.version_info < (3, 11):  # said here, before newer syntax is met
+if sys.version_info < (3, 11):  # noqa: UP036 -- said here, before newer syntax is met
     sys.stderr.write(
-        "error: Python 3.11 or newer is needed, and this is %d.%d (%s): install another, and make "
-        "the environment with it\n" % (*sys.version_info[:2], sys.executable)
+        f"error: Python 3.11 or newer is needed, and this is {sys.version.split()[0]} "
+        f"({sys.executable}): install another, and make the environment with it\n"
     )
     raise SystemExit(2)

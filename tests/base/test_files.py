@@ -1,4 +1,8 @@
-"""Files: their hashes."""
+"""Files: whole or not there; their hashes."""
+
+import os
+
+import pytest
 
 from vggface_gender.base import files
 
@@ -8,3 +12,69 @@ def test_a_digest_stands_for_the_content(tmp_path):
         (tmp_path / name).write_text(content)
     a, b, c = (files.digest(tmp_path / name) for name in "abc")
     assert a == b != c
+
+
+def test_a_whole_file_appears_at_the_end_of_the_block(tmp_path):
+    target = tmp_path / "new" / "folders" / "a.json"
+    with files.whole(target) as part:
+        part.write_text("content")
+        assert not target.exists()
+        assert part.suffix == ".json" and part.parent.parent == target.parent
+    assert target.read_text() == "content"
+    assert os.listdir(target.parent) == ["a.json"]
+
+
+def test_a_whole_file_replaces_the_old_one_at_once(tmp_path):
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with files.whole(target) as part:
+        part.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_an_exception_leaves_the_target_as_it_was(tmp_path, before):
+    target = tmp_path / "a.json"
+    if before:
+        target.write_text(before)
+    with pytest.raises(ZeroDivisionError), files.whole(target) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), files.whole(tmp_path / "a.json"):
+        pass
+    assert not os.listdir(tmp_path)
+
+
+def test_a_whole_folder(tmp_path):
+    target = tmp_path / "epoch-0001"
+    with files.whole(target) as part:
+        part.mkdir()
+        (part / "weights").write_text("1")
+        assert not target.exists()
+    assert (target / "weights").read_text() == "1"
+    with pytest.raises(OSError), files.whole(target) as part:  # there, and not empty
+        part.mkdir()
+        (part / "weights").write_text("2")
+    assert (target / "weights").read_text() == "1"
+    assert os.listdir(tmp_path) == ["epoch-0001"]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "é" * 127 + "x"])
+def test_a_whole_file_may_have_the_longest_name(tmp_path, name):
+    assert len(os.fsencode(name)) == 255 == os.pathconf(tmp_path, "PC_NAME_MAX")
+    with files.whole(tmp_path / name) as part:
+        part.write_text("content")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    with files.whole(tmp_path / "a") as one, files.whole(tmp_path / "a") as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one.read_text() == "one"
+    assert (tmp_path / "a").read_text() == "one"  # the last to be finished

@@ -89,7 +89,7 @@ def test_features_come_from_their_dataset_row_and_a_view_drawn_at_random():
         [np.full((4, 2), 100 * view + 10 * place) + np.arange(4)[:, None] for place in (0, 1)]
         for view in (0, 1)
     ]
-    read = batches.read_features(arrays, part, row)
+    read = batches.read_features(arrays, part=part, row=row)
     examples = np.tile([4, 0, 3], 30)
     got = read(examples, np.random.default_rng(0))
     expected = np.array([10, 2, 13])[np.arange(90) % 3]

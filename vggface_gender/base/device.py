@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from vggface_gender.base import console
 from vggface_gender.base.errors import InputError
@@ -57,7 +58,7 @@ def scope(distribute: str = "none") -> Iterator[None]:
 
 
 @functools.cache
-def _mirrored():
+def _mirrored() -> Any:
     """One strategy for the whole process: models made under two can't meet."""
     import tensorflow as tf
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 PART_PREFIX = ".part-"  # of what is not whole yet
@@ -32,7 +32,7 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_json(content: Mapping, path: str | os.PathLike) -> None:
+def write_json(content: Mapping | Sequence, path: str | os.PathLike) -> None:
     """Write JSON, whole or not at all."""
     with whole(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from vggface_gender.base import numbers
 from vggface_gender.base.geometry import PADDING
@@ -24,12 +24,12 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A command's argument parser: it shows defaults in its help and fails in one line."""
 
-    def __init__(self, command: str, description: str, **kwargs):
+    def __init__(self, command: str, description: str, **kwargs: Any):
         """Begin the parser of `vggface-gender COMMAND`."""
         kwargs.setdefault("formatter_class", _Help)
         super().__init__(prog=f"vggface-gender {command}", description=description, **kwargs)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """End with status 2 and one line that says what is wrong."""
         self.exit(2, f"error: {message} (see `{self.prog} --help`)\n")
 

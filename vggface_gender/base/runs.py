@@ -42,6 +42,21 @@ def find(run: str | None) -> Path:
     )
 
 
+def folder(run: str) -> Path:
+    """The folder of a run, or of its repeats: its name under `model_files`, or the folder itself.
+
+    Raises:
+        InputError: there is none.
+    """
+    candidates = [Path(run), MODEL_FILES / run]
+    if run == DEFAULT and (path := default()):
+        candidates.append(path.parent)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    raise InputError(f"no run {run}: neither a folder, nor one in {MODEL_FILES}")
+
+
 def default() -> Path | None:
     """The default classifier's file, installed with the package or in the checkout; else None."""
     package = Path(__file__).resolve().parents[1]

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tabulate import tabulate
 
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
     """Rows under a header as indented, aligned lines.
 
     Args:
@@ -13,8 +11,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: in
         rows: cells of text, as many as the header has.
         text_columns: how many columns from the left are flush left; the others are flush right.
     """
+    import tabulate  # here, since a command's help needs none
+
+    tabulate.MIN_PADDING = 0  # a header is as wide as its text
     sides = ["left"] * text_columns + ["right"] * (len(header) - text_columns)
-    drawn = tabulate(
+    drawn = tabulate.tabulate(
         rows, header, tablefmt="plain", colalign=sides, disable_numparse=True, missingval="-"
     )
     return "\n".join(f"  {line}".rstrip() for line in drawn.splitlines())

@@ -46,7 +46,7 @@ def read_crops(
 
 
 def read_features(
-    views: Sequence[Sequence[np.ndarray]], part: np.ndarray, row: np.ndarray
+    views: Sequence[Sequence[np.ndarray]], *, part: np.ndarray, row: np.ndarray
 ) -> Reader:
     """A reader of cached features: of every example one of its views, drawn at random.
 

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vggface_gender.base import console, labels
 from vggface_gender.base.errors import InputError
@@ -188,12 +188,12 @@ def choices() -> str:
     return f"{', '.join(NAMED)}, a folder that exists, or a .csv file that exists"
 
 
-def _builder_class(kind: str):
+def _builder_class(kind: str) -> Any:
     # The folder and module are named as TFDS expects of a dataset.
     return importlib.import_module(f"{__name__}.{kind}.{kind}_dataset_builder").Builder
 
 
-def _has_changed(builder_class, source: Path | None, dataset: Dataset) -> bool:
+def _has_changed(builder_class: Any, source: Path | None, dataset: Dataset) -> bool:
     """Whether a source is there and is not what the records were written from."""
     if source is None or not source.exists():
         return False
@@ -201,7 +201,7 @@ def _has_changed(builder_class, source: Path | None, dataset: Dataset) -> bool:
 
 
 def _build(
-    builder_class,
+    builder_class: Any,
     config: str,
     source: Path | None,
     directory: Path,

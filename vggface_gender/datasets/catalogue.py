@@ -132,7 +132,7 @@ FOLDER = Facts(
     title="a folder of images",
     about=_OWN,
     files="class folders (female, male; or races; or ages), or those in train/, validation/, test/",
-    terms="the owner's",
+    terms="the owner's terms",
 )
 
 TABLE_COLUMNS = ("file", "gender", "race", "age", "subject", "fold", "split", "confidence")
@@ -141,7 +141,7 @@ TABLE = Facts(
     title="a table of images",
     about=_OWN,
     files=f"a CSV file with the column file and any of {', '.join(TABLE_COLUMNS[1:])}",
-    terms="the owner's",
+    terms="the owner's terms",
 )
 
 

@@ -21,7 +21,7 @@ from vggface_gender import datasets
 from vggface_gender.base import labels, numbers
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import Dataset, splits
+from vggface_gender.datasets import Dataset, catalogue, splits
 
 _PART = re.compile(r"(?P<name>.*?)(\[(?P<share>[^][+]*)\])?(\*(?P<weight>[^*+]*))?", re.DOTALL)
 _PERCENT, _PLACE = r"(-?\d+(\.\d+)?%)?", r"(-?\d+)?"
@@ -182,7 +182,7 @@ def parse(text: str) -> list[tuple[str, str | None, float]]:
         for end in range(len(pieces), 0, -1):
             part = "+".join(pieces[:end]).strip()
             name, share, weight = _divide(part)
-            if name in datasets.NAMED or datasets.is_own(name):
+            if name in catalogue.NAMED or datasets.is_own(name):
                 break
         else:
             where = "" if name == text else f" in {text}"

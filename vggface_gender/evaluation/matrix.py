@@ -60,7 +60,7 @@ def trainings(names: Sequence[str]) -> dict[tuple[str, str], Path]:
     folders = {
         (name, repeat): folder
         for name in names
-        for repeat, folder in runs.repeats(_folder(name)).items()
+        for repeat, folder in runs.repeats(runs.folder(name)).items()
     }
     for (name, repeat), folder in folders.items():
         if not (folder / runs.CLASSIFIER).is_file():
@@ -199,17 +199,6 @@ def write(found: Sequence[Mapping], averaged: Sequence[Mapping], folder: Path) -
         table.to_csv(part, index=False)
     files.write_json(averaged, folder / "means.json")
     files.write_json(found, folder / "matrix.json")
-
-
-def _folder(run: str) -> Path:
-    """The folder of a run, or of its repeats."""
-    candidates = [Path(run), runs.MODEL_FILES / run]
-    if run == runs.DEFAULT and (path := runs.default()):
-        candidates.append(path.parent)
-    for folder in candidates:
-        if folder.is_dir():
-            return folder
-    raise InputError(f"no run {run}: neither a folder, nor one in {runs.MODEL_FILES}")
 
 
 def _prepare(folder: Path, name: str, *, source: Path | None, seed: int, **where) -> Dataset:

@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,7 @@ def years(frame: pd.DataFrame) -> pd.Series:
     return frame[outputs_of(frame, "age")[0]]
 
 
-def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings) -> dict:
+def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings: Any) -> dict:
     """What a classifier's predictions on a dataset's split are made from, as hashes of contents.
 
     Args:

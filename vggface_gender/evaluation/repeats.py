@@ -41,13 +41,8 @@ def folders(run: str) -> dict[str, Path]:
     Raises:
         InputError: there is no such folder, or it holds both seeds and folds.
     """
-    candidates = [Path(run), runs.MODEL_FILES / run]
-    if run == runs.DEFAULT and (path := runs.default()):
-        candidates.append(path.parent)
-    folder = next((path for path in candidates if path.is_dir()), None)
-    if folder is None:
-        raise InputError(f"no run {run}: neither a folder, nor one in {runs.MODEL_FILES}")
-    return {key or path.resolve().name: path for key, path in runs.repeats(folder).items()}
+    found = runs.repeats(runs.folder(run))
+    return {key or path.resolve().name: path for key, path in found.items()}
 
 
 def read(folder: Path, dataset: str, *, split: str) -> Repeat:

@@ -35,7 +35,7 @@ def publish(
 
     Returns:
         The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
-        `metrics.evaluate` gives them.
+        `metrics.evaluate` gives them; `made_by` where that is known.
     """
     path = predictions.place(folder, dataset, split=split, made_by=made_by)
     predictions.write(table, path, made_by=made_by)
@@ -46,6 +46,8 @@ def publish(
         # From the file, so that the figures are those that anyone can compute from it.
         "tasks": metrics.evaluate(predictions.read(path)),
     }
+    if made_by:
+        figures["made_by"] = dict(made_by)
     files.write_json(figures, metrics_path)
     card.write(folder)
     return figures

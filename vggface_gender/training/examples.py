@@ -76,7 +76,7 @@ class Examples:
             ]
             for view in ([None] if views is None else range(views))
         ]
-        return batches.read_features(arrays, places, self.row)
+        return batches.read_features(arrays, part=places, row=self.row)
 
 
 def examples(

@@ -116,7 +116,7 @@ def train_backbone(
         validate = held_out.crops(size, padding=config.padding, amounts=None)
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
         augmented = read(rows, np.random.default_rng(config.seed))
-        tensorboard.log_images(augmented, "crops as trained on", folder / runs.TENSORBOARD)
+        tensorboard.log_images(augmented, "crops as trained on", folder=folder / runs.TENSORBOARD)
     steps = _steps(config, known) * config.epochs
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):

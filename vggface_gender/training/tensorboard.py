@@ -37,7 +37,7 @@ class Histograms(keras.callbacks.Callback):
         self._writer.close()
 
 
-def log_images(images: np.ndarray, title: str, folder: Path) -> None:
+def log_images(images: np.ndarray, title: str, *, folder: Path) -> None:
     """Write the first crops (b, size, size, 3) `uint8` as a sheet of 8 columns."""
     with tf.summary.create_file_writer(str(folder)).as_default(step=0):
         tf.summary.image(title, sheet(images[:32], 8)[None])

@@ -97,6 +97,7 @@ def train_all(
         run.begin(folder / place, training.config.settings(), overwrite=overwrite)
     for place, training in trainings.items():
         train(training, folder / place, cache=cache)
+        print(f"run: {folder / place}")
     if len(trainings) > 1:
         summary = results.summary(folder, [folder / place for place in trainings])
         print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
@@ -134,7 +135,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         size=network.backbone.input_shape[1],
         padding=config.padding,
     )
-    tensorboard.log_images(next(iter(first))["image"].numpy(), "crops, train", logs)
+    tensorboard.log_images(next(iter(first))["image"].numpy(), "crops, train", folder=logs)
 
     given: dict[str, Any] = {
         "known": known,
