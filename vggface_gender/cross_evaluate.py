@@ -1,6 +1,6 @@
 """Evaluate classifiers on datasets, each on each: the matrix that shows what one accuracy hides.
 
-    vggface-gender cross-evaluate --runs A B --datasets UTKFace FairFace --source path/to/faces
+    vggface-gender cross_evaluate --runs A B --datasets UTKFace FairFace --source path/to/faces
 
 Writes report.html, one page that needs no network; matrix.csv, matrix.json and means.json (means
 over a run's repeats); and matrix.png, a heat map. Every figure comes from the predictions tables,
@@ -27,7 +27,7 @@ person."""
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("cross-evaluate", __doc__.splitlines()[0])
+    parser = options.Parser("cross_evaluate", __doc__.splitlines()[0])
     parser.add_argument(
         "--runs",
         nargs="+",

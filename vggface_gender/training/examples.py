@@ -116,3 +116,37 @@ def examples(
         weights = {task: known * by_part * by_group for task, known in weights.items()}
     wanted = {task: values[labelled] for task, values in wanted.items()}
     return Examples(mix, split, truth, part, row, wanted, weights)
+
+
+def sampled_crops(
+    mix: Mix,
+    *,
+    count: int,
+    copies: int,
+    size: int,
+    padding: float,
+    amounts: Amounts,
+    seed: int,
+) -> np.ndarray:
+    """Some of a mix's training crops, drawn at random, each followed by augmented copies of it.
+
+    Args:
+        count: crops; at most all there are.
+        copies: of each.
+        size, padding, amounts: of the crops (see `data.batches.read_crops`).
+
+    Returns:
+        (count * (1 + copies), size, size, 3) `uint8` RGB.
+    """
+    rng = np.random.default_rng(seed)
+    images, frames = [], []
+    for part in mix.parts:
+        its = records.jpegs(part.dataset, "train")
+        images += its
+        frames += [records.frame_of(part.dataset, padding)] * len(its)
+    chosen = rng.choice(len(images), min(count, len(images)), replace=False)
+    columns = [
+        batches.read_crops(images, np.array(frames), size=size, amounts=each)(chosen, rng)
+        for each in [None] + [amounts] * copies
+    ]
+    return np.stack(columns, axis=1).reshape(-1, size, size, 3)
