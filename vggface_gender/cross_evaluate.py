@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     detections = matrix.detections(tested, out / "detection") if arguments.detect else {}
     cells = matrix.cells(tested, detections)
     means = matrix.means(tested, cells)
-    matrix.write(cells, means, out)
+    matrix.write(cells, means, folder=out)
     heat_map = matrix_figure.figure(means)
     matrix_figure.save(heat_map, out / "matrix.png")
     print(matrix_report.report(cells, means))

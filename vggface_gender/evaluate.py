@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     print(metrics.report(figures))
     if samples:
         uncertainties = folder / f"uncertainty-{named}.csv"
-        uncertainty.write(table, sampled.uncertainties, uncertainties)
+        uncertainty.write(table, sampled.uncertainties, path=uncertainties)
         print(uncertainty.report(uncertainty.figures(table, sampled.uncertainties)))
         print(f"uncertainty: {uncertainties}")
     print(f"predictions: {place}\nmetrics: {metrics_path}")

@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
             boxes = [face.box for face in answer.faces]
             labels = ["\n".join(face.describe()) for face in answer.faces]
             with files.whole(place) as part:
-                draw.draw(detected.photo, boxes, labels).save(part, quality=DRAWING_QUALITY)
+                draw.draw(detected.photo, boxes, labels=labels).save(part, quality=DRAWING_QUALITY)
         for line in [answer.to_json()] if arguments.json else answer.describe():
             tqdm.write(line)
             sys.stdout.flush()

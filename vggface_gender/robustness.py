@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     split = arguments.split
     dataset.require(split)
     summary = robustness.measure(
-        path, trained, dataset, split=split, perturbed=perturbed, count=arguments.count
+        path, trained, dataset=dataset, split=split, perturbed=perturbed, count=arguments.count
     )
     tasks = list(summary["changes"][0]["tasks"])
     if not tasks:

@@ -38,7 +38,7 @@ def test_without_changes_it_is_what_fit_gives(shape, frame):
     plain = augmentation.augment(image, 64, frame=frame, amounts=NONE, rng=rng()).astype(int)
     # `fit` rounds the frame to whole pixels.
     inner = slice(2, -2)
-    expected = crops.fit(image, 64, frame).astype(int)
+    expected = crops.fit(image, 64, frame=frame).astype(int)
     assert np.abs(plain - expected)[inner, inner].mean() < 4
 
 

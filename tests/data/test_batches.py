@@ -105,5 +105,5 @@ def test_crops_are_what_is_evaluated_or_augmented(amounts):
     read = batches.read_crops(images, np.ones(4), size=24, amounts=amounts)
     got = read(np.array([3, 1]), np.random.default_rng(0))
     assert got.shape == (2, 24, 24, 3) and got.dtype == np.uint8
-    plain = np.stack([crops.fit(crops.decode(images[row]), 24, 1.0) for row in (3, 1)])
+    plain = np.stack([crops.fit(crops.decode(images[row]), 24, frame=1.0) for row in (3, 1)])
     assert (got == plain).all() == (amounts is None)

@@ -154,7 +154,7 @@ def read(prepare, five):
 def test_a_slice_is_tfdss_own(prepare, five, share, read):
     """Against what TFDS reads, one shard after the other."""
     (part,) = prepare(f"{five}[{share}]").parts
-    first, last = mixes.rows(part, "train", 331)
+    first, last = mixes.rows(part, "train", count=331)
     assert 0 < last - first < 331
     assert read(f"train[{share}]") == read("train")[first:last]
 
@@ -177,13 +177,13 @@ def test_every_percentage_is_rounded_as_tfds_rounds_it(prepare, five):
                 spec = tfds.core.ReadInstruction.from_spec(f"train[{share}]")
                 (asked,) = spec.to_absolute({"train": info})
                 expected = (asked.from_ or 0, count if asked.to is None else asked.to)
-                assert mixes.rows(part._replace(share=share), "train", count) == expected
+                assert mixes.rows(part._replace(share=share), "train", count=count) == expected
 
 
 def test_two_slices_that_meet_divide_the_split_as_it_is_read(prepare, five):
     names = records.labels(prepare(five).parts[0].dataset, "train").name
     (one,), (other,) = (prepare(f"{five}[{share}]").parts for share in (":30%", "30%:"))
-    (first, middle), (again, last) = (mixes.rows(part, "train", 331) for part in (one, other))
+    (first, middle), (again, last) = (mixes.rows(part, "train", count=331) for part in (one, other))
     assert (first, middle, last) == (0, 99, 331) and again == middle
     assert len({*names[first:middle]} | {*names[again:last]}) == 331
 
@@ -200,7 +200,7 @@ def test_slices_are_of_train_alone(prepare, five, seven):
     assert mixed.counts == {"train": 66 + 40, "validation": 20 + 10, "test": 19 + 10}
     assert any("66 of 331" in text for text in said) and any("40 of 50" in text for text in said)
     for split, count in (("validation", 20), ("test", 19)):
-        assert mixes.rows(mixed.parts[0], split, count) == (0, count)
+        assert mixes.rows(mixed.parts[0], split, count=count) == (0, count)
 
 
 def test_one_whole_dataset_is_itself(prepare, five, home):

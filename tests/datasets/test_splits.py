@@ -16,7 +16,9 @@ FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 def assign(count, seed=0, strata=None, ties=(), names=None):
     names = names or [f"{i:05d}.jpg" for i in range(count)]
-    return splits.assign(names, strata or ["one"] * count, ties, FRACTIONS, seed)
+    return splits.assign(
+        names, strata or ["one"] * count, ties=ties, fractions=FRACTIONS, seed=seed
+    )
 
 
 @pytest.mark.parametrize("count", [10, 997])

@@ -109,9 +109,11 @@ def test_what_is_blank_is_missed_and_a_bystander_is_not_the_face(faces_dir, tmp_
 def test_borders_are_numpys():
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     around = ((10, 10), (15, 15), (0, 0))
-    assert (detection.bordered(photo, 0.25, "replicate") == np.pad(photo, around, "edge")).all()
-    assert (detection.bordered(photo, 0.25, "black") == np.pad(photo, around)).all()
-    assert (detection.bordered(photo, 0, "black") == photo).all()
+    assert (
+        detection.bordered(photo, 0.25, fill="replicate") == np.pad(photo, around, "edge")
+    ).all()
+    assert (detection.bordered(photo, 0.25, fill="black") == np.pad(photo, around)).all()
+    assert (detection.bordered(photo, 0, fill="black") == photo).all()
 
 
 # -------------------------------------------------------------------- a hand-made table

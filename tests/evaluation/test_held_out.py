@@ -28,7 +28,7 @@ def test_a_run_is_tested_on_the_division_that_it_was_trained_with(workplace):
     assert held_out.division(classifier, "UTKFace") == own
     assert held_out.division(classifier, "FairFace") == own
     assert held_out.division(classifier, "Adience") == {"seed": 0}
-    assert held_out.division(classifier, "UTKFace", 7) == {"seed": 7}
+    assert held_out.division(classifier, "UTKFace", seed=7) == {"seed": 7}
     assert held_out.division(workplace / "alone.keras", "UTKFace") == {"seed": 0}
 
 

@@ -50,7 +50,7 @@ def noise(height: int, width: int | None = None) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(90, 90), (64, 101), (20, 20)])
 def test_what_changes_nothing_gives_the_very_crop(frame, shape):
     image = noise(*shape)
-    expected = crops.fit(image, 32, frame)
+    expected = crops.fit(image, 32, frame=frame)
     for one in (UNCHANGED, *NOTHING):
         assert (perturbed(image, 32, frame, one) == expected).all()
 
@@ -167,7 +167,9 @@ def path(home, tmp_path) -> Path:
 
 
 def tables(path, dataset, several, **kwargs):
-    return robustness.tables(path, reader(), dataset, split="test", perturbed=several, **kwargs)
+    return robustness.tables(
+        path, reader(), dataset=dataset, split="test", perturbed=several, **kwargs
+    )
 
 
 def test_changing_by_nothing_gives_the_table_of_an_evaluation(dataset, path):
@@ -188,7 +190,7 @@ def test_changing_by_nothing_gives_the_table_of_an_evaluation(dataset, path):
 
 def test_a_classifier_that_reads_one_place_fails_when_it_is_rotated_away(dataset, path):
     several = [UNCHANGED, Perturbation("rotation", 90), Perturbation("rotation", 3)]
-    summary = robustness.measure(path, reader(), dataset, split="test", perturbed=several)
+    summary = robustness.measure(path, reader(), dataset=dataset, split="test", perturbed=several)
     before, rotated, little = (row["tasks"] for row in summary["changes"])
     assert before["gender"]["accuracy"] == little["gender"]["accuracy"] == 1
     # Where the patch was is now grey, which it takes for male.
@@ -223,10 +225,10 @@ def predicted(right: np.ndarray, gender: np.ndarray, years_off: np.ndarray) -> p
 def test_the_paired_interval_by_hand():
     # 10 lost and 4 won of 100: shares 11/102 and 5/102, middle -6/102, and the variance
     # (16/102 - 36/102^2) / 102 = (1632 - 36) / 102^3 = 1596 / 1061208.
-    low, high = paired.shares_interval(10, 4, 100)
+    low, high = paired.shares_interval(10, 4, count=100)
     margin = 1.959963984540054 * (1596 / 1061208) ** 0.5
     assert [low, high] == pytest.approx([-6 / 102 - margin, -6 / 102 + margin], abs=1e-12)
-    assert paired.shares_interval(3, 0, 3)[0] == -1
+    assert paired.shares_interval(3, 0, count=3)[0] == -1
 
 
 def test_the_paired_interval_holds_the_truth_as_often_as_it_says():
@@ -234,7 +236,7 @@ def test_the_paired_interval_holds_the_truth_as_often_as_it_says():
     chances = np.array([0.83, 0.07, 0.03, 0.07])  # both right, lost, won, both wrong
     drawn = rng.multinomial(300, chances, 4000)
     held = [low <= -0.04 <= high for low, high in (
-        paired.shares_interval(lost, won, 300) for _, lost, won, _ in drawn
+        paired.shares_interval(lost, won, count=300) for _, lost, won, _ in drawn
     )]  # fmt: skip
     assert 0.94 <= np.mean(held) <= 0.965
 
@@ -253,7 +255,7 @@ def test_a_change_is_counted_face_by_face_and_by_gender():
     assert one["accuracy"] == pytest.approx(after.mean())
     assert one["change"]["difference"] == pytest.approx(after.mean() - before.mean())
     pairs = same_images.mcnemar(*tables, task="gender")
-    expected = paired.shares_interval(pairs["only_a"], pairs["only_b"], 140)
+    expected = paired.shares_interval(pairs["only_a"], pairs["only_b"], count=140)
     assert one["change"]["interval"] == pytest.approx(expected)
     assert one["change"]["p"] == pairs["p"]
     change = {

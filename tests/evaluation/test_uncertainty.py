@@ -45,7 +45,7 @@ def test_where_all_is_right_or_unknown_there_is_nothing_to_separate():
 
 def test_the_file_has_a_row_a_face(tmp_path):
     faces = table(1, 0.3, 5)
-    uncertainty.write(faces, {"gender": np.arange(5.0)}, tmp_path / "u.csv")
+    uncertainty.write(faces, {"gender": np.arange(5.0)}, path=tmp_path / "u.csv")
     back = pd.read_csv(tmp_path / "u.csv")
     assert back["name"].tolist() == faces["name"].tolist()
     assert back["gender"].tolist() == [*range(5)]

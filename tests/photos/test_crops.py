@@ -76,7 +76,7 @@ def test_a_tighter_frame_is_the_middle():
 def test_widening_and_tightening_by_the_same_factor_comes_back():
     smooth = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     image = cv2.resize(smooth, (200, 200), interpolation=cv2.INTER_CUBIC)
-    back = crops.fit(crops.fit(image, 220, 1.1), 200, 1 / 1.1).astype(int)
+    back = crops.fit(crops.fit(image, 220, frame=1.1), 200, frame=1 / 1.1).astype(int)
     assert np.abs(back - image).max() <= 2
 
 

@@ -25,7 +25,7 @@ def test_labels_are_whole_and_inside_at_any_size(width, height):
     photo = np.full((height, width, 3), 200, np.uint8)
 
     def drawn(x, y):
-        return np.asarray(draw.draw(photo, [(x, y, x + side, y + side)], [LABEL]))
+        return np.asarray(draw.draw(photo, [(x, y, x + side, y + side)], labels=[LABEL]))
 
     def inked(x, y):
         picture = drawn(x, y)
@@ -47,8 +47,8 @@ def test_labels_are_whole_and_inside_at_any_size(width, height):
 def test_labels_of_neighbours_are_apart():
     photo = np.full((800, 1200, 3), 200, np.uint8)
     boxes = [(x, 300, x + 100, 400) for x in (300, 420, 540)]
-    alone = sum(letters(np.asarray(draw.draw(photo, [box], [LABEL]))) for box in boxes)
-    together = letters(np.asarray(draw.draw(photo, boxes, [LABEL] * 3)))
+    alone = sum(letters(np.asarray(draw.draw(photo, [box], labels=[LABEL]))) for box in boxes)
+    together = letters(np.asarray(draw.draw(photo, boxes, labels=[LABEL] * 3)))
     assert together == pytest.approx(alone, rel=0.05)
 
 

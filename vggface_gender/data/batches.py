@@ -32,7 +32,7 @@ def read_crops(
         decoded = (crops.decode(images[row]) for row in rows)
         if amounts is None:
             made = [
-                crops.fit(image, size, frames[row])
+                crops.fit(image, size, frame=frames[row])
                 for image, row in zip(decoded, rows, strict=True)
             ]
         else:

@@ -92,7 +92,7 @@ def batches(
     def decode(places: np.ndarray, images: np.ndarray) -> np.ndarray:
         decoded = map(crops.decode, images)
         if view is None:
-            return np.stack([crops.fit(image, size, frame) for image in decoded])
+            return np.stack([crops.fit(image, size, frame=frame) for image in decoded])
         generators = (np.random.default_rng([view, place]) for place in places)
         return np.stack(
             [

@@ -157,7 +157,7 @@ def source_in(folder: Path | None, name: str) -> Path | None:
 
 def describe(dataset: Dataset) -> str:
     """What the build of a dataset's records found and did, to read."""
-    return summary.describe(dataset.name, dataset.directory, dataset.summary)
+    return summary.describe(dataset.name, dataset.directory, summary=dataset.summary)
 
 
 def _place(name: str, source: str | Path | None) -> _Place:

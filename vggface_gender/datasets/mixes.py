@@ -53,7 +53,7 @@ class Mix:
     def fingerprint(self) -> str:
         """Stands for the parts' records, slices and weights; of one whole dataset, its own."""
         parts = [
-            [part.dataset.fingerprint, *rows(part, "train", _count(part)), part.weight]
+            [part.dataset.fingerprint, *rows(part, "train", count=_count(part)), part.weight]
             for part in self.parts
         ]
         only = self.parts[0]
@@ -67,7 +67,7 @@ class Mix:
         counts = dict.fromkeys(splits.SPLITS, 0)
         for part in self.parts:
             for split, count in part.dataset.counts.items():
-                first, last = rows(part, split, count)
+                first, last = rows(part, split, count=count)
                 counts[split] += last - first
         return {split: count for split, count in counts.items() if count}
 
@@ -137,7 +137,7 @@ def prepare(
         _check_is_another(name, part, parts)
         parts.append(part)
         if share:
-            first, last = rows(part, "train", _count(part))
+            first, last = rows(part, "train", count=_count(part))
             say(f"{asked_for}[{share}]: {last - first:,} of {_count(part):,} train records")
     return Mix(name, tuple(parts))
 
@@ -195,7 +195,7 @@ def parse(text: str) -> list[tuple[str, str | None, float]]:
     return parts
 
 
-def rows(part: Part, split: str, count: int) -> tuple[int, int]:
+def rows(part: Part, split: str, *, count: int) -> tuple[int, int]:
     """Which of a split's `count` records a part takes: the first, and the one after the last.
 
     They are places in the order in which the whole split is read, rounded as TFDS rounds

@@ -105,7 +105,7 @@ def read_table(
     return rows
 
 
-def cell(row: dict[str, str], column: str, read: Callable[[str], T | None]) -> T | None:
+def cell(row: dict[str, str], column: str, *, read: Callable[[str], T | None]) -> T | None:
     """What a row says in a column; None where it is empty.
 
     Args:

@@ -18,6 +18,7 @@ SPLITS = ("train", "validation", "test")
 def assign(
     names: Sequence[str],
     strata: Sequence[Hashable],
+    *,
     ties: Sequence[Sequence[Hashable | None]],
     fractions: Mapping[str, float],
     seed: int,
@@ -66,13 +67,14 @@ def assign(
 def folds(
     names: Sequence[str],
     strata: Sequence[Hashable],
+    *,
     ties: Sequence[Sequence[Hashable | None]],
     count: int,
     seed: int,
 ) -> list[int]:
     """A fold, from 0, for each record: `count` of equal size, otherwise as `assign` does it."""
     fractions = {str(fold): 1 / count for fold in range(count)}
-    return [int(fold) for fold in assign(names, strata, ties, fractions, seed)]
+    return [int(fold) for fold in assign(names, strata, ties=ties, fractions=fractions, seed=seed)]
 
 
 def divide(

@@ -47,7 +47,7 @@ def listing_hash(listed: Iterable["Labelled"]) -> str:
     return _hash([item.name, *_state(item.image), *item.key] for item in listed)
 
 
-def describe(name: str, directory: Path, summary: Mapping) -> str:
+def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     """The summary of a build, to read."""
     lines = [f"{name}: {sum(summary['counts'].values()):,} records in {directory}"]
     for split, count in summary["counts"].items():

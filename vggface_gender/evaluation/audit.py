@@ -59,7 +59,7 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "labels": list(names),
         "groups": by_group,
         "gaps": {grouping: groups.gap(members) for grouping, members in by_group.items()},
-        "confusion": metrics.confusion(true, predicted, len(names)).tolist(),
+        "confusion": metrics.confusion(true, predicted, classes=len(names)).tolist(),
         "calibration": calibration.calibration(true, probability),
         "calibration_by": of_single(lambda *faces: calibration.calibration(*faces)["ece"]),
         "abstention": calibration.abstention(true, probability),

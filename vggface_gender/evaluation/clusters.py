@@ -86,7 +86,7 @@ def scores(true: np.ndarray, clusters: np.ndarray, names: Sequence[str]) -> dict
           `small`;
         - `confusion`: counts, a row for each true label, a column for each matched one.
     """
-    counts = metrics.confusion(true, clusters, len(names))
+    counts = metrics.confusion(true, clusters, classes=len(names))
     labels = match(counts)
     confusion = counts[:, np.argsort(labels)]
     hits, number = int(confusion.trace()), len(true)

@@ -52,7 +52,7 @@ def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
     return {
         "t_test": chosen,
         "correction": {"method": "Holm", "tests": _correct(compared)},
-        "warnings": repeats.warnings(a, b, chosen),
+        "warnings": repeats.warnings(a, b, chosen=chosen),
         "tasks": compared,
     }
 

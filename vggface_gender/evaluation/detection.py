@@ -156,7 +156,7 @@ def look(
         upsample, threshold: as `detect.detect` takes them.
         border, fill: as `bordered` takes them.
     """
-    photo = bordered(crops.decode(jpeg), border, fill)
+    photo = bordered(crops.decode(jpeg), border, fill=fill)
     y, x = (side / 2 for side in photo.shape[:2])
     found = detect.detect(photo, upsample=upsample, threshold=threshold)
     scores = [
@@ -169,7 +169,7 @@ def look(
     return max(scores, default=float("nan")), len(found)
 
 
-def bordered(photo: np.ndarray, border: float, fill: str) -> np.ndarray:
+def bordered(photo: np.ndarray, border: float, *, fill: str) -> np.ndarray:
     """A photo with something around it.
 
     Args:

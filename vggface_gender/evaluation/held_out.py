@@ -39,14 +39,14 @@ def prepare(
         source,
         data_dir=data_dir,
         keep_going=keep_going,
-        **division(classifier, name, seed),
+        **division(classifier, name, seed=seed),
     )
     if seed is None and (settings := _settings(classifier)):
         _check_is_what_was_learned(classifier.parent, settings, dataset)
     return dataset
 
 
-def division(classifier: Path, name: str, seed: int | None = None) -> dict:
+def division(classifier: Path, name: str, *, seed: int | None = None) -> dict:
     """How to divide a dataset that a classifier is tested on: arguments of `datasets.prepare`.
 
     Args:

@@ -192,7 +192,7 @@ def means(tested: Sequence[Test], found: Sequence[Mapping]) -> list[dict]:
     return rows
 
 
-def write(found: Sequence[Mapping], averaged: Sequence[Mapping], folder: Path) -> None:
+def write(found: Sequence[Mapping], averaged: Sequence[Mapping], *, folder: Path) -> None:
     """Write `matrix.json` and `matrix.csv`, what `cells` gives, and `means.json`."""
     table = pd.json_normalize(list(found), sep="_")
     with files.whole(folder / "matrix.csv") as part:

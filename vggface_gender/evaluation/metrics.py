@@ -137,7 +137,7 @@ def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
         return figures
 
     predicted = probability.argmax(axis=1)
-    counts = confusion(true, predicted, len(names))
+    counts = confusion(true, predicted, classes=len(names))
     occurs = counts.sum(axis=1) > 0
     recall = counts.diagonal()[occurs] / counts.sum(axis=1)[occurs]
     likelihood = np.clip(probability[np.arange(len(true)), true], EPSILON, 1 - EPSILON)
@@ -181,7 +181,7 @@ def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, An
     return counts
 
 
-def confusion(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+def confusion(true: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
     """Counts of faces, a row for each true label, a column for each predicted one."""
     counts = np.zeros((classes, classes), dtype=int)
     np.add.at(counts, (true, predicted), 1)

@@ -44,7 +44,7 @@ def change(before: pd.Series, after: pd.Series) -> dict:
     """
     if before.dtype == bool:
         lost, won = int((before & ~after).sum()), int((~before & after).sum())
-        interval = shares_interval(lost, won, len(before))
+        interval = shares_interval(lost, won, count=len(before))
         return {"difference": (won - lost) / len(before), "interval": interval}
     if len(before) < 2:
         return {"difference": float((after - before).mean()), "interval": None}
@@ -52,7 +52,7 @@ def change(before: pd.Series, after: pd.Series) -> dict:
     return {key: test[key] for key in ("difference", "interval")}
 
 
-def shares_interval(lost: int, won: int, count: int) -> list[float]:
+def shares_interval(lost: int, won: int, *, count: int) -> list[float]:
     """The interval of a difference of two shares of the same faces, at all figures' confidence.
 
     That of D. G. Bonett and R. M. Price (Journal of Educational and Behavioral Statistics 37,

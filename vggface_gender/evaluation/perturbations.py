@@ -93,10 +93,10 @@ def crop(
     if kind == "rotation":
         return _rotated(image, size, frame, amount)
     if kind == "margin":
-        return crops.fit(image, size, frame * amount)
+        return crops.fit(image, size, frame=frame * amount)
     if kind == "resolution":
-        return crops.fit(crops.fit(image, int(amount), frame), size)
-    return crops.fit(image, size, frame)
+        return crops.fit(crops.fit(image, int(amount), frame=frame), size)
+    return crops.fit(image, size, frame=frame)
 
 
 def own_share(frame: float, perturbation: Perturbation = UNCHANGED) -> float:
@@ -125,4 +125,4 @@ def _rotated(image: np.ndarray, size: int, frame: float, degrees: float) -> np.n
         flags=cv2.INTER_CUBIC,  # sharper than linear: what is measured is rotation, not blur
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return crops.fit(rotated, size, min(frame, 1.0))
+    return crops.fit(rotated, size, frame=min(frame, 1.0))

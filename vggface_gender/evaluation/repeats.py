@@ -264,7 +264,7 @@ def _same_data(one: Repeat, other: Repeat) -> bool:
     )
 
 
-def warnings(a: Side, b: Side, chosen: Mapping) -> list[str]:
+def warnings(a: Side, b: Side, *, chosen: Mapping) -> list[str]:
     """What is to be known before the figures are read, a line each.
 
     Args:

@@ -30,8 +30,8 @@ HELD = 2**30  # bytes of decoded images kept: each is decoded once if all find r
 def measure(
     path: Path,
     classifier: Classifier,
-    dataset: Dataset,
     *,
+    dataset: Dataset,
     split: str,
     perturbed: Sequence[Perturbation],
     count: int | None = None,
@@ -46,7 +46,7 @@ def measure(
     Returns:
         See `summarize`.
     """
-    found = tables(path, classifier, dataset, split=split, perturbed=perturbed, count=count)
+    found = tables(path, classifier, dataset=dataset, split=split, perturbed=perturbed, count=count)
     frame = records.frame_of(dataset, classifier.padding)
     return summarize(found, perturbed, frame=frame, size=classifier.size)
 
@@ -60,8 +60,8 @@ def folder(path: Path) -> Path:
 def tables(
     path: Path,
     classifier: Classifier,
-    dataset: Dataset,
     *,
+    dataset: Dataset,
     split: str,
     perturbed: Sequence[Perturbation],
     count: int | None = None,

@@ -78,7 +78,7 @@ def mcnemar_in_common_labels(a: pd.DataFrame, b: pd.DataFrame, *, task: str) -> 
     right_a, right_b = (right[named].to_numpy(int) for right in rights)
     if not len(right_a):
         return {"count": 0, "reason": "the outputs have no name for any true label"}
-    counts = metrics.confusion(1 - right_a, 1 - right_b, 2).tolist()
+    counts = metrics.confusion(1 - right_a, 1 - right_b, classes=2).tolist()
     return {
         "count": len(right_a),
         "both_right": counts[0][0],

@@ -51,7 +51,9 @@ def _of_one(test: Test, *, robust: bool) -> list[dict]:
     summary = None
     if robust:
         perturbed = perturbations.standard(trained.size)
-        summary = robustness.measure(path, trained, dataset, split=SPLIT, perturbed=perturbed)
+        summary = robustness.measure(
+            path, trained, dataset=dataset, split=SPLIT, perturbed=perturbed
+        )
     found = []
     for task in CLASSIFICATION:
         if task not in trained.tasks:

@@ -12,7 +12,7 @@ from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import metrics, predictions
 
 
-def write(table: pd.DataFrame, uncertainties: Mapping[str, np.ndarray], path: Path) -> None:
+def write(table: pd.DataFrame, uncertainties: Mapping[str, np.ndarray], *, path: Path) -> None:
     """Write a CSV file of each face's name and the uncertainty of each task's prediction.
 
     Args:

@@ -40,7 +40,7 @@ def to_jpeg(image: np.ndarray, *, quality: int = QUALITY) -> bytes:
     return encoded.getvalue()
 
 
-def fit(image: np.ndarray, size: int, frame: float = 1.0) -> np.ndarray:
+def fit(image: np.ndarray, size: int, *, frame: float = 1.0) -> np.ndarray:
     """Show `frame` times as much of the scene at (size, size, 3), `uint8` RGB.
 
     Args:

@@ -15,7 +15,9 @@ MAX_NAME = 255  # bytes in a file's name, on the file systems of Linux, macOS an
 Rectangle = Sequence[float]  # left, top, right, bottom
 
 
-def draw(photo: np.ndarray, boxes: Sequence[Sequence[int]], labels: Sequence[str]) -> Image.Image:
+def draw(
+    photo: np.ndarray, boxes: Sequence[Sequence[int]], *, labels: Sequence[str]
+) -> Image.Image:
     """A copy of the photo with every face's box and label.
 
     Small photos are enlarged for the text to be legible. A label stands above its box, or

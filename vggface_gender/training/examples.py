@@ -99,7 +99,7 @@ def examples(
                 raise InputError(f"{part.dataset.name} has too few images to train on")
             continue  # as a table of pseudo-labels, which has nothing but a train split
         table = records.labels(part.dataset, split)
-        first, last = mixes.rows(part, split, len(table))
+        first, last = mixes.rows(part, split, count=len(table))
         tables.append(table.iloc[first:last].assign(part=place, row=np.arange(first, last)))
     truth = pd.concat(tables, ignore_index=True)
     wanted, weights = targets.targets(truth, tasks)

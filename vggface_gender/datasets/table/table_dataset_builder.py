@@ -42,7 +42,7 @@ class Builder(FacesBuilder):
         if len(twice := rows.file[rows.file.duplicated()]):
             raise InputError(f"{source}: {twice.iloc[0]} is listed twice; list each file once")
         for number, row in enumerate(rows.to_dict("records"), start=2):  # line 1 is the header
-            yield parse(row, source, number)
+            yield parse(row, source, number=number)
 
     @classmethod
     def notes(cls, source: Path | None) -> Sequence[str]:
@@ -59,7 +59,7 @@ def read(source: Path) -> pd.DataFrame:
     return read_table(source, needed=["file"], expected=catalogue.TABLE.files)
 
 
-def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
+def parse(row: dict[str, str], source: Path, *, number: int) -> Labelled:
     """One line of the table; an empty cell is a missing label.
 
     Raises:
@@ -75,7 +75,7 @@ def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
     said: dict[str, Any] = {}
     for column, reader in readers.items():
         try:
-            said[column] = cell(row, column, reader)
+            said[column] = cell(row, column, read=reader)
         except ValueError as error:
             raise InputError(
                 f"{source}, line {number}: {error}; give {ALLOWED[column]}, or nothing"
@@ -84,7 +84,7 @@ def parse(row: dict[str, str], source: Path, number: int) -> Labelled:
     return Labelled(
         name=row["file"],
         image=image,
-        subject=cell(row, "subject", str),
+        subject=cell(row, "subject", read=str),
         problem=None if image.is_file() else NOT_THERE,
         is_predicted=bool(row.get("confidence", "").strip()),
         **said,
