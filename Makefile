@@ -39,4 +39,4 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/_build
+	rm -rf $(VENV) build *.egg-info docs/_build docs/api docs/cli docs/pages

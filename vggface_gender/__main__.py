@@ -19,7 +19,7 @@ GROUPS = {
         "evaluate": "test a classifier on a dataset's split",
         "audit": "compare groups: gaps, fairness metrics, calibration",
         "compare": "compare two runs on the same faces, with intervals",
-        "cross_evaluate": "test runs on datasets that they were not trained on",
+        "cross_evaluate": "test runs on several datasets: a matrix and a report",
         "gradcam": "show what in a face a prediction depends on",
         "robustness": "measure how image quality changes predictions",
         "detection": "measure which faces the detector misses",
@@ -27,7 +27,7 @@ GROUPS = {
     "prepare": {
         "records": "write a dataset's TFRecords",
         "convert": "convert VGG-Face's MatConvNet weights to Keras, and check them",
-        "cluster": "find near-duplicates and likely label errors",
+        "cluster": "cluster features without labels, and compare the clusters with them",
         "pseudo_label": "label unlabelled photos or videos with a classifier",
         "show_batches": "draw augmented training crops to look at",
     },
