@@ -45,9 +45,9 @@ def draw(
         raise InputError(f"age {age!r}: use years from 0 to 120")
     if size < 32:
         raise InputError(f"size {size!r}: a face needs at least 32 pixels")
-    face = sample_face(rng, gender, race, age)
+    face = sample_face(rng, gender, race=race, age=age)
     scene = sample_scene(rng)
     canvas = Canvas(size * camera.PUPIL_DISTANCE)
     depth = surface.depth_of(canvas, face)
     painting.paint(canvas, face, scene, depth, rng)
-    return camera.photograph(canvas, depth, scene, size, rng)
+    return camera.photograph(canvas, depth, scene=scene, size=size, rng=rng)
