@@ -59,7 +59,7 @@ def draw_table():
         for i in range(count):
             rng = np.random.default_rng(i)
             gender, race, age = drawing.sample_labels(rng)
-            crop = drawing.draw(rng, gender, race, age, size=size)
+            crop = drawing.draw(rng, gender, race=race, age=age, size=size)
             cv2.imwrite(str(folder / f"{i}.jpg"), crop[..., ::-1])
             lines.append(f"{i}.jpg,{gender if i % 7 else ''},{race if i % 2 else ''},{age}")
         (folder / "faces.csv").write_text("\n".join(lines) + "\n")

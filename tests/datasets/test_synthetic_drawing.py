@@ -13,15 +13,18 @@ from sklearn.preprocessing import StandardScaler
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
-from vggface_gender.datasets.synthetic_faces import drawing
-from vggface_gender.photos import faces
+from vggface_gender.datasets.synthetic_faces import appearance, camera, drawing, scene, surface
+from vggface_gender.datasets.synthetic_faces.canvas import CORNER, Canvas
+from vggface_gender.photos import detect
 
 
 def _drawn(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:
     """Drawings (count, size, size, 3) with their genders, races and ages."""
     rng = np.random.default_rng(seed)
     labels = [drawing.sample_labels(rng) for _ in range(count)]
-    images = np.array([drawing.draw(rng, *label, size) for label in labels])
+    images = np.array(
+        [drawing.draw(rng, gender, race=race, age=age, size=size) for gender, race, age in labels]
+    )
     genders, races, ages = map(np.array, zip(*labels, strict=True))
     return images, genders, races, ages
 
@@ -42,7 +45,7 @@ def _held_out_score(model, pixels: np.ndarray, labels: np.ndarray) -> float:
 
 @pytest.mark.parametrize("size", [32, 97, 200])
 def test_a_drawing_is_a_square_uint8_rgb_picture(size):
-    image = drawing.draw(np.random.default_rng(0), "female", "Asian", 30, size)
+    image = drawing.draw(np.random.default_rng(0), "female", race="Asian", age=30, size=size)
     assert image.shape == (size, size, 3)
     assert image.dtype == np.uint8
     assert image.std() > 15
@@ -51,7 +54,7 @@ def test_a_drawing_is_a_square_uint8_rgb_picture(size):
 def test_every_label_can_be_drawn_at_any_age():
     rng = np.random.default_rng(0)
     for gender, race, age in itertools.product(GENDERS, UTKFACE_RACES, (0, 1, 15.5, 50, 120)):
-        assert drawing.draw(rng, gender, race, age, 48).std() > 5
+        assert drawing.draw(rng, gender, race=race, age=age, size=48).std() > 5
 
 
 def test_only_the_given_generator_decides():
@@ -59,25 +62,26 @@ def test_only_the_given_generator_decides():
     for unrelated in range(2):
         np.random.seed(unrelated)
         cv2.setRNGSeed(unrelated)
-        images.append(drawing.draw(np.random.default_rng(3), "male", "Black", 44))
+        images.append(drawing.draw(np.random.default_rng(3), "male", race="Black", age=44))
     assert np.array_equal(*images)
-    other = drawing.draw(np.random.default_rng(4), "male", "Black", 44)
+    other = drawing.draw(np.random.default_rng(4), "male", race="Black", age=44)
     assert np.abs(images[0].astype(int) - other).mean() > 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (("woman", "White", 30), "'woman'"),
-        (("female", "East Asian", 30), "'East Asian'"),
-        (("female", "White", -1), "-1"),
-        (("female", "White", float("nan")), "nan"),
-        (("female", "White", 30, 16), "16"),
+        ({"gender": "woman"}, "'woman'"),
+        ({"race": "East Asian"}, "'East Asian'"),
+        ({"age": -1}, "-1"),
+        ({"age": float("nan")}, "nan"),
+        ({"size": 16}, "16"),
     ],
 )
 def test_bad_arguments_are_named_in_one_line(arguments, wrong):
+    face = {"gender": "female", "race": "White", "age": 30}
     with pytest.raises(InputError, match=wrong) as error:
-        drawing.draw(np.random.default_rng(0), *arguments)
+        drawing.draw(np.random.default_rng(0), **face | arguments)
     assert "\n" not in str(error.value)
 
 
@@ -108,7 +112,7 @@ def test_faces_are_framed_as_dlib_crops_them():
     """Were a drawing cropped again, its crop would be about the whole picture."""
     images, *_ = _drawn(30, 200, seed=3)
     crops = []
-    for face in itertools.chain.from_iterable(map(faces.detect, images)):
+    for face in itertools.chain.from_iterable(map(detect.detect, images)):
         points = [dlib.point(int(x), int(y)) for x, y in face.landmarks]
         shape = dlib.full_object_detection(dlib.rectangle(*face.box), points)
         crop = dlib.get_face_chip_details(shape, 200, 0.25).rect
@@ -133,21 +137,21 @@ def test_race_and_age_can_be_learned_from_pixels(small):
     assert 0.3 < explained_variance < 0.92
 
 
-def test_a_turned_head_shows_each_surface_point_where_its_rotation_puts_it():
+def test_a_rotated_head_shows_each_surface_point_where_its_rotation_puts_it():
     rng = np.random.default_rng(5)
-    face, size = drawing.sample_face(rng, "male", "White", 40), 200
-    scene = drawing.sample_scene(rng)
-    while not 0.15 < abs(scene.yaw) < 0.25:  # a marked turn
-        scene = drawing.sample_scene(rng)
-    canvas = drawing._Canvas(size * 0.35)
-    depth = drawing._depth(canvas, face)
-    column, row = drawing._pose_map(canvas, depth, scene, size)
+    face, size = appearance.sample_face(rng, "male", race="White", age=40), 200
+    seen_in = scene.sample_scene(rng)
+    while not 0.15 < abs(seen_in.yaw) < 0.25:  # a marked rotation
+        seen_in = scene.sample_scene(rng)
+    canvas = Canvas(size * 0.35)
+    depth = surface.depth_of(canvas, face)
+    column, row = camera.pose_map(canvas, depth, scene=seen_in, size=size)
     z = map_coordinates(depth, [row, column], order=1, mode="nearest")
-    x, y = (np.stack([column, row], -1) / canvas.unit + drawing._CANVAS_CORNER).transpose(2, 0, 1)
+    x, y = (np.stack([column, row], -1) / canvas.unit + CORNER).transpose(2, 0, 1)
     seen = np.stack(
         [
-            x * np.cos(scene.yaw) + z * np.sin(scene.yaw),
-            y * np.cos(scene.pitch) + z * np.sin(scene.pitch),
+            x * np.cos(seen_in.yaw) + z * np.sin(seen_in.yaw),
+            y * np.cos(seen_in.pitch) + z * np.sin(seen_in.pitch),
         ]
     )
     # The pixels' grid is a similarity of what is seen: fit it, and look at what it leaves over.
@@ -158,5 +162,5 @@ def test_a_turned_head_shows_each_surface_point_where_its_rotation_puts_it():
     left_over = np.c_[seen.reshape(2, -1).T, np.ones(size**2)] @ similarity.T - pixels
     assert np.percentile(np.linalg.norm(left_over, axis=1), 95) < 1
     angle = np.arctan2(similarity[1, 0], similarity[0, 0])
-    assert angle == pytest.approx(scene.roll, abs=0.01)
-    assert np.hypot(*similarity[:, 0]) == pytest.approx(0.35 * size * scene.scale, rel=0.01)
+    assert angle == pytest.approx(seen_in.roll, abs=0.01)
+    assert np.hypot(*similarity[:, 0]) == pytest.approx(0.35 * size * seen_in.scale, rel=0.01)

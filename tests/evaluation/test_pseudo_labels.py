@@ -364,7 +364,7 @@ def write_video(path, pictures, rate):
 def test_a_video_of_two_faces_is_thinned_to_two(tool, run, tmp_path, monkeypatch, suffix):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    drawn = [drawing.draw(rng, gender, "White", 40.0, size=160) for gender in GENDERS]
+    drawn = [drawing.draw(rng, gender, race="White", age=40.0, size=160) for gender in GENDERS]
     tints = [np.array([50, 0, -50]), np.array([-50, 0, 50])]
     shown = [np.clip(one + tint, 0, 255) for one, tint in zip(drawn, tints, strict=True)]
     # Each for a second at a time, a little darker every frame, so that no two are the same bytes.

@@ -23,7 +23,7 @@ __all__ = ["draw", "sample_labels"]
 
 
 def draw(
-    rng: np.random.Generator, gender: str, race: str, age: float, *, size: int = 200
+    rng: np.random.Generator, gender: str, *, race: str, age: float, size: int = 200
 ) -> np.ndarray:
     """A drawn face, uint8 RGB of shape (size, size, 3), framed as dlib's chip with padding 0.25.
 
@@ -49,5 +49,5 @@ def draw(
     scene = sample_scene(rng)
     canvas = Canvas(size * camera.PUPIL_DISTANCE)
     depth = surface.depth_of(canvas, face)
-    painting.paint(canvas, face, scene, depth, rng)
+    painting.paint(canvas, face, scene=scene, depth=depth, rng=rng)
     return camera.photograph(canvas, depth, scene=scene, size=size, rng=rng)

@@ -50,13 +50,13 @@ def _bernstein(degree: int) -> np.ndarray:
     return binomial * t**k * (1 - t) ** (degree - k)
 
 
-def ellipse(centre: tuple[float, float], width: float, height: float) -> np.ndarray:
+def ellipse(centre: tuple[float, float], width: float, *, height: float) -> np.ndarray:
     """An ellipse with the given half axes."""
     turn = np.linspace(0, 2 * math.pi, 32, endpoint=False)
     return np.stack([centre[0] + width * np.cos(turn), centre[1] + height * np.sin(turn)], 1)
 
 
-def ribbon(line: np.ndarray, width: float, pointed: bool = True) -> np.ndarray:
+def ribbon(line: np.ndarray, width: float, *, pointed: bool = True) -> np.ndarray:
     """The outline of a brush stroke along a line (n, 2), with pointed or with blunt ends."""
     along = np.gradient(line, axis=0)
     across = along[:, ::-1] * (-1, 1) / np.linalg.norm(along, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from vggface_gender.datasets.synthetic_faces.scene import Scene
 
 
 def paint(
-    canvas: Canvas, face: Face, scene: Scene, depth: np.ndarray, rng: np.random.Generator
+    canvas: Canvas, face: Face, *, scene: Scene, depth: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Paint the parts from back to front, lighting the skin once the features are on it."""
     hair = _hair_texture(canvas, face, rng)
@@ -25,7 +25,7 @@ def paint(
     _mouth(canvas, face)
     _beard(canvas, face, hair, head)
     _wrinkles(canvas, face)
-    surface.light(canvas, scene, depth, head)
+    surface.light(canvas, scene, depth=depth, head=head)
     if not face.bald:
         _hair_before(canvas, face, hair)
     if face.glasses:
@@ -47,7 +47,7 @@ def _neck(canvas: Canvas, face: Face, scene: Scene) -> None:
     collar = face.chin + 0.3
     clothes = [(0, collar + 0.12), (width, collar), (1.5, collar + 0.1), (2.2, 2.6), (0, 2.6)]
     canvas.paint(scene.clothes, symmetric(clothes), blur=0.02)
-    ear = ellipse((face.cheek_width + 0.01, 0.2), 0.12, 0.3)
+    ear = ellipse((face.cheek_width + 0.01, 0.2), 0.12, height=0.3)
     canvas.paint(0.78 * face.skin, *pair(ear), blur=0.02)
 
 
@@ -73,11 +73,13 @@ def _eyes(canvas: Canvas, face: Face) -> None:
     canvas.paint((226, 220, 214), *opening, blur=0.008)
     between_lids = canvas.mask(*opening)
     y = -0.15 * height
-    rim, iris, pupil = (pair(ellipse((0.5, y), r, r)) for r in (0.105, 0.084, 0.045))
+    rim, iris, pupil = (pair(ellipse((0.5, y), r, height=r)) for r in (0.105, 0.084, 0.045))
     canvas.paint(0.55 * face.iris, *rim, blur=0.006, within=between_lids)
     canvas.paint(face.iris, *iris, blur=0.015, within=between_lids)
     canvas.paint((12, 10, 10), *pupil, blur=0.006, within=between_lids)
-    glints = [ellipse((x - 0.035, y - 0.04), 0.02, 0.02) for x in (-0.5, 0.5)]  # of one light
+    glints = [
+        ellipse((x - 0.035, y - 0.04), 0.02, height=0.02) for x in (-0.5, 0.5)
+    ]  # of one light
     canvas.paint((250, 250, 250), *glints, opacity=0.85, blur=0.005)
     lashes = pair(ribbon(upper, 0.045 + 0.03 * face.makeup))
     canvas.paint((34, 24, 22), *lashes, opacity=0.85, blur=0.01)
@@ -101,7 +103,7 @@ def _nose(canvas: Canvas, face: Face) -> None:
     edge = [(0.72 * width, base - 0.2), (width, base - 0.1), (0.9 * width, base + 0.02)]
     wing = ribbon(curve(edge), 0.045)
     canvas.paint(0.5 * face.skin, *pair(wing), opacity=0.6, blur=0.018)
-    nostril = ellipse((0.45 * width, base), 0.36 * width, 0.035)
+    nostril = ellipse((0.45 * width, base), 0.36 * width, height=0.035)
     canvas.paint(0.22 * face.skin, *pair(nostril), opacity=0.85, blur=0.015)
 
 
@@ -132,7 +134,7 @@ def _beard(canvas: Canvas, face: Face, hair: np.ndarray, head: np.ndarray) -> No
     """Beard and moustache over the skin, the mouth left free."""
     if not (face.beard or face.moustache):
         return
-    mouth = ellipse((0, face.mouth + 0.03), 0.8 * face.mouth_width, face.lips + 0.05)
+    mouth = ellipse((0, face.mouth + 0.03), 0.8 * face.mouth_width, height=face.lips + 0.05)
     free = head * (1 - canvas.mask(mouth, blur=0.03))
     dark = 0.75 * hair
     top, wide = face.mouth - 0.02, face.cheek_width + 0.1
@@ -188,7 +190,7 @@ def _hair_before(canvas: Canvas, face: Face, hair: np.ndarray) -> None:
 
 def _glasses(canvas: Canvas, face: Face) -> None:
     frame = (30, 26, 26)
-    lens = ellipse((0.5, 0.04), 0.36, 0.27)
+    lens = ellipse((0.5, 0.04), 0.36, height=0.27)
     canvas.paint((235, 240, 245), *pair(lens), opacity=0.1)
     rim = ribbon(np.concatenate([lens, lens[:1]]), 0.05, pointed=False)
     canvas.paint(frame, *pair(rim), opacity=0.9, blur=0.006)

@@ -36,7 +36,7 @@ def depth_of(canvas: Canvas, face: Face) -> np.ndarray:
     return (front + along_y.T @ along_x).astype(np.float32)
 
 
-def light(canvas: Canvas, scene: Scene, depth: np.ndarray, head: np.ndarray) -> None:
+def light(canvas: Canvas, scene: Scene, *, depth: np.ndarray, head: np.ndarray) -> None:
     """Shade the skin by Lambert's law, with a little of Blinn and Phong's highlight."""
     down, right = np.gradient(depth, 1 / canvas.unit)
     length = np.sqrt(right**2 + down**2 + 1)

@@ -28,6 +28,6 @@ class Builder(FacesBuilder):
         for i in tqdm(range(COUNT), desc="drawing faces", unit="", leave=False, mininterval=1):
             rng = np.random.default_rng(i)
             gender, race, age = drawing.sample_labels(rng)
-            crop = drawing.draw(rng, gender, race, age)
+            crop = drawing.draw(rng, gender, race=race, age=age)
             _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
             yield Labelled(f"{i:05d}.jpg", encoded.tobytes(), gender, race, age)
