@@ -76,10 +76,6 @@ def main(argv: list[str] | None = None) -> None:
         **training_options.tuning_settings(arguments),
     )
 
-    def prepare(split_seed: int, fold: tuple[int, int] | None) -> mixes.Mix:
-        division = {"seed": split_seed, "fold": fold}
-        return mixes.prepare(**options.dataset_arguments(arguments) | division)
-
     def configure(mix: mixes.Mix) -> train.Plan:
         tasks, fresh, notes = network.choose(
             initial, mix, wanted=arguments.tasks, replace=arguments.replace_head
@@ -90,7 +86,8 @@ def main(argv: list[str] | None = None) -> None:
             its["head_epochs"] = 0  # the head is trained already: all of it is tuned together
         return train.Plan(tasks, its, lambda config: network.continued(config, tasks, path=path))
 
-    trainings = train.plan(each, prepare=prepare, configure=configure)
+    data = options.dataset_arguments(arguments)
+    trainings = train.plan(each, data=data, configure=configure)
     mix = next(iter(trainings.values())).mix
     name = arguments.run or f"{origin.removesuffix('.keras')}-then-{mix.label}-{run.label(each)}"
     train.train_all(

@@ -63,15 +63,12 @@ def main(argv: list[str] | None = None) -> None:
         **training_options.tuning_settings(arguments),
     )
 
-    def prepare(split_seed: int, fold: tuple[int, int] | None) -> mixes.Mix:
-        division = {"seed": split_seed, "fold": fold}
-        return mixes.prepare(**options.dataset_arguments(arguments) | division)
-
     def configure(mix: mixes.Mix) -> train.Plan:
         tasks = {task: mix.classes(task) for task in TASKS if task in arguments.tasks}
         return train.Plan(tasks, settings, lambda config: network.new(config, tasks))
 
-    trainings = train.plan(each, prepare=prepare, configure=configure)
+    data = options.dataset_arguments(arguments)
+    trainings = train.plan(each, data=data, configure=configure)
     mix = next(iter(trainings.values())).mix
     what = "multitask" if len(arguments.tasks) > 1 else f"{arguments.tasks[0]}-tuned"
     backbone = Path(arguments.backbone.replace(":", "-")).stem

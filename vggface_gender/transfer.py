@@ -98,17 +98,14 @@ def main(argv: list[str] | None = None) -> None:
         "loss_weights": {},
     }
 
-    def prepare(split_seed: int, fold: tuple[int, int] | None) -> mixes.Mix:
-        division = {"seed": split_seed, "fold": fold}
-        return mixes.prepare(**options.dataset_arguments(arguments) | division)
-
     def configure(mix: mixes.Mix) -> train.Plan:
         tasks = {arguments.task: mix.classes(arguments.task)}
         return train.Plan(
             tasks, settings, lambda config: network.new(config, tasks, backbone=backbone)
         )
 
-    trainings = train.plan(each, prepare=prepare, configure=configure)
+    data = options.dataset_arguments(arguments)
+    trainings = train.plan(each, data=data, configure=configure)
     mix = next(iter(trainings.values())).mix
     parts = [mix.label, arguments.task, Path(arguments.backbone).stem, arguments.layer]
     name = arguments.run or "-".join(filter(None, [*parts, run.label(each)]))

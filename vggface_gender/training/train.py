@@ -18,7 +18,7 @@ from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records, sampling
-from vggface_gender.datasets import splits
+from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import results
 from vggface_gender.training import phases, publishing, run, tensorboard
@@ -47,14 +47,14 @@ class Training(NamedTuple):
 def plan(
     each: Mapping[str, run.Training],
     *,
-    prepare: Callable[[int, tuple[int, int] | None], Mix],
+    data: Mapping[str, Any],
     configure: Callable[[Mix], Plan],
 ) -> dict[str, Training]:
     """The trainings of a command, every dataset prepared once for each of its splits.
 
     Args:
         each: see `run.trainings`.
-        prepare: split seed and fold to the dataset.
+        data: the dataset, as arguments of `mixes.prepare`; but for how it is split.
         configure: what is made of it.
     """
     planned: dict[tuple, tuple[Mix, Plan]] = {}
@@ -62,7 +62,7 @@ def plan(
     for place, one in each.items():
         split = one.split_seed, one.fold
         if split not in planned:
-            mix = prepare(*split)
+            mix = mixes.prepare(**{**data, "seed": one.split_seed, "fold": one.fold})
             planned[split] = mix, configure(mix)
         mix, its = planned[split]
         config = Config(
