@@ -64,6 +64,8 @@ def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_ta
     )
     np.testing.assert_allclose(predictions.years(table), expected["age"], rtol=1e-4)
     written = json.loads((run / "metrics-faces-test.json").read_text())
+    made_by = written.pop("made_by")
+    assert made_by["records"] == dataset.fingerprint
     assert written == {
         "dataset": "faces",
         "split": "test",

@@ -62,7 +62,7 @@ def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(
     np.testing.assert_allclose(again.gender_male, before.gender_male, atol=1e-3)
     # An evaluation's figures stand beside the training's, not in their place.
     assert json.loads((RUN / "metrics-faces-test.json").read_text())["split"] == "test"
-    with pytest.raises(InputError, match="--split train or validation or test"):
+    with pytest.raises(InputError, match="no split holdout: give one of train, validation, test"):
         evaluate.main(["--run", "mine", *data, "--split", "holdout"])
 
 

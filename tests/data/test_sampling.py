@@ -150,9 +150,9 @@ def test_a_balance_is_what_the_command_line_says():
     ],
 )
 def test_a_balance_of_nonsense_is_told_in_one_line(text, reason):
-    with pytest.raises(InputError, match=reason) as told:
+    with pytest.raises(InputError, match=reason) as caught:
         sampling.parse_balance(text)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 # --- epochs

@@ -55,8 +55,8 @@ def test_transfer_by_folds_has_a_run_a_fold_and_the_published_table(
         for split in ("train", "validation", "test"):
             table = predictions.read(folder / f"fold-{k}" / f"predictions-own-{split}.csv")
             known = table[table.gender.notna()]
-            told = np.where(known.gender_female > known.gender_male, "female", "male")
-            assert row[split] == {"count": len(table), "gender": (told == known.gender).mean()}
+            predicted = np.where(known.gender_female > known.gender_male, "female", "male")
+            assert row[split] == {"count": len(table), "gender": (predicted == known.gender).mean()}
     mean = np.mean([row["test"]["gender"] for row in summary["folds"]])
     assert summary["tasks"]["gender"]["accuracy"]["mean"] == pytest.approx(mean)
     assert f"{mean:.4f}" in next(line for line in printed.splitlines() if "mean  " in line)
