@@ -13,12 +13,12 @@ from vggface_gender.backbones import dlib_resnet, resnet50, vggface
 from vggface_gender.backbones.surgery import FEATURES, freeze_before, split, with_precision
 from vggface_gender.base.errors import InputError, first_line
 
-__all__ = ["FEATURES", "freeze_before", "load", "split", "with_precision"]
+__all__ = ["freeze_before", "load", "split", "with_precision"]
 
 _SMALL_MAP = 2  # rows and columns up to which a map's places tell more than noise
 
 
-def load(name: str, *, precision: str = "float32", layer: str | None = None) -> keras.Model:
+def load(name: str, precision: str = "float32", layer: str | None = None) -> keras.Model:
     """A backbone by name.
 
     Args:

@@ -6,15 +6,14 @@ file that `load` reads.
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from vggface_gender.backbones import vggface_file
 from vggface_gender.base.errors import InputError
-from vggface_gender.weights.matconvnet import Layer, MatConvNet, times
+from vggface_gender.weights.matconvnet import MatConvNet
 
 PAGE = "https://www.robots.ox.ac.uk/~vgg/software/vgg_face/"
 SOURCE = PAGE + "src/vgg_face_matconvnet.tar.gz"
@@ -28,79 +27,123 @@ MEAN = (129.1863, 104.7624, 93.5940)  # RGB
 
 OUTPUTS = ("pool5", "fc6", "fc7", "identities")
 
-# A Caffe network rounds a pool's size up, which MatConvNet writes as this padding. It does nothing
-# here, where every pool halves an even size.
-_CEILING = (0, 1, 0, 1)
 _IDENTITIES_FILE = "identities.txt"  # within the .keras file, which is a zip archive
-
-
-def architecture(
-    channels: Sequence[Sequence[int]] = CHANNELS,
-    size: int = SIZE,
-    dense: int = DENSE,
-    identities: int = IDENTITIES,
-    dropout: float | None = 0.5,
-) -> tuple[Layer, ...]:
-    """The network's layers in MatConvNet's terms: 39 of them, 37 with `dropout=None`.
-
-    Args:
-        channels: the convolutions' channels, a sequence a block; the network has five blocks.
-        size: the input's side in pixels, a multiple of 32.
-        dense: fc6's and fc7's channels.
-        identities: fc8's channels.
-        dropout: the rate after fc6 and fc7.
-    """
-    layers, depth = [], 3
-
-    # Five blocks of 3x3 convolutions, each of which halves the sides.
-    for block, widths in enumerate(channels, 1):
-        for number, width in enumerate(widths, 1):
-            layers.append(
-                Layer(f"conv{block}_{number}", "conv", (3, 3, depth, width), pad=(1, 1, 1, 1))
-            )
-            layers.append(Layer(f"relu{block}_{number}", "relu"))
-            depth = width
-        layers.append(Layer(f"pool{block}", "pool", window=(2, 2), stride=(2, 2)))
-
-    # Two hidden layers, fully connected: fc6 sees all of pool5.
-    side = size >> len(channels)
-    for number, shape in ((6, (side, side, depth, dense)), (7, (1, 1, dense, dense))):
-        layers += [Layer(f"fc{number}", "conv", shape), Layer(f"relu{number}", "relu")]
-        if dropout is not None:
-            layers.append(Layer(f"dropout{number}", "dropout", rate=dropout))
-
-    # One output an identity.
-    layers += [Layer("fc8", "conv", (1, 1, dense, identities)), Layer("prob", "softmax")]
-    return tuple(layers)
 
 
 def build(
     channels: Sequence[Sequence[int]] = CHANNELS,
     output: str = "pool5",
+    *,
     size: int = SIZE,
     mean: np.ndarray | Sequence[float] = MEAN,
     dense: int = DENSE,
     identities: int = IDENTITIES,
+    has_dropout: bool = True,
+    initializer: str = "glorot_uniform",
 ) -> keras.Model:
-    """VGG-Face with random weights; named as in the published files, from conv1_1 to prob.
-
-    It takes RGB in [0, 255], (batch, size, size, 3), and subtracts the mean itself. `output` is
-
-    - `pool5`: (batch, size / 32, size / 32, channels), 7x7x512 at full size;
-    - `fc6`, `fc7`: (batch, dense), after their ReLU, which is what the next layer sees;
-    - `identities`: (batch, identities), probabilities.
+    """VGG-Face with random weights; layers are named as in the published files.
 
     Args:
-        channels, size, dense, identities: as for `architecture`.
-        mean: RGB means, or an image (size, size, 3) of them.
+        channels: the channels of the convolutions of each of the five blocks: 2, 2, 3, 3 and 3.
+        output: what the model gives, float32 in that order:
+            `pool5` (b, size / 32, size / 32, channels), 7x7x512 at full size;
+            `fc6`, `fc7` (b, dense), after their ReLU, which is what the next layer sees;
+            `identities` (b, identities), probabilities.
+        size: rows and columns of the crops in pixels, a multiple of 32.
+        mean: RGB means, or an image (size, size, 3) of them, in [0, 255].
+        dense: units of fc6 and fc7.
+        identities: classes.
+        has_dropout: whether dropout follows fc6 and fc7, as in training; it changes no prediction.
+        initializer: of the kernels; "zeros" where a file's weights replace them.
+
+    Returns:
+        A model from RGB crops (b, size, size, 3), uint8 or float32 in [0, 255]; it subtracts the
+        mean itself. Layers beyond `output` are not made.
     """
-    layers = architecture(channels, size, dense, identities)
-    return _model(layers, output, size, np.asarray(mean, np.float32))
+
+    def convolve(x: keras.KerasTensor, place: str, width: int) -> keras.KerasTensor:
+        """A 3x3 convolution that keeps rows and columns, and its ReLU."""
+        x = keras.layers.Conv2D(
+            width, 3, padding="same", kernel_initializer=initializer, name=f"conv{place}"
+        )(x)
+        return keras.layers.ReLU(name=f"relu{place}")(x)
+
+    def halve(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """The maximum of every 2x2 pixels."""
+        return keras.layers.MaxPooling2D(2, strides=2, name=name)(x)
+
+    def connect(x: keras.KerasTensor, name: str, units: int) -> keras.KerasTensor:
+        # A convolution as large as its input in the file: Dense computes the same 4 times faster.
+        return keras.layers.Dense(units, kernel_initializer=initializer, name=name)(x)
+
+    def model(x: keras.KerasTensor) -> keras.Model:
+        return keras.Model(image, x, name="vggface")
+
+    # The shapes beside are those at full size.
+    block1, block2, block3, block4, block5 = channels
+
+    # Preprocessing, in float32 under any precision: bfloat16 does not hold a mean of 129.1863.
+    image = keras.Input((size, size, 3), name="image")
+    offset = (-np.asarray(mean, np.float32)).tolist()
+    x = keras.layers.Rescaling(1.0, offset, name="normalization", dtype="float32")(image)
+
+    # Block 1: two convolutions.
+    x = convolve(x, "1_1", block1[0])  # (b, 224, 224, 64)
+    x = convolve(x, "1_2", block1[1])
+    x = halve(x, "pool1")  # (b, 112, 112, 64)
+
+    # Block 2: two convolutions.
+    x = convolve(x, "2_1", block2[0])  # (b, 112, 112, 128)
+    x = convolve(x, "2_2", block2[1])
+    x = halve(x, "pool2")  # (b, 56, 56, 128)
+
+    # Block 3: three convolutions.
+    x = convolve(x, "3_1", block3[0])  # (b, 56, 56, 256)
+    x = convolve(x, "3_2", block3[1])
+    x = convolve(x, "3_3", block3[2])
+    x = halve(x, "pool3")  # (b, 28, 28, 256)
+
+    # Block 4: three convolutions.
+    x = convolve(x, "4_1", block4[0])  # (b, 28, 28, 512)
+    x = convolve(x, "4_2", block4[1])
+    x = convolve(x, "4_3", block4[2])
+    x = halve(x, "pool4")  # (b, 14, 14, 512)
+
+    # Block 5: three convolutions.
+    x = convolve(x, "5_1", block5[0])  # (b, 14, 14, 512)
+    x = convolve(x, "5_2", block5[1])
+    x = convolve(x, "5_3", block5[2])
+    x = halve(x, "pool5")  # (b, 7, 7, 512)
+    if output == "pool5":
+        return model(x)
+
+    # First hidden layer: it sees all of pool5.
+    x = keras.layers.Flatten(name="flatten")(x)  # (b, 25088)
+    x = connect(x, "fc6", dense)  # (b, 4096)
+    x = keras.layers.ReLU(name="relu6")(x)
+    if output == "fc6":
+        return model(x)
+
+    # Second hidden layer.
+    if has_dropout:
+        x = keras.layers.Dropout(0.5, name="dropout6")(x)
+    x = connect(x, "fc7", dense)  # (b, 4096)
+    x = keras.layers.ReLU(name="relu7")(x)
+    if output == "fc7":
+        return model(x)
+
+    # One output an identity.
+    if has_dropout:
+        x = keras.layers.Dropout(0.5, name="dropout7")(x)
+    x = connect(x, "fc8", identities)  # (b, 2622)
+    x = keras.layers.Softmax(name="prob", dtype="float32")(x)
+    return model(x)
 
 
 def from_matconvnet(
     network: MatConvNet,
     output: str = "pool5",
+    *,
     channels: Sequence[Sequence[int]] = CHANNELS,
     size: int = SIZE,
     dense: int = DENSE,
@@ -114,27 +157,40 @@ def from_matconvnet(
     Raises:
         InputError: the file's network is not the one described by the arguments.
     """
-    dropout = 0.5 if any(layer.type == "dropout" for layer in network.layers) else None
-    layers = _checked(network, architecture(channels, size, dense, identities, dropout))
+    has_dropout = any(layer.type == "dropout" for layer in network.layers)
+    expected = vggface_file.architecture(
+        channels, size, dense=dense, identities=identities, has_dropout=has_dropout
+    )
+    matched = vggface_file.match(network, expected)
     if output == "identities" and len(network.identities) != identities:
         raise InputError(
             f"{network.path}: classes: {len(network.identities)} names of identities;"
             f" expected fc8's {identities}"
         )
 
-    # Zeros: to draw 145 million random numbers takes seconds and 0.8 GB, now and on every load.
-    model = _model(layers, output, size, _mean(network, size), initializer="zeros")
-    for layer in model.layers:
-        if layer.weights:
-            kernel, bias = network.weights.pop(layer.name)
-            # Both frameworks keep (rows, columns, in, out) and correlate. A Dense kernel is the
-            # same with (rows, columns, in) flattened in the order in which Flatten does.
-            kernel = kernel.reshape(layer.kernel.shape)
-            layer.set_weights([kernel, bias])
-    beyond = {layer.name for layer in layers if layer.shape} - {
-        layer.name for layer in model.layers
-    }
-    assert network.weights.keys() == beyond, f"left: {sorted(network.weights)}"
+    model = build(
+        channels,
+        output,
+        size=size,
+        mean=vggface_file.mean(network, size),
+        dense=dense,
+        identities=identities,
+        has_dropout=has_dropout,
+        # To draw 145 million random numbers takes seconds and 0.8 GB, now and on every load.
+        initializer="zeros",
+    )
+
+    def as_in_file(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name in matched:
+            config["name"] = matched[layer.name].name
+        if isinstance(layer, keras.layers.Dropout):
+            config["rate"] = matched[layer.name].rate
+        return type(layer).from_config(config)
+
+    if any(layer != matched[layer.name] for layer in expected):
+        model = keras.models.clone_model(model, clone_function=as_in_file)
+    _assign(model, network)
     return model
 
 
@@ -167,101 +223,15 @@ def identity_names(path: Path = PATH) -> tuple[str, ...]:
         return tuple(archive.read(_IDENTITIES_FILE).decode().split("\n"))
 
 
-def _model(
-    layers: Sequence[Layer],
-    output: str,
-    size: int,
-    mean: np.ndarray,
-    initializer: str = "glorot_uniform",
-) -> keras.Model:
-    names = [layer.name for layer in layers]
-    ends = (names.index("fc6"), names.index("fc6") + 2, names.index("fc7") + 2, len(layers))
-    end = dict(zip(OUTPUTS, ends, strict=True))[output]
-
-    image = keras.Input((size, size, 3), name="image")
-    # In float32 whatever the precision: eight bits of mantissa do not hold a mean of 129.1863.
-    x = keras.layers.Rescaling(1.0, (-mean).tolist(), name="normalization", dtype="float32")(image)
-    for layer in layers[:end]:
-        if layer.name == "fc6":
-            x = keras.layers.Flatten(name="flatten")(x)
-        x = _keras_layer(layer, initializer)(x)
-    return keras.Model(image, x, name="vggface")
-
-
-def _keras_layer(layer: Layer, initializer: str) -> keras.layers.Layer:
-    match layer.type:
-        case "conv" if layer.name.startswith("fc"):
-            # Not a convolution as in the file: it computes the same, 4 times slower.
-            return keras.layers.Dense(
-                layer.shape[-1], kernel_initializer=initializer, name=layer.name
-            )
-        case "conv":
-            return keras.layers.Conv2D(
-                layer.shape[-1],
-                layer.shape[:2],
-                padding="same",
-                kernel_initializer=initializer,
-                name=layer.name,
-            )
-        case "relu":
-            return keras.layers.ReLU(name=layer.name)
-        case "pool":
-            return keras.layers.MaxPooling2D(layer.window, layer.stride, name=layer.name)
-        case "dropout":
-            return keras.layers.Dropout(layer.rate, name=layer.name)
-        case "softmax":
-            return keras.layers.Softmax(name=layer.name, dtype="float32")
-
-
-def _checked(network: MatConvNet, expected: Sequence[Layer]) -> list[Layer]:
-    """The file's layers, once they are known to be the expected ones.
-
-    Layers without weights may have names of their own, and dropout a rate of its own.
-    """
-    checked = []
-    for found, wanted in zip_longest(network.layers, expected):
-        if found is None:
-            raise _not_vggface(network, wanted.name, "missing at the end", _described(wanted))
-        if wanted is None:
-            raise _not_vggface(network, found.name, _described(found), "no layer after the softmax")
-        own_name = wanted.type in ("relu", "dropout", "softmax")
-        if found.type != wanted.type or not (own_name or found.name == wanted.name):
-            raise _not_vggface(
-                network, wanted.name, f"{found.name}, {_described(found)}", _described(wanted)
-            )
-        if found.type == "pool" and found.pad == _CEILING:
-            found = replace(found, pad=wanted.pad)
-        if replace(found, name=wanted.name, rate=wanted.rate) != wanted:
-            raise _not_vggface(network, found.name, _described(found), _described(wanted))
-        checked.append(found)
-    return checked
-
-
-def _not_vggface(network: MatConvNet, layer: str, found: str, expected: str) -> InputError:
-    return InputError(
-        f"{network.path}: not VGG-Face: layer {layer}: found {found}; expected {expected}"
-    )
-
-
-def _described(layer: Layer) -> str:
-    match layer.type:
-        case "conv":
-            return f"conv {times(layer.shape)}, stride {layer.stride}, pad {layer.pad}"
-        case "pool":
-            return f"pool {times(layer.window)}, stride {layer.stride}, pad {layer.pad}"
-        case _:
-            return layer.type
-
-
-def _mean(network: MatConvNet, size: int) -> np.ndarray:
-    """The file's mean as float32: (3,) where it is the same all over the image."""
-    mean = network.mean.astype(np.float32)
-    if mean.shape not in ((1, 1, 3), (size, size, 3)):
-        raise InputError(
-            f"{network.path}: averageImage is {times(mean.shape)};"
-            f" expected 1x1x3 or {size}x{size}x3"
-        )
-    return mean[0, 0] if (mean == mean[0, 0]).all() else mean
+def _assign(model: keras.Model, network: MatConvNet) -> None:
+    """Move a file's weights into a model whose layers have the file's names."""
+    for layer in model.layers:
+        if layer.weights:
+            kernel, bias = network.weights.pop(layer.name)
+            # No axis moves: both frameworks keep (rows, columns, in, out), and neither flips a
+            # kernel. fc6's (7, 7, 512, 4096) becomes Dense's (25088, 4096): its first three axes
+            # are flattened in the order in which Flatten does it to pool5's (7, 7, 512).
+            layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
 
 
 def _converted(path: Path) -> Path:

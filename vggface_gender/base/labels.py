@@ -48,13 +48,21 @@ _GENDER_WORDS = {
 
 
 def gender(text: str) -> str | None:
-    """The gender's name for a word that people use for it ("F", "woman", "men"), else None."""
+    """The gender's name for a word that people use for it, else None.
+
+    >>> gender("F"), gender(" men "), gender("unknown")
+    ('female', 'male', None)
+    """
     word = text.strip().lower()
     return next((name for name, words in _GENDER_WORDS.items() if word in words), None)
 
 
 def race(text: str) -> str | None:
-    """The race's name as a known taxonomy spells it ("east_asian" is "East Asian"), else None."""
+    """The race's name as a known taxonomy spells it, else None.
+
+    >>> race("east_asian")
+    'East Asian'
+    """
     names = {_plain(name): name for taxonomy in RACES for name in taxonomy}
     return names.get(_plain(text))
 
@@ -75,7 +83,10 @@ def races_of(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def age_band(years: float) -> str:
-    """The name of the band that an age falls in, such as "20-29" or "70+".
+    """The name of the band that an age falls in.
+
+    >>> age_band(29.9), age_band(70)
+    ('20-29', '70+')
 
     Raises:
         ValueError: the age is NaN.
@@ -108,7 +119,11 @@ def adience_age_bin(years: float) -> str:
 
 
 def project(names: Iterable[str], taxonomy: tuple[str, ...]) -> dict[str, str | None]:
-    """For each name its own or its coarser name in `taxonomy`, None where it has no place there."""
+    """For each name its own or its coarser name in `taxonomy`, None where it has no place there.
+
+    >>> project(["White", "East Asian"], UTKFACE_RACES)
+    {'White': 'White', 'East Asian': 'Asian'}
+    """
     coarser = {name: name if name in taxonomy else _COARSER_RACE.get(name) for name in names}
     return {name: into if into in taxonomy else None for name, into in coarser.items()}
 

@@ -10,6 +10,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns:
         header: a name a column; "" for none.
         rows: cells of text, as many as the header has.
         text_columns: how many columns from the left are flush left; the others are flush right.
+
+    >>> print(table(["group", "faces"], [["female", "1,131"], ["male", "98"]]))
+      group   faces
+      female  1,131
+      male       98
     """
     import tabulate  # here, since a command's help needs none
 
@@ -22,17 +27,29 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns:
 
 
 def percent(share: float) -> str:
-    """A share, "93.6%"."""
+    """A share of 1 in percent.
+
+    >>> percent(0.9357)
+    '93.6%'
+    """
     return f"{share:.1%}"
 
 
 def interval(ends: Sequence[float] | None, form: Callable[[float], str] = percent) -> str:
-    """An interval, "92.5% to 94.5%"; "-" where there is none."""
+    """An interval to read; "-" where there is none.
+
+    >>> interval([0.925, 0.945])
+    '92.5% to 94.5%'
+    """
     return f"{form(ends[0])} to {form(ends[1])}" if ends else "-"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names and a count of the rest: "a, b, c and 12 others"."""
+    """The first few names and a count of the rest.
+
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 others'
+    """
     shown = ", ".join(names[:most])
     rest = len(names) - most
     return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"

@@ -98,6 +98,9 @@ def parse_balance(stated: str) -> tuple[str, dict[str, float] | None]:
         stated: "race", "gender+race", or with factors "race:Black=2,Asian=3" and
             "gender+race:female+Black=2".
 
+    >>> parse_balance("race:Black=2,Asian=3")
+    ('race', {'Black': 2.0, 'Asian': 3.0})
+
     Raises:
         InputError: it is none of these, or names a label that there is not.
     """

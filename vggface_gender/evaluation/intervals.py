@@ -16,6 +16,9 @@ def wilson(hits: ArrayLike, counts: ArrayLike) -> np.ndarray:
 
     Returns:
         `float64` of that shape and a last axis of two: low, high.
+
+    >>> wilson([9, 90], [10, 100]).round(3).tolist()
+    [[0.596, 0.982], [0.826, 0.945]]
     """
     ends = proportion_confint(hits, counts, alpha=1 - CONFIDENCE, method="wilson")
     return np.clip(np.stack(np.broadcast_arrays(*ends), axis=-1), 0, 1)

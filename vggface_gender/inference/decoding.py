@@ -18,6 +18,9 @@ AGES = np.arange(labels.AGE_BANDS[-1][1] + 1, dtype=np.float32)  # years that a 
 def years(output: keras.KerasTensor) -> keras.KerasTensor:
     """Years (b,) from any output of an age head.
 
+    >>> years(np.array([[31.0, 2.0]])).tolist()
+    [31.0]
+
     Args:
         output: logits over `AGES` (b, 117), whose probabilities' mean is the age (Rothe et al.
             2015, "DEX"); or years and the logarithm of their scale (b, 2); or years (b, 1).
