@@ -45,7 +45,7 @@ def build(
 
     Args:
         channels: the channels of the convolutions of each of the five blocks: 2, 2, 3, 3 and 3.
-        output: what the model gives, float32 in that order:
+        output: what the model gives:
             `pool5` (b, size / 32, size / 32, channels), 7x7x512 at full size;
             `fc6`, `fc7` (b, dense), after their ReLU, which is what the next layer sees;
             `identities` (b, identities), probabilities.
@@ -59,7 +59,12 @@ def build(
     Returns:
         A model from RGB crops (b, size, size, 3), uint8 or float32 in [0, 255]; it subtracts the
         mean itself. Layers beyond `output` are not made.
+
+    Raises:
+        ValueError: `output` is none of `OUTPUTS`.
     """
+    if output not in OUTPUTS:
+        raise ValueError(f"{output} is none of VGG-Face's outputs: {', '.join(OUTPUTS)}")
 
     def convolve(x: keras.KerasTensor, place: str, width: int) -> keras.KerasTensor:
         """A 3x3 convolution that keeps rows and columns, and its ReLU."""
