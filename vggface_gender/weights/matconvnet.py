@@ -6,9 +6,10 @@ struct whose cell `layers` holds one struct a layer. Fields are always found by 
 order differs between files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymatreader
@@ -72,7 +73,9 @@ def read(path: Path) -> MatConvNet:
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: no `normalization.averageImage`, the mean to subtract") from None
 
-    layers, weights, training_state = [], {}, []
+    layers: list[Layer] = []
+    weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    training_state: list[str] = []
     for number, struct in enumerate(structs, 1):
         where = f"{path}: layer {struct.get('name', f'number {number}')}"
         for field in _TRAINING_STATE:
@@ -100,12 +103,13 @@ def forward(network: MatConvNet, image: np.ndarray) -> Iterator[tuple[Layer, np.
     """Run a network on one image by MatConvNet's own definitions, in float64 and in NumPy alone.
 
     Args:
+        network: as `read` gives it.
         image: RGB in [0, 255], shape (rows, columns, 3).
 
     Yields:
         Each layer and what it gives in evaluation, shape (rows, columns, channels).
     """
-    apply = {
+    apply: dict[str, Callable[..., np.ndarray]] = {
         "conv": _conv,
         "relu": lambda x, *_: np.maximum(x, 0),
         "pool": _max_pool,
@@ -119,6 +123,7 @@ def forward(network: MatConvNet, image: np.ndarray) -> Iterator[tuple[Layer, np.
 
 
 def _conv(x: np.ndarray, layer: Layer, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """`vl_nnconv`: (rows, columns, in) to (rows, columns, out)."""
     # The kernel is not flipped. One of its positions at a time: all windows at once would be nine
     # copies of `x`, and fc6's kernel in float64 is 0.8 GB.
     windows = _windows(_padded(x, layer.pad, 0), kernel.shape[:2], layer.stride)
@@ -130,15 +135,18 @@ def _conv(x: np.ndarray, layer: Layer, kernel: np.ndarray, bias: np.ndarray) -> 
 
 
 def _max_pool(x: np.ndarray, layer: Layer) -> np.ndarray:
+    """`vl_nnpool`: the maximum of every window."""
     return _windows(_padded(x, layer.pad, -np.inf), layer.window, layer.stride).max(axis=(-2, -1))
 
 
 def _softmax(x: np.ndarray, _: Layer) -> np.ndarray:
+    """`vl_nnsoftmax`: over the channels."""
     exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def _padded(x: np.ndarray, pad: tuple[int, int, int, int], value: float) -> np.ndarray:
+    """A map with more rows and columns, filled with a value."""
     top, bottom, left, right = pad
     return np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=value)
 
@@ -164,15 +172,15 @@ def _load(path: Path) -> dict:
         ) from error
 
 
-def _layer(struct: dict, where: str) -> tuple[Layer, tuple[np.ndarray, ...]]:
-    """A layer and its (kernel, bias), () where it has none; their fields leave `struct`."""
+def _layer(struct: dict, where: str) -> tuple[Layer, tuple[np.ndarray, np.ndarray] | None]:
+    """A layer and its (kernel, bias), if it has any; their fields leave `struct`."""
     for field in ("name", "type"):
         if not isinstance(struct.get(field), str):
             raise InputError(f"{where}: no `{field}`; expected a text")
     name, kind = struct.pop("name"), struct.pop("type")
     if kind not in TYPES:
         raise InputError(f"{where}: unknown type '{kind}'; expected one of {', '.join(TYPES)}")
-    if _numbers(struct.pop("dilate", 1), 2, f"{where}: dilate") != (1, 1):
+    if _pair(struct.pop("dilate", 1), f"{where}: dilate") != (1, 1):
         raise InputError(f"{where}: the kernel is dilated; expected 1")
     if np.any(struct.pop("leak", 0)):
         raise InputError(f"{where}: the ReLU leaks; expected 0")
@@ -180,14 +188,14 @@ def _layer(struct: dict, where: str) -> tuple[Layer, tuple[np.ndarray, ...]]:
     if kind == "pool" and method != "max":
         raise InputError(f"{where}: pools by '{method}'; expected 'max'")
 
-    tensors = _weights(struct, where) if kind == "conv" else ()
+    tensors = _weights(struct, where) if kind == "conv" else None
     layer = Layer(
         name=name,
         type=kind,
         shape=tensors[0].shape if tensors else (),
-        window=_numbers(struct.pop("pool", 1), 2, f"{where}: pool"),
-        stride=_numbers(struct.pop("stride", 1), 2, f"{where}: stride"),
-        pad=_numbers(struct.pop("pad", 0), 4, f"{where}: pad"),
+        window=_pair(struct.pop("pool", 1), f"{where}: pool"),
+        stride=_pair(struct.pop("stride", 1), f"{where}: stride"),
+        pad=_sides(struct.pop("pad", 0), f"{where}: pad"),
         rate=float(struct.pop("rate", 0.5)) if kind == "dropout" else 0.0,
     )
     return layer, tensors
@@ -221,7 +229,19 @@ def _leading_ones(array: np.ndarray, axes: int) -> np.ndarray:
     return array.reshape((1,) * (axes - array.ndim) + array.shape)
 
 
-def _numbers(value: object, count: int, where: str) -> tuple[int, ...]:
+def _pair(value: Any, where: str) -> tuple[int, int]:
+    """Of rows and of columns."""
+    down, across = _numbers(value, 2, where)
+    return down, across
+
+
+def _sides(value: Any, where: str) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right."""
+    top, bottom, left, right = _numbers(value, 4, where)
+    return top, bottom, left, right
+
+
+def _numbers(value: Any, count: int, where: str) -> tuple[int, ...]:
     """`count` whole numbers out of a scalar, which stands for them all, or a vector."""
     numbers = np.ravel(value)
     if numbers.size not in (1, count) or numbers.dtype.kind not in "fiu":
@@ -229,12 +249,13 @@ def _numbers(value: object, count: int, where: str) -> tuple[int, ...]:
     return tuple(int(number) for number in np.broadcast_to(numbers, count))
 
 
-def _identities(classes: object) -> tuple[str, ...]:
+def _identities(classes: Any) -> tuple[str, ...]:
     fields = classes if isinstance(classes, dict) else {}
-    return tuple(str(name) for name in fields.get("description", fields.get("name", ())))
+    names = fields["description"] if "description" in fields else fields.get("name", ())
+    return tuple(str(name) for name in names)
 
 
-def _arrays(value: object, name: str) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(value: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
     """Every array of numbers in nested structs and cells, with its name as MATLAB would say it."""
     if isinstance(value, dict):
         for field, inner in value.items():
