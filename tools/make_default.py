@@ -6,6 +6,7 @@ Writes model_files/default: the classifier in half precision, its settings, its 
 computed from them. The figures are those of the file that is written, not of the run.
 """
 
+import argparse
 import dataclasses
 import json
 import shutil
@@ -13,9 +14,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import datasets, evaluate
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from vggface_gender.base import console, files, options, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.datasets import catalogue
 
 if TYPE_CHECKING:
     from vggface_gender.datasets import Dataset
@@ -30,70 +34,72 @@ BACKBONES = ("dlib",)
 TRAINING_DATA = ("FairFace",)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = options.Parser(
-        prog="python tools/make_default.py", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--run", required=True, help="a finished run's name, or its folder")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    made = options.Parser("make_default", __doc__.splitlines()[0])
+    made.prog = "python tools/make_default.py"
+    made.add_argument("--run", required=True, help="a finished run's name, or its folder")
+    made.add_argument(
         "--datasets",
         nargs="+",
-        choices=datasets.NAMED,
+        choices=catalogue.NAMED,
         default=["FairFace", "UTKFace"],
         metavar="NAME",
-        help=f"whose test splits it is evaluated on, of {', '.join(datasets.NAMED)}; that of its "
+        help=f"whose test splits it is evaluated on, of {', '.join(catalogue.NAMED)}; that of its "
         "training among them",
     )
-    parser.add_argument(
+    made.add_argument(
         "--source", type=Path, metavar="DIR", help="the datasets' folders' folder, as $FACES_DIR"
     )
-    parser.add_argument("--data-dir", default="tfrecords", metavar="DIR", help="where records lie")
-    arguments = parser.parse_args(argv)
+    made.add_argument(
+        "--data-dir", type=Path, default="tfrecords", metavar="DIR", help="the records' folder"
+    )
+    return made
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
     settings = finished(path.parent)
-    home = settings["dataset"]
-    if home not in arguments.datasets:
-        raise InputError(f"it was trained on {home}: name that among --datasets too")
+    names = sorted(arguments.datasets, key=lambda name: name != settings["dataset"])
+    if names[0] != settings["dataset"]:
+        raise InputError(f"it was trained on {settings['dataset']}: name that dataset too")
 
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.evaluation import card
+    import default_card
+    import half_precision
+
+    from vggface_gender.evaluation import card_sources, held_out
     from vggface_gender.inference import classifier
 
-    sources = {
-        name: str(arguments.source / name) if arguments.source else None
-        for name in arguments.datasets
-    }
-    dataset = datasets.prepare(home, sources[home], arguments.data_dir, settings["split_seed"])
-    if dataset.fingerprint != settings["fingerprint"]:
-        raise InputError(
-            f"{dataset.directory}: not the records that {path} was trained on; some of its test "
-            "faces may be among those; train again on these"
+    datasets = {
+        name: held_out.prepare(
+            path,
+            name,
+            source=arguments.source and arguments.source / name,
+            data_dir=arguments.data_dir,
         )
-    trained = classifier.load(path, "float32")
-    to = runs.MODEL_FILES / runs.DEFAULT
-    with files.whole(to) as part:
+        for name in names
+    }
+    trained = classifier.load(path, precision="float32")
+    folder = runs.MODEL_FILES / runs.DEFAULT
+    with files.whole(folder) as part:
         part.mkdir()
         file = part / runs.CLASSIFIER
         # The same figures on every machine: 16 bits are for those who ask for them.
-        about = card.without_places(trained.about)
-        classifier.save(
-            dataclasses.replace(trained, precision="float32", about=about), file, half=True
-        )
-        check(file, trained, dataset)
+        about = card_sources.without_paths(trained.about)
+        half_precision.save(dataclasses.replace(trained, precision="float32", about=about), file)
+        check(file, trained, datasets[names[0]])
         config = json.loads((path.parent / "config.json").read_text())
-        files.write_json(card.without_places(config), part / "config.json")
-        tables = runs.MODEL_FILES / f"{runs.DEFAULT}-evaluation"
-        for name in sorted(arguments.datasets, key=lambda name: name != home):
-            line = ["--run", str(file), "--out", str(tables), "--dataset", name]
-            line += ["--data-dir", arguments.data_dir]
-            evaluate.main(line + (["--source", sources[name]] if sources[name] else []))
-            written = tables / f"metrics-{name}-test.json"
-            shutil.copy(written, part / (runs.METRICS if name == home else written.name))
-        card.write(part, words(trained))
-        shutil.rmtree(to, ignore_errors=True)
-    print(f"\nthe default classifier: {to}\nits card: {to / card.CARD}")
+        files.write_json(card_sources.without_paths(config), part / "config.json")
+        for name, dataset in datasets.items():
+            written = evaluate(file, dataset)
+            shutil.copy(written, part / (runs.METRICS if name == names[0] else written.name))
+        default_card.write(part, numbers=trained.model.count_params())
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\nthe default classifier: {folder}\nits card: {folder / 'model_card.md'}")
 
 
 def finished(folder: Path) -> dict:
@@ -114,8 +120,8 @@ def finished(folder: Path) -> dict:
             )
     if init := settings.get("init"):
         raise InputError(
-            f"{folder}: it goes on from {init}, and its settings don't say what that learned from; "
-            "give a run that began with a backbone"
+            f"{folder}: it was continued from {init}, and its settings don't say what that learned "
+            "from; give a run that began with a backbone"
         )
     return settings
 
@@ -124,42 +130,51 @@ def check(file: Path, trained: "Classifier", dataset: "Dataset") -> None:
     """Compare the written file with the run on test crops, and print how far they are apart.
 
     Raises:
-        SystemExit: the file is too large, or an answer is off by more than `TOLERANCE`.
+        SystemExit: the file is too large, or an output is off by more than `TOLERANCE`.
     """
     import numpy as np
 
-    from vggface_gender.data import records
     from vggface_gender.inference import classifier
 
     size = file.stat().st_size
     if size > LARGEST:
         sys.exit(f"error: the classifier's file has {size:,} bytes; allowed are {LARGEST:,}")
-    batches = records.batches(dataset, "test", CROPS, trained.size, trained.padding)
-    crops = next(batches.as_numpy_iterator())["image"]
+    crops = next(classifier.crops_of(trained, dataset, split="test", batch_size=CROPS))
     expected, got = (it.predict(crops) for it in (trained, classifier.load(file)))
-    print(f"\nthe file has {size:,} bytes; on {len(crops)} crops its answers differ by at most")
-    for task, answers in expected.items():
-        off = float(np.abs(answers - got[task]).max())
+    print(f"\nthe file has {size:,} bytes; on {len(crops)} crops its outputs differ by at most")
+    for task, outputs in expected.items():
+        off = float(np.abs(outputs - got[task]).max())
         print(f"  {task}: {off:.1e} (allowed: {TOLERANCE[task]:.0e})")
         if not off <= TOLERANCE[task]:  # a NaN is no success
             sys.exit(f"error: in half precision {task} is off by {off:.1e}")
     print()
 
 
-def words(trained: "Classifier") -> "card.Words":
-    """What the card says of the default classifier alone."""
-    from vggface_gender.evaluation import card
+def evaluate(file: Path, dataset: "Dataset") -> Path:
+    """Write and print what a classifier's file reaches on a test split; returns the metrics file.
 
-    return card.Words(
-        title="The default classifier",
-        opening="What `predict` and `evaluate` use where no `--run` is given.",
-        made="Made by `tools/make_default.py`, which also wrote this page; every figure on it is "
-        f"that of the file `{runs.CLASSIFIER}` beside it, on faces held out from training.",
-        licence="**Licence:** Apache-2.0, as the package. The network's own weights are in the "
-        "public domain; who passes this file on names its training data as above.",
-        run=runs.DEFAULT,
-        inside=f"; {trained.model.count_params():,} numbers, the large arrays in half precision",
+    It goes where `vggface-gender evaluate` writes what it finds of the default classifier.
+    """
+    from vggface_gender.evaluation import metrics, predictions, results
+    from vggface_gender.inference import classifier
+
+    trained = classifier.load(file)
+    truth, outputs = classifier.classify(trained, dataset, split="test")
+    table = predictions.table(
+        truth["name"], truth[list(TASKS)], outputs=outputs, tasks=trained.tasks
     )
+    folder = runs.MODEL_FILES / f"{runs.DEFAULT}-evaluation"
+    path = folder / f"metrics-{dataset.label}-test.json"
+    figures = results.publish(
+        table,
+        dataset=dataset,
+        split="test",
+        folder=folder,
+        metrics_path=path,
+        made_by=predictions.made_by(file, dataset, split="test"),
+    )
+    print(metrics.report(figures))
+    return path
 
 
 if __name__ == "__main__":

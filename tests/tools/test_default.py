@@ -8,8 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import default_card
 import h5py
+import half_precision
 import keras
+import make_default
 import numpy as np
 import pytest
 
@@ -18,13 +21,9 @@ from vggface_gender.base import labels, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import card, metrics, predictions
 from vggface_gender.inference import classifier
-from vggface_gender.training import heads
+from vggface_gender.training import heads, losses, run
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import make_default  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 TASKS = {"gender": labels.GENDERS, "race": labels.FAIRFACE_RACES, "age": ()}
 
 
@@ -35,12 +34,14 @@ def tiny(width: int = 8) -> classifier.Classifier:
     x = keras.layers.Rescaling(1 / 127.5, -1, name="rescale")(crop)
     x = keras.layers.Conv2D(width, 5, strides=4, padding="same", name="conv")(x)
     backbone = keras.Model(crop, keras.layers.ReLU(name="relu")(x), name="tiny")
-    head = heads.compact(backbone.output_shape[1:], TASKS)
-    return classifier.build(backbone, head, TASKS, 0.25, "float32", {"backbone": "dlib"})
+    return built(backbone, about={"backbone": "dlib"})
 
 
-def crops_of(size: int, count: int = 64) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+def built(backbone: keras.Model, **about) -> classifier.Classifier:
+    head = heads.build("compact", backbone.output_shape[1:], tasks=TASKS)
+    return classifier.build(
+        backbone, head, tasks=TASKS, padding=0.25, precision="float32", **{"about": {}} | about
+    )
 
 
 # Half precision
@@ -56,15 +57,18 @@ np.savez(sys.argv[2], *[weight.numpy() for weight in model.weights])
 """
 
 
-def loss_of_our_own(true, predicted):
-    return keras.losses.mean_absolute_error(true, predicted)
+def compiled(made: classifier.Classifier) -> keras.Model:
+    """The head as training compiles it, with losses that stock Keras does not know."""
+    head = made.parts()[1]
+    losses.compile(head, keras.optimizers.Adam(), weights={})
+    return head
 
 
 def test_stock_keras_reads_the_large_weights_rounded_and_the_others_as_they_were(tmp_path):
     made = tiny()
-    made.parts()[1].compile("adam", dict.fromkeys(TASKS, loss_of_our_own))
+    compiled(made)
     path = tmp_path / "half.keras"
-    classifier.save(made, path, half=True)
+    half_precision.save(made, path)
     values = tmp_path / "values.npz"
     subprocess.run([sys.executable, "-c", STOCK, path, values], check=True, capture_output=True)
     read = list(np.load(values).values())
@@ -72,7 +76,7 @@ def test_stock_keras_reads_the_large_weights_rounded_and_the_others_as_they_were
     for weight, got in zip(made.model.weights, read, strict=True):
         value = weight.numpy()
         assert got.dtype == value.dtype
-        if value.size >= classifier.SMALL:
+        if value.size >= half_precision.SMALL:
             rounded += 1
             np.testing.assert_array_equal(got, value.astype(np.float16).astype(np.float32))
             assert (got != value).any()
@@ -84,15 +88,14 @@ def test_stock_keras_reads_the_large_weights_rounded_and_the_others_as_they_were
 
 def test_training_leaves_nothing_in_the_half_file(tmp_path):
     made = tiny()
-    head = made.parts()[1]
-    head.compile("adam", {t: "mae" if t == "age" else "categorical_crossentropy" for t in TASKS})
+    head = compiled(made)
     features = np.zeros((4, *head.input_shape[1:]))
-    targets = {"gender": np.eye(2)[[0, 1, 0, 1]], "race": np.eye(7)[:4], "age": np.ones(4)}
+    targets = {"gender": np.eye(2)[[0, 1, 0, 1]], "race": np.eye(7)[:4], "age": np.ones((4, 1))}
     head.fit(features, targets, verbose=0)
     sizes, names = {}, {}
-    for half in (False, True):
+    for half, write in ((False, made.model.save), (True, lambda at: half_precision.save(made, at))):
         path = tmp_path / f"{half}.keras"
-        classifier.save(made, path, half)
+        write(path)
         sizes[half] = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
@@ -113,7 +116,7 @@ def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path, scale):
     layer = made.parts()[1].get_layer("dense_256")
     kernel = np.random.default_rng(0).normal(size=layer.kernel.shape).astype(np.float32) * scale
     layer.kernel.assign(kernel)
-    classifier.save(made, tmp_path / "half.keras", half=True)
+    half_precision.save(made, tmp_path / "half.keras")
     loaded = classifier.load(tmp_path / "half.keras")
     np.testing.assert_array_equal(loaded.parts()[1].get_layer("dense_256").kernel, kernel)
 
@@ -123,17 +126,17 @@ def test_dlibs_network_in_half_precision(tmp_path, faces_dir):
     from vggface_gender.photos import crops
 
     keras.utils.set_random_seed(1)
-    backbone = backbones.load("dlib", "float32")
-    head = heads.compact(backbone.output_shape[1:], TASKS)
+    backbone = backbones.load("dlib")
+    made = built(backbone)
+    head = made.parts()[1]
     paths = sorted((faces_dir / "FairFace" / "train").iterdir())[:64]
     images = np.stack([crops.fit(crops.decode(path.read_bytes()), 150) for path in paths])
     # As after training: normalized features, so that the head tells faces apart.
     features = backbone.predict(images, verbose=0).reshape(len(images), -1)
     head.get_layer("normalize").moving_mean.assign(features.mean(0))
     head.get_layer("normalize").moving_variance.assign(features.var(0))
-    made = classifier.build(backbone, head, TASKS, 0.25, "float32", {})
     path = tmp_path / "half.keras"
-    classifier.save(made, path, half=True)
+    half_precision.save(made, path)
     assert made.model.count_params() > 5_800_000
     assert path.stat().st_size < make_default.LARGEST
     expected, got = made.predict(images), classifier.load(path).predict(images)
@@ -177,7 +180,7 @@ def tfrecords(tmp_path_factory) -> str:
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """A package without a default classifier, which the working folder is the checkout of."""
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "vggface_gender" / "runs.py"))
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "vggface_gender" / "base" / "runs.py"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -186,7 +189,7 @@ def finished_run(sources: Path, tfrecords: str, **settings) -> Path:
     """A run as a training on FairFace would leave it, its network untrained."""
     from vggface_gender import datasets
 
-    dataset = datasets.prepare("FairFace", sources / "FairFace", tfrecords)
+    dataset = datasets.prepare("FairFace", sources / "FairFace", data_dir=tfrecords)
     folder = runs.MODEL_FILES / "mine"
     somewhere = str(Path("faces/dlib.keras").resolve())
     settings = {
@@ -195,7 +198,8 @@ def finished_run(sources: Path, tfrecords: str, **settings) -> Path:
         "split_seed": 0,
         "file": somewhere,
     } | settings
-    runs.begin(folder, {"dataset": "FairFace", "backbone": "dlib"} | settings)
+    usual = {"command": "transfer", "dataset": "FairFace", "backbone": "dlib", "seed": 0}
+    run.begin(folder, usual | settings)
     classifier.save(tiny(), folder / runs.CLASSIFIER)
     (folder / runs.METRICS).write_text("{}")
     return folder
@@ -226,19 +230,13 @@ def test_a_run_becomes_the_default_classifier(sources, tfrecords, place, capsys)
     assert settings["file"] == "dlib.keras" and settings["dataset"] == "FairFace"
     assert classifier.load(folder / runs.CLASSIFIER).precision == "float32"
 
-    # The card's figures are those that `evaluate` computes, and prints, of the file.
-    card = (folder / "model_card.md").read_text()
+    # Its figures are those that `evaluate` computes, and prints, of the file.
     for name, file in figures.items():
         table = predictions.read(f"model_files/default-evaluation/predictions-{name}-test.csv")
         written = json.loads((folder / file).read_text())
         assert json.loads(json.dumps(metrics.evaluate(table))) == written["tasks"]
-        report = metrics.report(written)
-        assert report in card and report in printed
-        low, high = written["tasks"]["gender"]["interval"]
-        accuracy = written["tasks"]["gender"]["accuracy"]
-        assert f"{accuracy:.1%} ({low:.1%} to {high:.1%}), 2 classes" in card
-    for words in ("CC BY 4.0", "public domain", "perceived", "must not be used for"):
-        assert words in card
+        assert metrics.report(written) in printed
+        assert f"{written['tasks']['gender']['accuracy']:.1%}" in (folder / card.CARD).read_text()
     for path in folder.iterdir():
         content = path.read_bytes()
         assert str(place).encode() not in content and str(sources).encode() not in content
@@ -261,7 +259,7 @@ def test_a_run_becomes_the_default_classifier(sources, tfrecords, place, capsys)
     [
         ({"dataset": "UTKFace"}, "its dataset is UTKFace"),
         ({"backbone": "vggface"}, "its backbone is vggface"),
-        ({"init": "UTKFace-gender"}, "it goes on from UTKFace-gender"),
+        ({"init": "UTKFace-gender"}, "continued from UTKFace-gender"),
         ({"fingerprint": "another"}, "not the records that .* was trained on"),
     ],
 )
@@ -294,9 +292,9 @@ def test_the_card_in_the_repository_is_what_the_tool_would_write(tmp_path):
     # The classifier first: figures must not be older.
     for path in sorted(stored.iterdir(), key=lambda path: path.name != runs.CLASSIFIER):
         shutil.copyfile(path, tmp_path / path.name)
-    words = make_default.words(classifier.load(stored / runs.CLASSIFIER))
+    numbers = classifier.load(stored / runs.CLASSIFIER).model.count_params()
     text = (stored / card.CARD).read_text(encoding="utf-8")
-    assert card.card(tmp_path, words) == text
+    assert default_card.text(tmp_path, numbers=numbers) == text
 
 
 # Packaging
@@ -337,7 +335,7 @@ def test_a_wheel_brings_the_default_classifier_that_there_is(tmp_path, has_defau
         for path in expected:
             assert archive.read(f"vggface_gender/default/{path.name}") == path.read_bytes()
         archive.extractall(tmp_path / "installed")
-    code = "from vggface_gender import runs; print(runs.default())"
+    code = "from vggface_gender.base import runs; print(runs.default())"
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "installed", capture_output=True, text=True
     ).stdout.strip()
