@@ -5,8 +5,18 @@ import numpy as np
 import pytest
 
 from vggface_gender import backbones
-from vggface_gender.backbones import dlib_resnet, vggface
+from vggface_gender.backbones import dlib_resnet, resnet50, vggface
 from vggface_gender.base.errors import InputError
+from vggface_gender.weights import dlib_dat
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_read():
+    """dlib's file is read once for all tests here."""
+    arrays = dlib_dat.read(dlib_dat.find())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(dlib_dat, "read", lambda path: arrays)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -20,21 +30,21 @@ def crops():
 )
 def test_dlibs_layers_are_features_by_name(crops, layer, shape):
     backbone = backbones.load("dlib", layer=layer)
-    got = backbone.predict(crops, verbose=0)
+    got = backbone(crops).numpy()
     assert got.shape == (3, *shape) and backbone.name == "dlib_resnet"
     whole = dlib_resnet.load()
     expected = keras.Model(whole.input, whole.get_layer(layer or "map").output)
-    np.testing.assert_allclose(got, expected.predict(crops, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(got, expected(crops).numpy(), atol=1e-6)
     assert all(variable.trainable for variable in backbone.trainable_variables)
 
 
 def test_precision_is_the_networks_and_not_the_preprocessings(crops):
-    backbone = backbones.load("dlib", "mixed_bfloat16", "embedding")
+    backbone = backbones.load("dlib", precision="mixed_bfloat16", layer="embedding")
     assert backbone.get_layer("block_1_1_conv1").compute_dtype == "bfloat16"
     assert backbone.get_layer("stem_rescale").compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"  # others' layers are left alone
     got, expected = (
-        b.predict(crops, verbose=0) for b in (backbone, backbones.load("dlib", layer="embedding"))
+        b(crops).numpy() for b in (backbone, backbones.load("dlib", layer="embedding"))
     )
     distance = np.linalg.norm(got - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert 0 < distance.max() < 0.05
@@ -48,7 +58,7 @@ def small(path, size=32, outputs=1):
 
 
 def test_a_file_is_a_backbone_in_the_precision_asked_for(tmp_path):
-    backbone = backbones.load(small(tmp_path / "b.keras"), "mixed_bfloat16")
+    backbone = backbones.load(small(tmp_path / "b.keras"), precision="mixed_bfloat16")
     assert backbone.get_layer("conv").compute_dtype == "bfloat16"
     assert backbone.output_shape == (None, 30, 30, 4)
 
@@ -76,10 +86,10 @@ def test_an_unknown_layer_is_told_with_those_there_are(layer):
 
 def test_several_layers_are_one_vector(crops):
     names = ("map", "block_4_3", "embedding")
-    parts = [backbones.load("dlib", layer=name).predict(crops, verbose=0) for name in names]
+    parts = [backbones.load("dlib", layer=name)(crops).numpy() for name in names]
     flat, mean = parts[0].reshape(3, -1), parts[1].mean((1, 2))  # 2x2, 4x4
     backbone = backbones.load("dlib", layer="map+block_4_3+embedding")
-    got = backbone.predict(crops, verbose=0)
+    got = backbone(crops).numpy()
     assert got.shape == (3, 1024 + 256 + 128) and backbone.layers[-1].name == "features"
     np.testing.assert_allclose(got, np.concatenate([flat, mean, parts[2]], axis=1), atol=1e-5)
 
@@ -102,7 +112,9 @@ def residual():
 
 def test_several_layers_are_joined_in_float32_under_any_precision(tmp_path):
     residual().save(tmp_path / "b.keras")
-    half = backbones.load(str(tmp_path / "b.keras"), "mixed_bfloat16", "block_1+block_2")
+    half = backbones.load(
+        str(tmp_path / "b.keras"), precision="mixed_bfloat16", layer="block_1+block_2"
+    )
     assert half.output_shape == (None, 10)
     for model in (half, backbones.with_precision(half, "mixed_float16")):
         assert model.get_layer("features").compute_dtype == model.output.dtype == "float32"
@@ -115,8 +127,8 @@ def assert_cut(backbone, first, crops, cut_shape):
     assert (trunk.name, top.name) == (f"{backbone.name}_trunk", f"{backbone.name}_top")
     assert trunk.output_shape[1:] == top.input_shape[1:] == cut_shape
     for _ in range(2):
-        got = top.predict(trunk.predict(crops, verbose=0), verbose=0)
-        np.testing.assert_allclose(got, backbone.predict(crops, verbose=0), atol=1e-5)
+        got = top(trunk(crops)).numpy()
+        np.testing.assert_allclose(got, backbone(crops).numpy(), atol=1e-5)
         for variable in backbone.trainable_variables:  # then once more, with other weights
             variable.assign(variable * 0.9)
     shared = {id(variable) for part in (trunk, top) for variable in part.variables}
@@ -143,13 +155,11 @@ def test_a_cut_leaves_the_backbone_as_it_was(tmp_path):
     for model, inputs in (
         (backbone, crops),
         (trunk, crops),
-        (top, trunk.predict(crops, verbose=0)),
+        (top, trunk(crops).numpy()),
     ):
         model.save(tmp_path / "m.keras")
         loaded = keras.saving.load_model(tmp_path / "m.keras", compile=False)
-        np.testing.assert_array_equal(
-            loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
-        )
+        np.testing.assert_array_equal(loaded(inputs).numpy(), model(inputs).numpy())
 
 
 def test_vggface_is_cut_before_a_convolution():
@@ -160,7 +170,7 @@ def test_vggface_is_cut_before_a_convolution():
 
 
 def test_resnet50_is_cut_before_a_block():
-    backbone = backbones.resnet50.build(32)
+    backbone = resnet50.build(32)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
     trunk, top = backbones.split(backbone, "conv5_block1")
     assert trunk.layers[-1].name == "conv4_block6_out"
@@ -247,8 +257,8 @@ def test_the_trunk_is_what_is_frozen(first):
 def test_dlibs_network_is_cut_across_its_pads_and_joined_layers(crops, first):
     backbone = backbones.load("dlib", layer="map+block_4_3")
     trunk, top = backbones.split(backbone, first)
-    expected = backbone.predict(crops, verbose=0)
-    got = top.predict(trunk.predict(crops, verbose=0), verbose=0)
+    expected = backbone(crops).numpy()
+    got = top(trunk(crops)).numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)
     shared = {id(variable) for variable in backbone.variables}
     parts = [id(variable) for variable in trunk.variables + top.variables]

@@ -34,8 +34,8 @@ def test_it_is_keras_applications_network_after_its_preprocessing(model, crops):
     for layer in plain.layers[1:]:
         layer.set_weights(model.get_layer(layer.name).get_weights())
     prepared = keras.applications.resnet.preprocess_input(crops.astype(np.float32))
-    expected = plain.predict(prepared, verbose=0)
-    np.testing.assert_allclose(model.predict(crops, verbose=0), expected, rtol=1e-4, atol=1e-4)
+    expected = plain(prepared).numpy()
+    np.testing.assert_allclose(model(crops).numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
@@ -44,12 +44,10 @@ def test_it_continues_from_its_own_file(model, crops, tmp_path, ending):
     (model.save if ending == ".keras" else model.save_weights)(path)
     keras.utils.set_random_seed(1)
     again = resnet50.load(path, size=SIZE)
-    np.testing.assert_array_equal(again.predict(crops, verbose=0), model.predict(crops, verbose=0))
+    np.testing.assert_array_equal(again(crops).numpy(), model(crops).numpy())
     if ending == ".keras":  # stock layers: Keras alone reads it in safe mode
         loaded = keras.saving.load_model(path)
-        np.testing.assert_array_equal(
-            loaded.predict(crops, verbose=0), model.predict(crops, verbose=0)
-        )
+        np.testing.assert_array_equal(loaded(crops).numpy(), model(crops).numpy())
 
 
 def test_keras_applications_own_weights_are_read(model, crops, tmp_path):
@@ -134,7 +132,7 @@ def test_its_preprocessing_is_that_of_keras_applications(model, crops):
     step = keras.Model(model.input, model.get_layer("conv1_pad").input)
     expected = keras.applications.resnet.preprocess_input(crops.astype(np.float32))
     for given in (crops, crops.astype(np.float32)):
-        np.testing.assert_allclose(step.predict(given, verbose=0), expected, atol=1e-4)
+        np.testing.assert_allclose(step(given).numpy(), expected, atol=1e-4)
 
 
 def test_its_preprocessing_stays_in_float32(model):
@@ -154,7 +152,7 @@ def test_it_is_a_backbone_by_name(tmp_path):
     path = tmp_path / "w.weights.h5"
     whole.save_weights(path)
     layers = "conv4_block6_out+conv5_block3_out"
-    loaded = backbones.load(f"resnet50:{path}", "mixed_bfloat16", layers)
+    loaded = backbones.load(f"resnet50:{path}", precision="mixed_bfloat16", layer=layers)
     assert loaded.output_shape == (None, 1024 + 2048)
     for got, expected in zip(loaded.variables, whole.variables, strict=True):
         np.testing.assert_array_equal(got.numpy(), expected.numpy(), err_msg=expected.path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender.backbones import vggface
+from vggface_gender.backbones import vggface, vggface_file
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import matconvnet
 
@@ -35,10 +35,16 @@ def converted(tmp_path, output="pool5", mean=files.MEAN, change=lambda layers: N
     return model, expected
 
 
-@pytest.mark.parametrize("dropout", [0.5, None])
+@pytest.mark.parametrize("dropout", [True, False])
 def test_the_published_network(dropout):
     """The table of Parkhi et al.: 145,002,878 parameters in 16 layers, 39 or 37 with all others."""
-    layers = vggface.architecture(dropout=dropout)
+    layers = vggface_file.architecture(
+        vggface.CHANNELS,
+        vggface.SIZE,
+        dense=vggface.DENSE,
+        identities=vggface.IDENTITIES,
+        has_dropout=dropout,
+    )
     assert len(layers) == (39 if dropout else 37)
     shapes = {layer.name: layer.shape for layer in layers if layer.shape}
     assert shapes["fc6"] == (7, 7, 512, 4096) and shapes["fc8"] == (1, 1, 4096, 2622)
@@ -212,3 +218,23 @@ def test_a_mean_of_another_size_and_missing_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="classes: 11 names of identities; expected fc8's 12"):
         vggface.from_matconvnet(matconvnet.read(path), "identities", **SMALL)
     vggface.from_matconvnet(matconvnet.read(path), "fc7", **SMALL)
+
+
+def test_weights_of_other_layers_than_the_files_are_told_by_name(tmp_path):
+    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
+    network.weights["conv9"] = network.weights.pop("conv3_2")
+    with pytest.raises(InputError, match=r"weights missing: conv3_2; left over: conv9$"):
+        vggface.from_matconvnet(network, **SMALL)
+
+
+def test_every_weight_is_taken_up_to_the_output(tmp_path):
+    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
+    vggface.from_matconvnet(network, **SMALL)
+    assert list(network.weights) == ["fc6", "fc7", "fc8"]
+    with pytest.raises(InputError, match=r"weights missing: conv1_1, .*; left over: none$"):
+        vggface.from_matconvnet(network, **SMALL)
+
+
+def test_an_output_that_it_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="fc8 is none of"):
+        vggface.build(**SMALL, output="fc8")

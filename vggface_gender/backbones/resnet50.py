@@ -79,9 +79,9 @@ def build(size: int = SIZE) -> keras.Model:
         1.0, [-mean for mean in MEAN], name="normalization", dtype="float32"
     )(image)
     x = keras.ops.flip(x, axis=-1)
-    return keras.applications.ResNet50(
-        include_top=False, weights=None, input_tensor=x, name="resnet50"
-    )
+    network = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=x)
+    # Anew from the same layers, since that one takes a list of one image.
+    return keras.Model(image, network.output, name="resnet50")
 
 
 def _assign(model: keras.Model, source: keras.Model) -> None:
