@@ -70,7 +70,6 @@ def main(argv: list[str] | None = None) -> None:
     device.start()
     import default_card
     import half_precision
-
     from vggface_gender.evaluation import card_sources, held_out
     from vggface_gender.inference import classifier
 

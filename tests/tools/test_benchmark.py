@@ -1,7 +1,6 @@
 """The benchmark: what it compares does the same work, and its figures follow from what it timed."""
 
 import hashlib
-import importlib.util
 import json
 import math
 import subprocess
@@ -16,26 +15,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vggface_gender.base import device
+from benchmark import command, decoding, faces, timing, writing
+from benchmark.report import Row
+from vggface_gender.base import console, device
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets.utk_face import utk_face_dataset_builder as utk_face
 
-SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "benchmark.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "benchmark.py"
 TINY = 20  # images
 
 
 @pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("benchmark", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def drawn(tool, tmp_path_factory):
+def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faces") / "UTKFace"
-    tool.draw_faces(folder, TINY)
+    faces.draw(folder, TINY)
     return folder
 
 
@@ -56,18 +49,25 @@ def check_report(report: dict, names: set[str]) -> None:
 # ------------------------------------------------------------------------- the whole tool
 
 
-def test_every_row_within_this_process(tool, drawn, tmp_path, capsys, monkeypatch):
+QUICK = {"records": {"records"}, "crops": {"crops, 150", "crops, 224"}}
+REST = {
+    "extraction": {"extraction, dlib", "extraction, VGG-16"},
+    "training": {"training"},
+    "gradcam": {"gradcam"},
+    "precision": {"precision, VGG-16", "precision, dlib"},
+    "dlib": {"dlib"},
+}
+
+
+@pytest.mark.parametrize("rows", [QUICK, pytest.param(REST, marks=pytest.mark.slow)])
+def test_rows_within_this_process(rows, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     Path(tempfile.tempdir).mkdir()
-    rows = ["extraction", "training", "gradcam", "precision", "dlib", "records", "crops"]
     file = tmp_path / "made" / "figures.json"
-    tool.main(["--quick", "--source", str(drawn), "--rows", *rows, "--json", str(file)])
+    command.main(["--quick", "--source", str(drawn), "--rows", *rows, "--json", str(file)])
 
-    names = {
-        *("extraction, dlib", "extraction, VGG-16", "precision, VGG-16", "precision, dlib"),
-        *("dlib", "records", "crops, 150", "crops, 224", "training", "gradcam"),
-    }
-    if (precision := device.precision()) != "float32":
+    names = set().union(*rows.values())
+    if "training" in rows and (precision := device.precision()) != "float32":
         names.add(f"training, {precision}")
     report = json.loads(file.read_text())
     check_report(report, names)
@@ -106,12 +106,11 @@ def test_predict_in_new_processes_on_drawn_faces(tmp_path):
         (["--repeats", "0"], "0 is not a whole number from 1 up"),
     ],
 )
-def test_bad_input_is_told_in_one_line(tool, tmp_path, monkeypatch, capsys, arguments, complaint):
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, complaint):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
     try:
-        status = tool.console.run(tool.main)
+        status = console.run(lambda: command.main(arguments))
     except SystemExit as stopped:  # argparse
         status = stopped.code
     error = capsys.readouterr().err
@@ -122,28 +121,30 @@ def test_bad_input_is_told_in_one_line(tool, tmp_path, monkeypatch, capsys, argu
 # ------------------------------------------------------------------------- timing
 
 
-def test_sides_take_turns_after_one_uncounted_call(tool):
+def test_sides_take_turns_after_one_uncounted_call():
     calls = []
 
     def side(name: str, seconds: float):
         return lambda: (calls.append(name), time.sleep(seconds))
 
-    turns = tool.in_turns("sleep", (side("a", 0.01), side("b", 0.03)), 3)
+    turns = timing.in_turns("sleep", (side("a", 0.01), side("b", 0.03)), repeats=3)
     assert "".join(calls) == "ab" * 4
     assert len(turns) == 3
     assert all(a >= 0.01 and b >= 0.03 for a, b in turns)
-    tool.in_turns("sleep", (side("c", 0),), 2, warm_up=False)
+    timing.in_turns("sleep", (side("c", 0),), repeats=2, warm_up=False)
     assert calls[8:] == ["c", "c"]
 
 
-def test_cpu_time_leaves_out_waiting(tool):
-    (waiting,) = tool.in_turns("sleep", (lambda: time.sleep(0.3),), 1, clock=time.process_time)
+def test_cpu_time_leaves_out_waiting():
+    (waiting,) = timing.in_turns(
+        "sleep", (lambda: time.sleep(0.3),), repeats=1, clock=time.process_time
+    )
     assert waiting[0] < 0.3
 
 
-def test_figures_are_medians_of_turns(tool):
+def test_figures_are_medians_of_turns():
     pairs = [(2.0, 1.0), (1.0, 3.0), (4.0, 8.0), (5.0, 4.0)]
-    row = tool.Row("name", "ours", "theirs", "s", "none", pairs).figures()
+    row = Row("name", "ours", "theirs", "s", "none", pairs).figures()
     reference, ours = np.array(pairs).T
     assert row["reference"]["median"] == np.median(reference)
     assert row["ours"]["median"] == np.median(ours)
@@ -154,12 +155,12 @@ def test_figures_are_medians_of_turns(tool):
 # ------------------------------------------------------------------------- the same work
 
 
-def test_both_decoders_give_the_same_crops(tool, drawn):
+def test_both_decoders_give_the_same_crops(drawn):
     jpegs = [path.read_bytes() for path in sorted(drawn.iterdir())]
     for size in (150, 224):
         ours, theirs = (
             np.concatenate(list(decode(jpegs, size))).astype(int)
-            for decode in (tool.decode_with_opencv, tool.decode_with_tensorflow)
+            for decode in (decoding.with_opencv, decoding.with_tensorflow)
         )
         assert ours.shape == theirs.shape == (TINY, size, size, 3)
         # TensorFlow's cast rounds down.
@@ -167,7 +168,7 @@ def test_both_decoders_give_the_same_crops(tool, drawn):
         assert np.abs(ours - theirs[::-1]).mean() > 5  # other faces differ more
 
 
-def test_a_forward_pass_runs_over_every_crop(tool):
+def test_a_forward_pass_runs_over_every_crop():
     class Summed(keras.layers.Layer):
         def build(self, shape):
             self.total = self.add_weight(name="total", initializer="zeros", trainable=False)
@@ -179,7 +180,7 @@ def test_a_forward_pass_runs_over_every_crop(tool):
     crop = keras.Input((4, 4, 3))
     model = keras.Model(crop, Summed(name="summed")(crop))
     crops = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), np.uint8)
-    run = tool.forward(model, crops, batch=4)
+    run = timing.forward(model, crops, batch_size=4)
     total = model.get_layer("summed").total
     assert float(total) == 0
     for times in (1, 2):
@@ -187,9 +188,9 @@ def test_a_forward_pass_runs_over_every_crop(tool):
         assert float(total) == times * crops.sum()
 
 
-def test_the_bare_loop_hashes_and_writes_the_files(tool, drawn, tmp_path):
+def test_the_bare_loop_hashes_and_writes_the_files(drawn, tmp_path):
     paths = sorted(drawn.iterdir())
-    hashes = tool.bare_loop(paths, tmp_path / "bare.tfrecord")
+    hashes = writing.bare_loop(paths, tmp_path / "bare.tfrecord")
     written = list(tf.data.TFRecordDataset(str(tmp_path / "bare.tfrecord")).as_numpy_iterator())
     assert written == [path.read_bytes() for path in paths]
     assert hashes == [hashlib.blake2b(content, digest_size=16).hexdigest() for content in written]
@@ -208,8 +209,8 @@ def test_drawn_faces_are_named_and_sized_as_utkface(drawn):
 
 
 @pytest.mark.parametrize("count", [1, 7, 19, TINY, TINY + 5])
-def test_a_sample_is_spread_over_the_source(tool, drawn, tmp_path, count):
-    links = tool.sample(drawn, count, tmp_path / "sample")
+def test_a_sample_is_spread_over_the_source(drawn, tmp_path, count):
+    links = faces.sample(drawn, count, folder=tmp_path / "sample")
     assert sorted(tmp_path.glob("sample/*")) == sorted(links)
     places = [sorted(drawn.iterdir()).index(link.resolve()) for link in links]
     assert len(places) == min(count, TINY)
@@ -217,13 +218,13 @@ def test_a_sample_is_spread_over_the_source(tool, drawn, tmp_path, count):
     assert places[0] == 0 and gaps.min() >= 1 and gaps.max() - gaps.min() <= 1
 
 
-def test_utkface_is_found_where_it_is_stated_else_in_faces_dir(tool, drawn, tmp_path, monkeypatch):
+def test_utkface_is_found_where_it_is_stated_else_in_faces_dir(drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("FACES_DIR", str(drawn.parent))
-    assert tool.find_faces(None) == drawn
-    assert tool.find_faces(tmp_path) == tmp_path
+    assert faces.find(None) == drawn
+    assert faces.find(tmp_path) == tmp_path
     monkeypatch.setenv("FACES_DIR", str(tmp_path))
-    assert tool.find_faces(None) is None
+    assert faces.find(None) is None
     monkeypatch.delenv("FACES_DIR")
-    assert tool.find_faces(None) is None
+    assert faces.find(None) is None
     with pytest.raises(InputError, match="no such folder"):
-        tool.find_faces(tmp_path / "missing")
+        faces.find(tmp_path / "missing")

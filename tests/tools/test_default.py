@@ -8,14 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-import default_card
 import h5py
-import half_precision
 import keras
-import make_default
 import numpy as np
 import pytest
 
+import default_card
+import half_precision
+import make_default
 from vggface_gender import backbones, evaluate
 from vggface_gender.base import labels, runs
 from vggface_gender.base.errors import InputError
