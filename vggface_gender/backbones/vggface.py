@@ -236,7 +236,9 @@ def _assign(model: keras.Model, network: MatConvNet) -> None:
             # No axis moves: both frameworks keep (rows, columns, in, out), and neither flips a
             # kernel. fc6's (7, 7, 512, 4096) becomes Dense's (25088, 4096): its first three axes
             # are flattened in the order in which Flatten does it to pool5's (7, 7, 512).
-            layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
+            # MATLAB's arrays are column-major, so this copies; the original is let go of (411 MB).
+            kernel = kernel.reshape(layer.kernel.shape)
+            layer.set_weights([kernel, bias])
 
 
 def _converted(path: Path) -> Path:
