@@ -57,7 +57,7 @@ def small(path, size=32, outputs=1):
     return str(path)
 
 
-def test_a_file_is_a_backbone_in_the_precision_asked_for(tmp_path):
+def test_a_file_is_a_backbone_in_any_precision(tmp_path):
     backbone = backbones.load(small(tmp_path / "b.keras"), precision="mixed_bfloat16")
     assert backbone.get_layer("conv").compute_dtype == "bfloat16"
     assert backbone.output_shape == (None, 30, 30, 4)
