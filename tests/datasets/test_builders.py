@@ -1,7 +1,6 @@
 """Every named dataset's builder on a made-up tree of its true layout (see `trees`)."""
 
 import collections
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -252,26 +251,11 @@ def test_a_row_that_ends_early_lacks_what_is_cut_off(tmp_path):
     assert [(item.age, item.gender) for item in listed] == [(5.0, None), (None, "female")]
 
 
-def test_every_whole_year_is_in_its_nearest_adience_bin():
-    # By hand, for each bin the last whole year that is nearest to it; the younger of two.
-    lasts = {"0-2": 3, "4-6": 7, "8-13": 14, "15-20": 22, "25-32": 35, "38-43": 45, "48-53": 56}
-    assert (*lasts, "60-100") == labels.ADIENCE_AGE_BIN_NAMES
-    for years in range(117):
-        expected = next((name for name, last in lasts.items() if years <= last), "60-100")
-        assert labels.adience_age_bin(years) == expected
-    assert labels.adience_age_bin(-1.5) == "0-2" and labels.adience_age_bin(35.01) == "38-43"
-    for years in (math.nan, math.inf, -math.inf):
-        with pytest.raises(ValueError, match="no bin"):
-            labels.adience_age_bin(years)
-
-
-def test_the_age_in_a_record_is_in_the_bin_that_the_row_named():
-    for (first, last), name in zip(
-        labels.ADIENCE_AGE_BINS, labels.ADIENCE_AGE_BIN_NAMES, strict=True
-    ):
-        assert labels.adience_age_bin(adience.years(f"({first}, {last})")) == name
+def test_the_age_in_a_record_is_within_the_bin_that_the_row_named():
+    for first, last in labels.ADIENCE_AGE_BINS:
+        assert first <= adience.years(f"({first}, {last})") <= last
         for year in range(first, last + 1):
-            assert labels.adience_age_bin(adience.years(str(year))) == name
+            assert first <= adience.years(str(year)) <= last
     assert [adience.years(text) for text in ("", "None", "unknown", "(None)", " (4, 6) ")] == [
         *[None] * 4,
         5.0,

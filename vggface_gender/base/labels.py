@@ -39,7 +39,6 @@ AGE_BANDS = tuple(
 # Adience's eight age labels, years apart from one another: (first year, last year). Its page names
 # them so; its files write the third (8, 12), and (60, 100) for what the page calls "60-".
 ADIENCE_AGE_BINS = ((0, 2), (4, 6), (8, 13), (15, 20), (25, 32), (38, 43), (48, 53), (60, 100))
-ADIENCE_AGE_BIN_NAMES = tuple(f"{first}-{last}" for first, last in ADIENCE_AGE_BINS)
 
 _GENDER_WORDS = {
     "female": ("female", "f", "woman", "women", "girl", "girls", "females"),
@@ -100,22 +99,6 @@ def age_band(years: float) -> str:
 
 
 AGE_BAND_NAMES = tuple(age_band(first) for first, _ in AGE_BANDS)
-
-
-def adience_age_bin(years: float) -> str:
-    """The name of the Adience bin that is nearest to an age, such as "25-32" for 27.4 or 34.
-
-    A bin is as far away as the nearer of its first and last year, and no distance from what lies
-    between these; of two that are equally near, the younger is taken. So 35 is in "25-32" and
-    35.1 in "38-43"; below 0 is in "0-2", above 100 in "60-100".
-
-    Raises:
-        ValueError: the age is NaN or infinite.
-    """
-    if not math.isfinite(years):
-        raise ValueError("a missing age has no bin")
-    distances = [max(first - years, 0, years - last) for first, last in ADIENCE_AGE_BINS]
-    return ADIENCE_AGE_BIN_NAMES[distances.index(min(distances))]
 
 
 def project(names: Iterable[str], taxonomy: tuple[str, ...]) -> dict[str, str | None]:

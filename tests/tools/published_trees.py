@@ -1,0 +1,81 @@
+"""Drawn faces under the names, and beside the labels, that published datasets have them with."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from benchmark import faces
+from vggface_gender.base import labels
+
+ADIENCE_HEADER = "\t".join(
+    [
+        *("user_id", "original_image", "face_id", "age", "gender", "x", "y", "dx", "dy"),
+        *("tilt_ang", "fiducial_yaw_angle", "fiducial_score"),
+    ]
+)
+
+
+def write_all(folder: Path, *, count: int = 120) -> None:
+    """Every dataset that a published table needs, but MORPH, which has no builder, in `morph`."""
+    faces.draw(folder / "UTKFace", count)
+    drawn = [cv2.imread(str(path)) for path in sorted((folder / "UTKFace").iterdir())]
+    write_fairface(folder, drawn)
+    for i in range(2 * count):
+        for name in ("GenderDataset", "GenderDataset_Small"):
+            person = f"{i // 2:03d}_{20 + i % 40}_{'FM'[i % 2]}"
+            put(folder / name / "aligned" / person / f"{i}.jpg", drawn, i)
+    write_adience(folder, drawn)
+    for i in range(60):
+        number = i if i < 30 else 7381 + i
+        name = f"{number:05d}A{20 + i % 50:02d}.jpg"
+        put(folder / "AllAgeFaces" / "aglined faces" / name, drawn, 200 + i)
+        gender = labels.GENDERS[i % 2]
+        put(folder / "kaggle" / "Training" / gender / f"{i}.jpg", drawn, 300 + i)
+        put(folder / "kaggle" / "Validation" / gender / f"{i}.jpg", drawn, 400 + i)
+    write_table(folder / "morph", drawn, count=60)
+
+
+def put(path: Path, drawn: list[np.ndarray], number: int) -> None:
+    """Write one of the drawn faces, made different from all others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    face = drawn[number % len(drawn)].copy()
+    face[0, : 1 + number // len(drawn)] = number % 256
+    assert cv2.imwrite(str(path), face)
+
+
+def write_fairface(folder: Path, drawn: list[np.ndarray]) -> None:
+    """A face of every drawn one, all races and both genders among them."""
+    rows = ["file,age,gender,race,service_test"]
+    for i in range(1, len(drawn) + 1):
+        race, gender = labels.FAIRFACE_RACES[i % 7], ["Male", "Female"][i % 2]
+        rows.append(f"train/{i}.jpg,20-29,{gender},{race},TRUE")
+        put(folder / "FairFace/train" / f"{i}.jpg", drawn, i)
+    (folder / "FairFace/fairface_label_train.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_adience(folder: Path, drawn: list[np.ndarray]) -> None:
+    """Five folds of 24 faces, six persons in each, every fourth without an age."""
+    for fold in range(5):
+        lines = [ADIENCE_HEADER]
+        for i in range(24):
+            user, image = f"{fold}{i % 6}@N0", f"{i}_o.jpg"
+            age = ("(0, 2)", "(25, 32)", "(60, 100)", "None")[i % 4]
+            lines.append("\t".join([user, image, str(i), age, "fm"[i % 2], *"0000000"]))
+            crop = f"landmark_aligned_face.{i}.{image}"
+            put(folder / "Adience/aligned" / user / crop, drawn, 24 * fold + i)
+        (folder / f"Adience/fold_{fold}_data.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_table(folder: Path, drawn: list[np.ndarray], *, count: int) -> None:
+    """`faces.csv`, of both genders and two races, a third of it a train split and the rest test."""
+    for i in range(count):
+        put(folder / f"{i}.jpg", drawn, 500 + i)
+    table = {
+        "file": [f"{i}.jpg" for i in range(count)],
+        "gender": ["female", "male"] * (count // 2),
+        "race": ["White", "White", "Black", "Black"] * (count // 4),
+        "split": ["train"] * (count // 3) + ["test"] * (count - count // 3),
+    }
+    pd.DataFrame(table).to_csv(folder / "faces.csv", index=False)

@@ -1,0 +1,73 @@
+"""Our figures: read from the runs' predictions, and set beside the published ones."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from reproduce import trainings
+from reproduce.request import Request
+from vggface_gender.base import runs, text
+from vggface_gender.evaluation import held_out, matrix, matrix_figure, matrix_report, metrics
+
+
+class Compared(NamedTuple):
+    """A published figure beside ours."""
+
+    what: str
+    published: float | None  # None where it is not known
+    ours: dict  # see `spread`
+
+
+def tested(request: Request, run: str, dataset: str) -> list[dict]:
+    """A run's metrics on a dataset's test split (see `metrics.evaluate`), one for each repeat."""
+    found = []
+    for folder in runs.repeats(runs.folder(run)).values():
+        prepared = held_out.prepare(
+            folder / runs.CLASSIFIER,
+            dataset,
+            source=request.source_of(dataset),
+            data_dir=request.data_dir,
+        )
+        found.append(metrics.evaluate(matrix.predicted(folder, prepared)))
+    return found
+
+
+def spread(values: Sequence[float]) -> dict:
+    """Mean, standard deviation (None of one), number and values."""
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "values": list(values),
+    }
+
+
+def side_by_side(rows: Sequence[Compared]) -> str:
+    """A table of what was published beside the spread of ours."""
+    header = ["", "published", "ours", "sd of n", "difference"]
+    return text.table(header, [_cells(*row) for row in rows])
+
+
+def _cells(what: str, published: float | None, ours: dict) -> list[str]:
+    is_known = published is not None
+    return [
+        what,
+        f"{published:.4f}" if is_known else "-",
+        f"{ours['mean']:.4f}",
+        "n = 1" if ours["sd"] is None else f"{ours['sd']:.4f} of {ours['n']}",
+        f"{ours['mean'] - published:+.4f}" if is_known else "-",
+    ]
+
+
+def cross_evaluated(request: Request, trained: Sequence[str], names: Sequence[str]) -> list[dict]:
+    """Every run on every dataset, printed and written as `cross_evaluate` does: `matrix.cells`."""
+    found = matrix.tests(
+        matrix.trainings(trained), names, source=request.source, data_dir=request.data_dir
+    )
+    cells = matrix.cells(found)
+    means = matrix.means(found, cells)
+    folder = runs.MODEL_FILES / trainings.name(request, "matrix")
+    matrix.write(cells, means, folder=folder)
+    matrix_figure.save(matrix_figure.figure(means), folder / "matrix.png")
+    print(f"\n{matrix_report.report(cells, means)}\n\nmatrix: {folder / 'matrix.csv'}")
+    return cells

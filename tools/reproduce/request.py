@@ -1,0 +1,69 @@
+"""What is to be reproduced, and where its datasets and runs are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vggface_gender import datasets
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import mixes
+from vggface_gender.datasets.mixes import Mix
+
+
+@dataclass(frozen=True)
+class Request:
+    """A published table, and what ours is made with."""
+
+    table: str  # its name in `published.json`
+    runs: Sequence[str] = ()  # finished ones, in place of training
+    source: Path | None = None  # the folder that holds the datasets' folders
+    tables: Mapping[str, str] = field(default_factory=dict)  # paths of datasets without a builder
+    data_dir: Path = datasets.DATA_DIR
+    repeats: int = 3  # seeds of each training
+    threshold: float | None = None  # of pseudo-labels; None for the published one
+    training: Sequence[str] = ()  # further options of every training
+
+    def place(self, name: str) -> str:
+        """A published dataset's name, or a mix of such, as the commands take it.
+
+        Raises:
+            InputError: it has no builder, and no table of it was given.
+        """
+        wanted = {part.partition("[")[0] for part in name.split("+")}
+        if missing := sorted(wanted - {*datasets.NAMED, *self.tables}):
+            raise InputError(
+                f"{self.table} needs {' and '.join(missing)}, which has no builder: make a table "
+                "or a folder of it (docs/datasets.md) and give "
+                + " ".join(f"--tables {each}=PATH" for each in missing)
+            )
+        for each in wanted & set(self.tables):
+            name = name.replace(each, self.tables[each])
+        return name
+
+    def available(self, names: Sequence[str]) -> list[str]:
+        """Those of the datasets that are there, as the commands take them; others are printed.
+
+        Raises:
+            InputError: none is there.
+        """
+        found = []
+        for name in names:
+            try:
+                self.prepared(self.place(name))
+                found.append(self.place(name))
+            except InputError as error:
+                print(f"left out: {error}")
+        if not found:
+            raise InputError(f"{self.table}: none of its datasets is there ({', '.join(names)})")
+        return found
+
+    def prepared(self, name: str) -> Mix:
+        """The records of a dataset, or of a mix, as the commands take it."""
+        return mixes.prepare(name, self.source_of(name), data_dir=self.data_dir)
+
+    def source_of(self, name: str) -> Path | None:
+        """Where the files of a dataset, or of a mix, lie, as the commands take it."""
+        parts = mixes.names(name)
+        if self.source is None or not {*parts} & {*datasets.NAMED}:
+            return None
+        return self.source / parts[0] if len(parts) == 1 else self.source
