@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.report import Row
 from benchmark.timing import hushed, in_turns
@@ -39,7 +39,7 @@ def measure(folder: Path, *, work: Path, repeats: int) -> list[Row]:
     known = examples(mix, "train", tasks=tasks)
     auto = device.precision()
     usual = multitask.parser().parse_args(["--dataset", mix.name])
-    settings = {"command": "multitask", "dataset": mix.name}
+    settings: dict[str, Any] = {"command": "multitask", "dataset": mix.name}
     settings |= tuning(usual.backbone, **training_options.tuning_settings(usual))
     settings["batch_size"] = min(settings["batch_size"], len(known))
     configs = {

@@ -36,7 +36,8 @@ def draw(folder: Path, count: int) -> None:
     for i, face in enumerate(itertools.islice(Builder.labelled(None), count)):
         gender, race = GENDERS.index(face.gender), labels.UTKFACE_RACES.index(face.race)
         name = f"{face.age:.0f}_{gender}_{race}_{i:017d}.jpg.chip.jpg"
-        (folder / name).write_bytes(face.image)
+        if isinstance(face.image, bytes):  # not a file's path: they are drawn in memory
+            (folder / name).write_bytes(face.image)
 
 
 def sample(source: Path, count: int, *, folder: Path) -> list[Path]:
@@ -62,7 +63,8 @@ def images(folder: Path) -> list[Path]:
     """Every image below a folder, in the order in which a dataset's build meets them."""
     from vggface_gender.datasets.sources import images_under
 
-    return [item.image for item in images_under(folder, within=folder)]
+    listed = (item.image for item in images_under(folder, within=folder))
+    return [image for image in listed if isinstance(image, Path)]
 
 
 def crops(paths: Sequence[Path], size: int) -> "np.ndarray":

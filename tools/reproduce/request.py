@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vggface_gender import datasets
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import mixes
+from vggface_gender.datasets import catalogue, mixes
 from vggface_gender.datasets.mixes import Mix
 
 
@@ -30,7 +30,7 @@ class Request:
             InputError: it has no builder, and no table of it was given.
         """
         wanted = {part.partition("[")[0] for part in name.split("+")}
-        if missing := sorted(wanted - {*datasets.NAMED, *self.tables}):
+        if missing := sorted(wanted - {*catalogue.NAMED, *self.tables}):
             raise InputError(
                 f"{self.table} needs {' and '.join(missing)}, which has no builder: make a table "
                 "or a folder of it (docs/datasets.md) and give "
@@ -64,6 +64,6 @@ class Request:
     def source_of(self, name: str) -> Path | None:
         """Where the files of a dataset, or of a mix, lie, as the commands take it."""
         parts = mixes.names(name)
-        if self.source is None or not {*parts} & {*datasets.NAMED}:
+        if self.source is None or not {*parts} & {*catalogue.NAMED}:
             return None
         return self.source / parts[0] if len(parts) == 1 else self.source
