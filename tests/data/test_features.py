@@ -52,6 +52,17 @@ def test_features_are_what_the_backbone_gives_in_the_labels_order(dataset, tmp_p
     assert len(got) == dataset.counts["train"] == len(records.labels(dataset, "train"))
 
 
+def test_a_batch_is_as_large_as_its_largest_output_allows():
+    def network(side, channels):
+        crop = keras.Input((side, side, 3))
+        return keras.Model(crop, keras.layers.Conv2D(channels, 1)(crop))
+
+    assert features.fitting_batch_size(tiny_backbone()) == 64
+    assert features.fitting_batch_size(network(150, 32)) == 64
+    assert features.fitting_batch_size(network(224, 64)) == 16  # as VGG-Face's first block
+    assert features.fitting_batch_size(network(8000, 3)) == 1
+
+
 def test_the_cache_is_found_and_is_one_hdf5_file(dataset, tmp_path):
     first = features.extract(
         dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path

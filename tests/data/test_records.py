@@ -81,12 +81,12 @@ def test_utkface_shows_what_dlib_would_show(faces_dir):
     import dlib
 
     from vggface_gender.datasets.utk_face.utk_face_dataset_builder import Builder
-    from vggface_gender.photos import faces
+    from vggface_gender.photos import detect, read
 
     ratios = []
     for path in sorted((faces_dir / "UTKFace").glob("3*"))[:60]:
-        photo = faces.read_photo(path)
-        found = faces.detect(photo)
+        photo = read.read_photo(path)
+        found = detect.detect(photo)
         if len(found) == 1:
             chip = dlib.get_face_chip_details(
                 dlib.full_object_detection(

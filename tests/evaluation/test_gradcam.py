@@ -106,9 +106,14 @@ def test_a_mirrored_a_tempered_and_a_loaded_classifier_give_the_same(crops, tmp_
         pytest.param(
             lambda: backbones.load("dlib", layer="map+block_4_3"), (4, 4), marks=pytest.mark.slow
         ),
-        (lambda: backbones.load("dlib", "mixed_bfloat16"), (4, 4)),
+        (lambda: backbones.load("dlib", precision="mixed_bfloat16"), (4, 4)),
         pytest.param(lambda: resnet50.load(size=96), (3, 3), marks=pytest.mark.slow),
-        (lambda: vggface.build(channels=((4, 4), (8,), (8,)), size=32), (4, 4)),
+        (
+            lambda: vggface.build(
+                channels=((4, 4), (4, 4), (4,) * 3, (8,) * 3, (8,) * 3), size=128
+            ),
+            (4, 4),
+        ),
     ],
 )
 def test_every_backbone_can_be_explained(build, shape):

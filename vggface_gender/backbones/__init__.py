@@ -18,7 +18,7 @@ __all__ = ["freeze_before", "load", "split", "with_precision"]
 _SMALL_MAP = 2  # rows and columns up to which a map's places tell more than noise
 
 
-def load(name: str, precision: str = "float32", layer: str | None = None) -> keras.Model:
+def load(name: str, *, precision: str = "float32", layer: str | None = None) -> keras.Model:
     """A backbone by name.
 
     Args:

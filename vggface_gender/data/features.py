@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vggface_gender.data import augmentation, records
 from vggface_gender.data.augmentation import Amounts
 from vggface_gender.datasets import Dataset
 
+LARGEST_BATCH = 64
+LARGEST_OUTPUT = 2**28  # bytes that one layer's output of a batch may take
 VERSION = 1  # of what lies between a record and its features: raise it when that changes
 
 
@@ -25,7 +28,7 @@ def extract(
     backbone: keras.Model,
     padding: float | None,
     directory: Path,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     view: int | None = None,
     amounts: Amounts = augmentation.NONE,
     dtype: str = "float32",
@@ -40,7 +43,7 @@ def extract(
     Args:
         backbone: one input (b, size, size, 3), one output.
         padding: the crops' frame (see `records.batches`).
-        batch_size: crops in a forward pass.
+        batch_size: crops in a forward pass; None for as many as fit (see `fitting_batch_size`).
         view, amounts: of augmented crops, as `records.batches` takes them.
         dtype: to keep them in; "float16" halves the space of large maps.
 
@@ -53,6 +56,7 @@ def extract(
     """
     count, shape = dataset.counts[split], tuple(backbone.output_shape[1:])
     size = backbone.input_shape[1]
+    batch_size = batch_size or fitting_batch_size(backbone)
     key = _key(dataset, split, backbone, padding, view, amounts, dtype)
     done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
     if done.exists():
@@ -89,6 +93,22 @@ def extract(
             bar.update(len(rows))
     part.rename(done)
     return _map(done)
+
+
+def fitting_batch_size(backbone: keras.Model) -> int:
+    """The power of two, at most `LARGEST_BATCH`, whose largest output is within `LARGEST_OUTPUT`.
+
+    VGG-Face's first block gives 13 MB of `float32` for a crop, and holds several such at once: 64
+    crops would take gigabytes, and are no faster than 16.
+    """
+    shapes = [
+        tuple(output.shape[1:])
+        for layer in backbone.layers
+        for output in keras.tree.flatten(layer.output)
+    ]
+    largest = 4 * max(math.prod(shape) for shape in shapes)
+    fitting = max(1, LARGEST_OUTPUT // largest)
+    return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
 
 
 def predict(backbone: keras.Model, crops: np.ndarray, *, batch_size: int) -> np.ndarray:

@@ -32,7 +32,7 @@ def of_backbone(name: str, *, layer: str | None = None, precision: str = "auto")
     """
     if name == "dlib":
         layer = layer or "embedding"
-    model = backbones.load(name, device.precision(precision), layer)
+    model = backbones.load(name, precision=device.precision(precision), layer=layer)
     about = {"backbone": name, "layer": layer or model.output_names[0]}
     return Network(model, geometry.PADDING, about)
 

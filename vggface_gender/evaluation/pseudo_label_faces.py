@@ -1,0 +1,212 @@
+"""Faces that have no labels: found in photos, videos or a dataset, and classified."""
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.data import records
+from vggface_gender.datasets import Dataset
+from vggface_gender.evaluation import overlap, predictions, pseudo_labels
+from vggface_gender.inference.classifier import Classifier
+from vggface_gender.photos import align, crops, detect, threads, video
+from vggface_gender.photos.detect import Detected
+
+BATCH = 64
+MOST_THREADS = 8
+
+
+class Face(NamedTuple):
+    """A face that was found."""
+
+    name: str  # its own: "couple.jpg#2", or in a video "clip.mp4@12.500#1"
+    crop: np.ndarray  # (size, size, 3) uint8 RGB
+    file: Path | None = None  # where it is from, if it is alone in that picture
+
+
+class Picture(NamedTuple):
+    """A photo, a frame of a video, or a record of a dataset."""
+
+    faces: Sequence[Face]
+    error: str | None = None  # why it can't be read
+
+
+class Seen(NamedTuple):
+    """What a classifier predicts for the n faces of many pictures."""
+
+    names: list[str]
+    files: list[Path | None]
+    probability: np.ndarray  # (n, k)
+    hashes: np.ndarray  # (n, 4) uint64
+    jpegs: dict[int, bytes]  # the accepted faces' crops by their place
+    counts: dict[str, int]  # of "pictures", those "unreadable" and those "without a face"
+
+
+def of_dataset(dataset: Dataset, split: str, *, size: int, padding: float) -> Iterator[Picture]:
+    """The faces of a dataset's split.
+
+    Args:
+        size, padding: of the crops (see `records.batches`).
+
+    Raises:
+        InputError: there is no such split.
+    """
+    dataset.require(split)
+    parts = records.batches(dataset, split, batch_size=BATCH, size=size, padding=padding)
+    with tqdm(total=dataset.counts[split], unit=" faces", disable=None) as bar:
+        for part in parts.as_numpy_iterator():
+            for name, crop in zip(part["name"], part["image"], strict=True):
+                yield Picture([Face(name.decode(), crop)])
+                bar.update()
+
+
+def of_photos(
+    photos: Sequence[Path], *, size: int, padding: float, are_crops: bool, every: float
+) -> Iterator[Picture]:
+    """The faces of photos and of videos' frames, detected and aligned in threads.
+
+    Args:
+        size, padding: of the crops (see `align.align`).
+        are_crops: the photos are faces cut out already.
+        every: seconds from one frame of a video to the next.
+    """
+
+    def find(pair: tuple[Path, Callable[[], Detected]]) -> Picture:
+        photo, look = pair
+        detected = look()
+        if detected.photo is None or not detected.faces:
+            return Picture([], detected.error)
+        aligned = align.align(detected.photo, detected.faces, size=size, padding=padding)
+        names = [
+            detected.name if are_crops else f"{detected.name}#{number}"
+            for number in range(1, len(aligned) + 1)
+        ]
+        file = photo if len(aligned) == 1 else None
+        return Picture([Face(name, crop, file) for name, crop in zip(names, aligned, strict=True)])
+
+    looks = ((photo, look) for photo in photos for look in _looks_at(photo, are_crops, every))
+    workers = min(os.cpu_count() or 1, MOST_THREADS)
+    has_video = any(map(video.is_video, photos))
+    yield from tqdm(
+        threads.ahead(find, looks, threads=workers),
+        total=None if has_video else len(photos),
+        unit=" pictures",
+        disable=None,
+    )
+
+
+def classify(
+    pictures: Iterable[Picture],
+    classifier: Classifier,
+    *,
+    task: str,
+    thresholds: Sequence[float] | None,
+    warn: Callable[[str], None],
+) -> Seen:
+    """What a classifier predicts for the faces of pictures.
+
+    Args:
+        thresholds: of each label; of the faces that reach them the crops are kept. None for none.
+        warn: called with what is said of a picture that can't be read.
+    """
+    counts = dict.fromkeys(("pictures", "unreadable", "without a face"), 0)
+    seen: list[Face] = []
+    waiting: list[Face] = []
+    jpegs: dict[int, bytes] = {}
+    probabilities = [np.zeros((0, len(classifier.tasks[task])))]
+    hashes = [np.zeros((0, 4), np.uint64)]
+
+    def predict(faces: Sequence[Face]) -> None:
+        batch = np.stack([face.crop for face in faces])
+        probability = classifier.predict(batch)[task].astype(np.float64)
+        probabilities.append(probability)
+        hashes.append(np.stack([overlap.difference_hash(crop) for crop in batch]))
+        if thresholds:
+            for place in np.flatnonzero(pseudo_labels.accept(probability, thresholds)):
+                jpegs[len(seen) + int(place)] = crops.to_jpeg(batch[place])
+        seen.extend(face._replace(crop=np.zeros(0)) for face in faces)  # pixels are not kept
+
+    for picture in pictures:
+        counts["pictures"] += 1
+        if picture.error:
+            counts["unreadable"] += 1
+            warn(picture.error)
+        elif not picture.faces:
+            counts["without a face"] += 1
+        waiting += picture.faces
+        while len(waiting) >= BATCH:
+            predict(waiting[:BATCH])
+            del waiting[:BATCH]
+    if waiting:
+        predict(waiting)
+    return Seen(
+        [face.name for face in seen],
+        [face.file for face in seen],
+        np.concatenate(probabilities),
+        np.concatenate(hashes),
+        jpegs,
+        counts,
+    )
+
+
+def hidden_labels(table: Path, files: Iterable[Path | None]) -> dict[str, list]:
+    """A table's labels of files by task, None where it has none.
+
+    Raises:
+        InputError: the table can't be read, or lists none of the files.
+    """
+    from vggface_gender.datasets.table.table_dataset_builder import Builder
+
+    # A table names files: only archives hold images as bytes.
+    known = {Path(str(item.image)).resolve(): item for item in Builder.labelled(table)}
+    found = [file and known.get(file.resolve()) for file in files]
+    if not any(found):
+        raise InputError(f"{table} lists none of the photos that show one face: give their table")
+    return {task: [item and getattr(item, task) for item in found] for task in TASKS}
+
+
+def write_table(
+    folder: Path, frame: pd.DataFrame, *, task: str, kept: np.ndarray, jpegs: Mapping[int, bytes]
+) -> None:
+    """Write `faces.csv` and `crops/`, as a dataset's table is read.
+
+    Args:
+        frame: the predictions table of all faces.
+        kept: the places of those that are written.
+        jpegs: their crops.
+    """
+    probability = predictions.probabilities(frame, task)[kept]
+    label, confidence = pseudo_labels.predicted(probability)
+    names = predictions.output_labels(frame, task)
+    files = [f"crops/{place:06d}.jpg" for place in kept]
+    (folder / "crops").mkdir()
+    for file, place in zip(files, kept, strict=True):
+        (folder / file).write_bytes(jpegs[place])
+    table = {
+        "file": files,
+        task: [names[place] for place in label],
+        "confidence": confidence,
+        "source": frame["name"].to_numpy()[kept],
+        "split": "train",
+    }
+    pd.DataFrame(table).to_csv(folder / "faces.csv", index=False, errors="backslashreplace")
+
+
+def _looks_at(path: Path, are_crops: bool, every: float) -> Iterator[Callable[[], Detected]]:
+    """What finds the faces of a photo, or of each frame of a video that is looked at."""
+    if not video.is_video(path):
+        yield functools.partial(detect.in_file, path, crops=are_crops)
+        return
+    try:
+        for seconds, frame in video.frames(path, every=every):
+            name = f"{path}@{seconds:.3f}"
+            yield functools.partial(detect.in_photo, frame, name, crops=are_crops)
+    except InputError as error:
+        yield functools.partial(Detected, str(path), None, [], str(error))
