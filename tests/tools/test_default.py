@@ -121,6 +121,7 @@ def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path, scale):
     np.testing.assert_array_equal(loaded.parts()[1].get_layer("dense_256").kernel, kernel)
 
 
+@pytest.mark.slow
 def test_dlibs_network_in_half_precision(tmp_path, faces_dir):
     """5.9 million numbers in under 12 MB, and answers on real faces that hardly move."""
     from vggface_gender.photos import crops
