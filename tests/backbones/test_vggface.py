@@ -138,7 +138,7 @@ def test_bytes_and_floats_give_the_same(image):
 
 def test_a_saved_model_loads_in_safe_mode_with_its_identities(tmp_path, image):
     model, _ = converted(tmp_path, "identities")
-    vggface.save(model, tmp_path / "named.keras", files.names(12))
+    vggface.save(model, tmp_path / "named.keras", identities=files.names(12))
     loaded = vggface.load(tmp_path / "named.keras")
     np.testing.assert_array_equal(loaded(image[np.newaxis]), model(image[np.newaxis]))
     assert vggface.identity_names(tmp_path / "named.keras") == tuple(files.names(12))

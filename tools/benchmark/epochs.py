@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from vggface_gender.training.config import Config
     from vggface_gender.training.examples import Examples
 
-MOMENTUM = 0.998  # of the weights' moving average; its value takes no time
-
 
 def measure(folder: Path, *, work: Path, repeats: int) -> list[Row]:
     """Of dlib's network, as `multitask` trains it in its second phase.
@@ -88,24 +86,18 @@ def measure(folder: Path, *, work: Path, repeats: int) -> list[Row]:
 def _tuned(config: "Config", tasks: Mapping[str, tuple[str, ...]], steps: int) -> "keras.Model":
     """Backbone and head as they are trained in the second phase."""
     from vggface_gender import backbones
-    from vggface_gender.training import losses, network, optimizers
+    from vggface_gender.training import network, phases
 
     backbone, head = network.new(config, tasks)
     backbones.freeze_before(backbone, config.unfreeze)
-    share = config.multipliers["backbone"]
     model = network.joined(backbone, head, batch_norm=config.batch_norm)
-    optimizer = optimizers.adamw(
-        config.learning_rate,
-        steps * config.epochs,
-        multipliers={f"{layer.name}/": share for layer in backbone.layers if layer.weights},
-        warmup=config.warmup,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-        ema=MOMENTUM if config.ema is None else config.ema,
+    phases.compile(
+        model,
+        config,
+        steps=steps * config.epochs,
+        learning_rate=config.learning_rate,
         schedule=config.schedule,
-    )
-    losses.compile(
-        model, optimizer, weights=config.loss_weights, label_smoothing=config.label_smoothing
+        multipliers=phases.multipliers(config, backbone),
     )
     return model
 

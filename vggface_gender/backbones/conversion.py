@@ -75,7 +75,7 @@ def convert(
     with files.whole(to) as part:
         network = matconvnet.read(mat)
         model = vggface.from_matconvnet(network, output, **architecture or {})
-        vggface.save(model, part, network.identities if output == "identities" else ())
+        vggface.save(model, part, identities=network.identities if output == "identities" else ())
         del model, network
         gc.collect()  # Keras's models refer to themselves; this one may be of 580 MB
 

@@ -199,7 +199,7 @@ def from_matconvnet(
     return model
 
 
-def save(model: keras.Model, path: Path, identities: Sequence[str] = ()) -> None:
+def save(model: keras.Model, path: Path, *, identities: Sequence[str] = ()) -> None:
     """Write a `.keras` file; where it gives identities, with their names in it."""
     model.save(path)
     if identities:

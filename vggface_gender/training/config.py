@@ -148,6 +148,19 @@ def transfer_recipe(backbone: str) -> Recipe:
     return Recipe("compact", 128, 1e-3, "cosine")
 
 
+# What every fine-tuning has where nobody says otherwise, and what goes with a backbone.
+_TUNING: dict[str, Any] = {
+    "head": "shared",
+    "age_head": "distribution",
+    "dropout": 0.4,
+    "label_smoothing": 0.1,
+    "warmup": 0.05,
+    "weight_decay": 0.01,
+    "clip": 5.0,
+    "ema": None,
+    "order": "drawn",
+    "drop_remainder": True,
+}
 _TUNED: dict[str, dict[str, Any]] = {
     "dlib": {
         "layer": "map+block_4_3",
@@ -179,8 +192,7 @@ def tuning(backbone: str, **given: Any) -> dict[str, Any]:
     """
     given = {name: value for name, value in given.items() if value is not None}
     its = _TUNED.get(backbone.partition(":")[0], _TUNED["resnet50"])
-    settings: dict[str, Any] = {"backbone": backbone, "head": "shared", "clip": 5.0, "ema": None}
-    settings |= {"order": "drawn", "drop_remainder": True} | its | given
+    settings: dict[str, Any] = {"backbone": backbone, **_TUNING, **its, **given}
     # The head alone is small and new: it may learn faster than when all is trained together.
     settings["head_learning_rate"] = 2 * settings["learning_rate"]
     defaults = Config("", "")

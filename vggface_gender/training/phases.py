@@ -1,5 +1,6 @@
 """The two phases of a training: the head alone, then the network from one of its layers on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -43,23 +44,13 @@ def train_head(
         part.features(network.backbone, padding=config.padding, cache=cache)
         for part in (known, held_out)
     )
-    steps = _steps(config, known)
     with device.scope(config.distribute):
-        optimizer = optimizers.adamw(
-            config.head_learning_rate,
-            steps * config.head_epochs,
-            multipliers={},
-            warmup=config.warmup,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-            ema=_momentum(config, steps * config.head_epochs),
-            schedule=config.head_schedule,
-        )
-        losses.compile(
+        compile(
             network.head,
-            optimizer,
-            weights=config.loss_weights,
-            label_smoothing=config.label_smoothing,
+            config,
+            steps=_steps(config, known) * config.head_epochs,
+            learning_rate=config.head_learning_rate,
+            schedule=config.head_schedule,
         )
     return _fit(
         config,
@@ -117,22 +108,16 @@ def train_backbone(
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
         augmented = read(rows, np.random.default_rng(config.seed))
         tensorboard.log_images(augmented, "crops as trained on", folder=folder / runs.TENSORBOARD)
-    steps = _steps(config, known) * config.epochs
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):
         model = networks.joined(top, head, batch_norm=config.batch_norm)
-        optimizer = optimizers.adamw(
-            config.learning_rate,
-            steps,
-            multipliers=_multipliers(config, backbone),
-            warmup=config.warmup,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-            ema=_momentum(config, steps),
+        compile(
+            model,
+            config,
+            steps=_steps(config, known) * config.epochs,
+            learning_rate=config.learning_rate,
             schedule="constant" if is_plateau else config.schedule,
-        )
-        losses.compile(
-            model, optimizer, weights=config.loss_weights, label_smoothing=config.label_smoothing
+            multipliers=multipliers(config, backbone),
         )
     return _fit(
         config,
@@ -149,6 +134,50 @@ def train_backbone(
         plateau=loop.Plateau() if is_plateau else None,
         before=history,
     )
+
+
+def compile(
+    model: keras.Model,
+    config: Config,
+    *,
+    steps: int,
+    learning_rate: float,
+    schedule: str,
+    multipliers: Mapping[str, float] | None = None,
+) -> None:
+    """Give a model the optimizer and the losses of a phase.
+
+    Args:
+        steps: of the whole phase.
+        learning_rate, schedule: the phase's (see `optimizers.adamw`).
+        multipliers: of the learning rate by layer.
+    """
+    # By default the weights' average reaches back over a tenth of the steps: an average over much
+    # of a short training would keep what was unlearnt.
+    ema = max(0.0, min(0.998, 1 - 10 / steps)) if config.ema is None else config.ema
+    optimizer = optimizers.adamw(
+        learning_rate,
+        steps,
+        multipliers=multipliers or {},
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        ema=ema,
+        schedule=schedule,
+    )
+    losses.compile(
+        model, optimizer, weights=config.loss_weights, label_smoothing=config.label_smoothing
+    )
+
+
+def multipliers(config: Config, backbone: keras.Model) -> dict[str, float]:
+    """Shares of the learning rate by layer, as `optimizers.DepthAdamW` takes them."""
+    shares = config.multipliers
+    by_layer = {
+        f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
+    }
+    by_layer["shared/"] = shares.get("shared", 1.0)
+    return by_layer | {task: shares.get(task, 1.0) for task in config.tasks}
 
 
 def _fit(
@@ -217,24 +246,6 @@ def _steps(config: Config, known: Examples) -> int:
     """Batches an epoch."""
     whole, rest = divmod(len(known), config.batch_size)
     return whole + (rest > 0 and not config.drop_remainder)
-
-
-def _momentum(config: Config, steps: int) -> float:
-    """Of the weights' moving average; by default it reaches back over a tenth of the steps.
-
-    An average over much of a short training would keep what was unlearnt.
-    """
-    return max(0.0, min(0.998, 1 - 10 / steps)) if config.ema is None else config.ema
-
-
-def _multipliers(config: Config, backbone: keras.Model) -> dict[str, float]:
-    """Shares of the learning rate by layer, as `optimizers.DepthAdamW` takes them."""
-    shares = config.multipliers
-    by_layer = {
-        f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
-    }
-    by_layer["shared/"] = shares.get("shared", 1.0)
-    return by_layer | {task: shares.get(task, 1.0) for task in config.tasks}
 
 
 def _learning_rates(optimizer: keras.Optimizer, config: Config) -> dict[str, float]:
