@@ -24,6 +24,7 @@ from vggface_gender.evaluation import overlap, predictions, pseudo_label_sweep, 
 from vggface_gender.inference import classifier
 from vggface_gender.photos import THRESHOLD, align, detect, read
 from vggface_gender.photos import crops as photos_crops
+from vggface_gender.training import examples
 
 SIZE, PADDING = 40, 0.4
 
@@ -129,7 +130,7 @@ def test_hidden_labels_score_and_choose_nothing(run, crops, capsys):
     number = table.source.str.extract(r"(\d+)\.jpg", expand=False).astype(int)
     kept = json.loads(Path("with/summary.json").read_text())["kept"]
     assert kept["accuracy"] == pytest.approx((number % 5 > 0).mean()) and kept["labelled"] == 20
-    assert "kept whose true label is known" in capsys.readouterr().out
+    assert f"{kept['accuracy']:.1%}" in capsys.readouterr().out
     swept = pd.read_csv("with/sweep.csv").set_index(["threshold", "by", "group"])
     assert swept.accuracy[0.5, "all", "all"] == pytest.approx(0.8)
     assert swept.faces[0.5, "race", "White"] == 30
@@ -197,7 +198,7 @@ def test_a_dataset_is_labelled_in_the_classifiers_frame(run, crops, capsys):
     dataset = datasets.prepare(str(table), data_dir="records")
     options = ["--dataset", "mine.csv", "--data-dir", "records", "--run", run]
     pseudo_label.main([*options, "--threshold", "0.8", "--out", "out", "--sweep", "0.8"])
-    assert "the classifier was trained on this dataset" in capsys.readouterr().out
+    assert "note: " in capsys.readouterr().out  # the classifier was trained on it
     said = predictions.read("out/predictions.csv")
     truth = records.labels(dataset, "train")
     assert said.name.tolist() == truth.name.tolist() and said.gender.equals(truth.gender)
@@ -213,7 +214,7 @@ def test_a_dataset_is_labelled_in_the_classifiers_frame(run, crops, capsys):
     for file, place in zip(kept.file, places, strict=True):
         crop = cv2.imread(f"out/{file}")[..., ::-1].astype(int)
         assert abs(crop - part["image"][place]).mean() < 3
-    with pytest.raises(InputError, match=r"no split best: give one of train"):
+    with pytest.raises(InputError, match=r"best.*train"):
         pseudo_label.main([*options, "--split", "best", "--out", "other"])
 
 
@@ -231,11 +232,10 @@ def labelled(run, crops, draw_table) -> Path:
     return crops
 
 
-def test_they_are_a_table_for_training_alone(labelled, capsys):
+def test_they_are_a_table_for_training_alone(labelled):
     count = len(pd.read_csv("pseudo/faces.csv"))
     dataset = datasets.prepare("pseudo/faces.csv", data_dir="records")
     assert dataset.counts == {"train": count} and count > 40
-    assert "nothing is drawn for validation or test" in capsys.readouterr().out
     folded = datasets.prepare("pseudo/faces.csv", data_dir="records", fold=(0, 5))
     assert folded.counts == {"train": count}
     table = pd.read_csv("pseudo/faces.csv").set_index("file")
@@ -251,12 +251,30 @@ def test_they_are_a_table_for_training_alone(labelled, capsys):
 
 
 @pytest.mark.parametrize("order", ["{one}[:50%]+{pseudo}*0.3", "{pseudo}*0.3+{one}"])
+def test_a_mix_trains_on_them_at_their_weight_and_tests_without_them(labelled, order):
+    name = order.format(one="drawn/one.csv", pseudo="pseudo/faces.csv")
+    mix = mixes.prepare(name, data_dir="records")
+    tasks = {"gender": GENDERS}
+    train = examples.examples(mix, "train", tasks=tasks)
+    names = [part.dataset.label for part in mix.parts]
+    is_pseudo = np.array([names[part] == "faces" for part in train.part])
+    assert is_pseudo.sum() == len(pd.read_csv("pseudo/faces.csv")) and not is_pseudo.all()
+    ratio = train.weights["gender"][is_pseudo].max() / train.weights["gender"][~is_pseudo].min()
+    assert ratio == pytest.approx(0.3)
+    for split in ("validation", "test"):
+        held_out = examples.examples(mix, split, tasks=tasks)
+        assert 0 < len(held_out) <= 20
+        assert {names[part] for part in held_out.part} == {"one"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["{one}[:50%]+{pseudo}*0.3", "{pseudo}*0.3+{one}"])
 def test_a_training_takes_them_as_a_part_of_a_mix(labelled, order):
     crop = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(4, 3, strides=4)(keras.layers.Rescaling(1 / 255)(crop))
     keras.Model(crop, x, name="tiny").save("tiny.keras")
     name = order.format(one="drawn/one.csv", pseudo="pseudo/faces.csv")
-    options = ["--tasks", "gender", "--backbone", "tiny.keras", "--batch", "16", "--run", "x"]
+    options = ["--tasks", "gender", "--backbone", "tiny.keras", "--batch-size", "16", "--run", "x"]
     options += ["--head-epochs", "1", "--epochs", "1", "--data-dir", "records"]
     multitask.main(["--dataset", name, *options])
     run = Path("model_files/x")
@@ -273,13 +291,14 @@ def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     for path in read.find_photos([str(faces_dir / "photos")]):
         with Image.open(path) as photo:  # smaller, so that the detector is quick
-            photo.thumbnail((800, 800))
+            photo.thumbnail((500, 500))
             photo.convert("RGB").save(f"{path.stem}.png")
     photos = read.find_photos(["."])
     Path("text.jpg").write_text("this is no photo")
     options = ["--run", run, "--threshold", "0", "--near", "0", "--out", "out"]
     pseudo_label.main([*map(str, photos), "text.jpg", *options])
-    assert "error: text.jpg: not an image" in capsys.readouterr().err
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(errors) == 1 and "error: text.jpg: " in errors[0]
     summary = json.loads(Path("out/summary.json").read_text())
     assert (summary["pictures"], summary["unreadable"], summary["without a face"]) == (10, 1, 0)
     table = pd.read_csv("out/faces.csv")
@@ -302,9 +321,8 @@ def test_a_photo_that_is_there_twice_is_kept_once(run, faces_dir, tmp_path, monk
     others = [str(photo), "again.jpg", str(faces_dir / "photos" / "obama.jpg")]
     pseudo_label.main([*others, "--run", run, "--threshold", "0", "--out", "out"])
     said = predictions.read("out/predictions.csv")
-    most_confident = pseudo_labels.predicted(predictions.probabilities(said, "gender"))[1][
-        :2
-    ].argmax()
+    _, certainty = pseudo_labels.predicted(predictions.probabilities(said, "gender"))
+    most_confident = certainty[:2].argmax()
     kept = pd.read_csv("out/faces.csv").source.tolist()
     assert kept == [said.name[most_confident], said.name[2]]
 
@@ -313,30 +331,27 @@ def test_a_photo_that_is_there_twice_is_kept_once(run, faces_dir, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "named"),
     [
-        (["missing.jpg"], "no face in 1 pictures (1 can't be read)"),
-        (["missing.mp4"], "no face in 1 pictures (1 can't be read)"),
-        (["crops", "--crops", "--threshold", "0.9999"], "of 60 faces none reaches its label's"),
-        (["crops", "--crops", "--task", "race"], "not trained to predict race: gender"),
-        (["crops", "--crops", "--thresholds", "child=0.9"], "--thresholds child: give any of"),
-        (["crops", "--crops", "--hidden", "none.csv"], "none.csv: not found; expected a CSV file"),
-        (["crops", "--crops", "--hidden", "others.csv"], "others.csv lists none of the photos"),
-        (["crops", "--crops", "--balance", "--max", "1"], "--max 1 is less than one face for each"),
-        (
-            ["crops", "--crops", "--balance", "--thresholds", "male=1"],
-            "no face predicted male is left, so there is nothing to balance with",
-        ),
-        (["empty"], "empty: no images in this folder"),
-        (["--dataset", "Nobody"], "no dataset Nobody"),
+        (["missing.jpg"], "1 can't be read"),
+        (["missing.mp4"], "1 can't be read"),
+        (["crops", "--crops", "--threshold", "0.9999"], "60 faces"),
+        (["crops", "--crops", "--task", "race"], "race: gender"),
+        (["crops", "--crops", "--thresholds", "child=0.9"], "child: "),
+        (["crops", "--crops", "--hidden", "none.csv"], "none.csv: "),
+        (["crops", "--crops", "--hidden", "others.csv"], "others.csv "),
+        (["crops", "--crops", "--balance", "--max", "1"], "--max 1 "),
+        (["crops", "--crops", "--balance", "--thresholds", "male=1"], " male "),
+        (["empty"], "empty: "),
+        (["--dataset", "Nobody"], "Nobody"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(run, crops, capfd, arguments, complaint):
+def test_bad_input_is_one_line_and_leaves_nothing(run, crops, capfd, arguments, named):
     Path("empty").mkdir()
     Path("others.csv").write_text("file,gender\nelsewhere.jpg,f\n")
     status = console.run(lambda: pseudo_label.main([*arguments, "--run", run, "--out", "out"]))
     *errors, last = capfd.readouterr().err.splitlines()
-    assert status == 2 and last.startswith("error: ") and complaint in last
+    assert status == 2 and last.startswith("error: ") and named in last
     assert all(line.startswith("error: missing") for line in errors)
     assert not Path("out").exists() and not list(Path().glob(".part-*"))
 
@@ -346,7 +361,7 @@ def test_what_is_there_is_not_written_over(run, crops):
     options = ["crops", "--crops", "--run", run, "--threshold", "0.8", "--out", "out"]
     pseudo_label.main(options)
     before = content(Path("out"))
-    with pytest.raises(InputError, match="out is there, and no empty folder"):
+    with pytest.raises(InputError, match="out "):
         pseudo_label.main([*options, "--threshold", "0.6"])
     assert content(Path("out")) == before
 

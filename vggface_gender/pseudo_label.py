@@ -13,29 +13,51 @@ labels score; they choose nothing.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vggface_gender.base import console, files, numbers, options, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS
 from vggface_gender.datasets import catalogue
 
+if TYPE_CHECKING:
+    from vggface_gender.evaluation.pseudo_label_faces import Seen
+    from vggface_gender.inference.classifier import Classifier
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("pseudo_label", __doc__.splitlines()[0])
-    made.add_argument(
+    parser = options.Parser("pseudo_label", __doc__.splitlines()[0])
+    parser.add_argument(
         "photos", nargs="*", metavar="PHOTO", help="an image file, a folder of them, or a video"
     )
-    options.add_run_argument(made)
-    made.add_argument(
+    options.add_run_argument(parser)
+    parser.add_argument(
         "--task", choices=CLASSIFICATION, default="gender", help="the attribute to label"
     )
-    made.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new or empty folder to write to"
     )
-    options.add_precision_argument(made)
-    group = made.add_argument_group("photos and videos")
-    group.add_argument("--crops", action="store_true", help="they are faces cut out already")
+    options.add_precision_argument(parser)
+    _add_photo_arguments(parser.add_argument_group("photos and videos"))
+    _add_dataset_arguments(parser.add_argument_group("or a dataset, whose labels only score"))
+    _add_choice_arguments(parser.add_argument_group("what is kept"))
+    parser.add_argument(
+        "--sweep",
+        nargs="*",
+        type=options.share,
+        metavar="P",
+        help="compare these thresholds (0.5 to 0.99 where none is given)",
+    )
+    return parser
+
+
+def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--crops",
+        action="store_true",
+        help="each photo is one face cut out already: detect nothing, take its central square",
+    )
     group.add_argument(
         "--every",
         type=options.positive_real,
@@ -49,7 +71,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="TABLE",
         help="a .csv file with true labels of photos that show one face, to score with",
     )
-    group = made.add_argument_group("or a dataset, whose labels are used to score alone")
+
+
+def _add_dataset_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dataset", metavar="NAME", help=f"one of {', '.join(catalogue.NAMED)}; a folder; a .csv"
     )
@@ -63,7 +87,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="the seed that train, validation and test are drawn with",
     )
-    group = made.add_argument_group("what is kept")
+
+
+def _add_choice_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--threshold",
         type=options.share,
@@ -98,27 +124,11 @@ def parser() -> argparse.ArgumentParser:
         help="keep at most N faces, drawn at random; with --balance as many of each label",
     )
     group.add_argument("--seed", type=options.count, default=0, metavar="N", help="of the draws")
-    made.add_argument(
-        "--sweep",
-        nargs="*",
-        type=options.share,
-        metavar="P",
-        help="compare these thresholds (0.5 to 0.99 where none is given)",
-    )
-    return made
 
 
 def main(argv: list[str] | None = None) -> None:
     """Find or read the faces, classify them, choose, score, and write."""
-    made = parser()
-    arguments = made.parse_args(argv)
-    if bool(arguments.photos) == bool(arguments.dataset):
-        made.error("give photos or a --dataset, one of the two")
-    if arguments.hidden and arguments.dataset:
-        made.error("--hidden goes with photos: a dataset has labels of its own")
-    out, task = arguments.out, arguments.task
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there, and no empty folder: give another --out")
+    arguments = _parse(argv)
     path = runs.find(arguments.run)
 
     from vggface_gender.photos import read
@@ -128,28 +138,88 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start()
+    from vggface_gender.evaluation import (
+        overlap,
+        predictions,
+        pseudo_label_results,
+        pseudo_label_sweep,
+    )
+    from vggface_gender.inference import classifier
+
+    out, task = arguments.out, arguments.task
+    trained = classifier.load(path, arguments.precision)
+    if task not in trained.tasks:
+        raise InputError(f"{path} was not trained to predict {task}: {', '.join(trained.tasks)}")
+    names = trained.tasks[task]
+    thresholds = _thresholds(arguments, names)
+    seen, truth = _classified(arguments, photos, trained, thresholds)
+    print(f"{seen.describe()}\n")
+    frame = predictions.table(
+        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}
+    )
+    summary = _source(arguments, path) | seen.counts | {"faces": len(frame)}
+    kept, swept = None, None
+    if thresholds is not None:
+        kept, figures = pseudo_label_results.keep(
+            frame,
+            task,
+            thresholds=thresholds,
+            hashes=seen.hashes,
+            near=overlap.NEAR if arguments.near is None else arguments.near,
+            balanced=arguments.balance,
+            most=arguments.max,
+            seed=arguments.seed,
+        )
+        summary |= figures
+        print(f"{pseudo_label_results.describe(figures)}\n")
+    if arguments.sweep is not None:
+        swept = pseudo_label_sweep.sweep(
+            frame, task, thresholds=sorted(arguments.sweep or pseudo_label_sweep.SWEEP)
+        )
+        print(f"{pseudo_label_sweep.describe(swept)}\n")
+    pseudo_label_results.write(
+        out, frame, task, summary=summary, kept=kept, jpegs=seen.jpegs, swept=swept
+    )
+    print(f"{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments, where they go together and the folder is free.
+
+    Raises:
+        InputError: something is in the folder.
+    """
+    made = parser()
+    arguments = made.parse_args(argv)
+    if bool(arguments.photos) == bool(arguments.dataset):
+        made.error("give photos or a --dataset, one of the two")
+    if arguments.hidden and arguments.dataset:
+        made.error("--hidden goes with photos: a dataset has labels of its own")
+    out = arguments.out
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} is there, and no empty folder: give another --out")
+    return arguments
+
+
+def _classified(
+    arguments: argparse.Namespace,
+    photos: list[Path],
+    trained: "Classifier",
+    thresholds: list[float] | None,
+) -> "tuple[Seen, dict]":
+    """What is predicted for the faces of the photos or the dataset; their true labels by task.
+
+    Raises:
+        InputError: there is no face.
+    """
     from tqdm import tqdm
 
     from vggface_gender import datasets
     from vggface_gender.data import records
     from vggface_gender.datasets import mixes
-    from vggface_gender.evaluation import (
-        metrics,
-        overlap,
-        predictions,
-        pseudo_label_faces,
-        pseudo_label_sweep,
-        pseudo_labels,
-    )
-    from vggface_gender.inference import classifier
+    from vggface_gender.evaluation import pseudo_label_faces
 
-    trained = classifier.load(path, arguments.precision)
-    if task not in trained.tasks:
-        raise InputError(f"{path} was not trained to predict {task}: {', '.join(trained.tasks)}")
-    names = trained.tasks[task]
-    thresholds = _thresholds(arguments, names, pseudo_labels.THRESHOLD)
-    dataset = None
-    size, padding = trained.size, trained.padding
+    size, padding, dataset = trained.size, trained.padding, None
     if arguments.dataset:
         dataset = datasets.prepare(
             arguments.dataset,
@@ -164,16 +234,12 @@ def main(argv: list[str] | None = None) -> None:
         )
     else:
         pictures = pseudo_label_faces.of_photos(
-            photos,
-            size=size,
-            padding=padding,
-            are_crops=arguments.crops,
-            every=arguments.every,
+            photos, size=size, padding=padding, are_crops=arguments.crops, every=arguments.every
         )
     seen = pseudo_label_faces.classify(
         pictures,
         trained,
-        task=task,
+        task=arguments.task,
         thresholds=thresholds,
         warn=lambda error: tqdm.write(f"error: {error}", file=sys.stderr),
     )
@@ -182,75 +248,35 @@ def main(argv: list[str] | None = None) -> None:
             f"no face in {seen.counts['pictures']:,} pictures ({seen.counts['unreadable']:,} can't "
             "be read): give others, or --crops if they are faces cut out already"
         )
-    truth = {}
     if dataset:
-        truth = dict(records.labels(dataset, arguments.split)[list(TASKS)])
-    elif arguments.hidden:
-        truth = pseudo_label_faces.hidden_labels(arguments.hidden, seen.files)
-    frame = predictions.table(
-        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}
-    )
-    print(
-        f"{seen.counts['pictures']:,} pictures, {seen.counts['unreadable']:,} unreadable, "
-        f"{seen.counts['without a face']:,} without a face; {len(frame):,} faces\n"
-    )
-    summary = {
+        return seen, dict(records.labels(dataset, arguments.split)[list(TASKS)])
+    if arguments.hidden:
+        return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files)
+    return seen, {}
+
+
+def _source(arguments: argparse.Namespace, path: Path) -> dict:
+    """What the faces are from and what classified them, for the summary."""
+    return {
         "run": str(path),
         "classifier": files.digest(path),
-        "task": task,
+        "task": arguments.task,
         "dataset": arguments.dataset,
-        "split": arguments.split if dataset else None,
+        "split": arguments.split if arguments.dataset else None,
         "photos": arguments.photos,
         "every": arguments.every,
-        **seen.counts,
-        "faces": len(frame),
     }
-    kept, swept = None, None
-    if thresholds:
-        how = {
-            "near": overlap.NEAR if arguments.near is None else arguments.near,
-            "balanced": arguments.balance,
-            "most": arguments.max,
-            "seed": arguments.seed,
-        }
-        steps = pseudo_labels.choose(seen.probability, thresholds, hashes=seen.hashes, **how)
-        by_label = pseudo_labels.tally(seen.probability, names, steps=steps)
-        pseudo_labels.check(by_label, seen.probability, balanced=arguments.balance)
-        kept = steps["kept"]
-        score = metrics.evaluate(frame.iloc[kept])[task]
-        summary |= how | {
-            "thresholds": dict(zip(names, thresholds, strict=True)),
-            "labels": by_label,
-            "kept": {"count": len(kept), "labelled": score["count"]}
-            | {key: score[key] for key in ("accuracy", "interval") if key in score},
-        }
-        print(f"{pseudo_labels.report(summary)}\n")
-    if arguments.sweep is not None:
-        swept = pseudo_label_sweep.sweep(
-            frame, task, thresholds=sorted(arguments.sweep or pseudo_label_sweep.SWEEP)
-        )
-        print(f"{pseudo_label_sweep.describe(swept)}\n")
-    with files.whole(out) as part:
-        part.mkdir()
-        predictions.write(frame, part / "predictions.csv")
-        if kept is not None:
-            pseudo_label_faces.write_table(part, frame, task=task, kept=kept, jpegs=seen.jpegs)
-        if swept is not None:
-            swept.to_csv(part / "sweep.csv", index=False)
-            swept.to_json(part / "sweep.json", orient="records", indent=1, double_precision=15)
-        files.write_json(summary, part / "summary.json")
-    print(f"{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
 
 
-def _thresholds(
-    arguments: argparse.Namespace, names: tuple[str, ...], default: float
-) -> list[float] | None:
+def _thresholds(arguments: argparse.Namespace, names: tuple[str, ...]) -> list[float] | None:
     """Each label's threshold; None where nothing is to be kept.
 
     Raises:
         InputError: a threshold is of a label that the classifier does not predict, or so few faces
             are wanted that not every label can have one.
     """
+    from vggface_gender.evaluation import pseudo_labels
+
     own = dict(arguments.thresholds)
     if unknown := [name for name in own if name not in names]:
         raise InputError(f"--thresholds {unknown[0]}: give any of {', '.join(names)}")
@@ -258,7 +284,7 @@ def _thresholds(
         return None
     if arguments.balance and arguments.max and arguments.max < len(names):
         raise InputError(f"--max {arguments.max} is less than one face for each of {len(names)}")
-    default = default if arguments.threshold is None else arguments.threshold
+    default = pseudo_labels.THRESHOLD if arguments.threshold is None else arguments.threshold
     return [own.get(name, default) for name in names]
 
 

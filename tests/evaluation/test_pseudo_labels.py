@@ -5,7 +5,12 @@ import pytest
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import FAIRFACE_RACES, GENDERS, UTKFACE_RACES
-from vggface_gender.evaluation import predictions, pseudo_label_sweep, pseudo_labels
+from vggface_gender.evaluation import (
+    predictions,
+    pseudo_label_results,
+    pseudo_label_sweep,
+    pseudo_labels,
+)
 
 # --- which faces are kept
 
@@ -109,12 +114,12 @@ def test_with_a_label_that_none_has_there_is_nothing_to_balance_with():
     steps = pseudo_labels.choose(probability, [0.8, 0.8], hashes=codes, near=24, balanced=True)
     assert len(steps["thinned"]) == 2 and len(steps["kept"]) == 0
     by_label = pseudo_labels.tally(probability, GENDERS, steps=steps)
-    with pytest.raises(InputError, match="no face predicted male is left"):
+    with pytest.raises(InputError, match=" male "):
         pseudo_labels.check(by_label, probability, balanced=True)
     pseudo_labels.check(by_label, probability, balanced=False)
 
 
-# --- the sweep
+# --- those that are kept, scored
 
 
 def frame(given, truth, names=GENDERS, task="gender", **others):
@@ -134,6 +139,30 @@ def frame(given, truth, names=GENDERS, task="gender", **others):
 def wilson(hits, n, z=1.959963984540054):
     middle, half = hits + z * z / 2, z * np.sqrt(hits * (n - hits) / n + z * z / 4)
     return (middle - half) / (n + z * z), (middle + half) / (n + z * z)
+
+
+def test_true_labels_score_those_kept_and_choose_nothing():
+    given = [("female", 0.95)] * 4 + [("male", 0.9)] * 6 + [("male", 0.6)] * 5
+    truth = ["female"] * 3 + ["male"] * 7 + [None] * 5
+    codes = hashes(np.random.default_rng(0).integers(0, 2, (15, 256)))
+    how = {"thresholds": [0.9, 0.8], "hashes": codes, "near": 24}
+    kept, figures = pseudo_label_results.keep(frame(given, truth), "gender", **how)
+    assert kept.tolist() == list(range(10))
+    assert figures["thresholds"] == {"female": 0.9, "male": 0.8}
+    assert figures["labels"]["male"]["accepted"] == 6
+    score = figures["kept"]
+    assert (score["count"], score["labelled"], score["accuracy"]) == (10, 10, 0.9)
+    assert score["interval"] == pytest.approx(wilson(9, 10), abs=1e-9)
+    assert "90.0%" in pseudo_label_results.describe(figures)
+    blind, unscored = pseudo_label_results.keep(frame(given, [None] * 15), "gender", **how)
+    assert blind.tolist() == kept.tolist() and unscored["labels"] == figures["labels"]
+    assert unscored["kept"] == {"count": 10, "labelled": 0}
+    assert "%" not in pseudo_label_results.describe(unscored)
+    with pytest.raises(InputError, match=r"0\.950"):
+        pseudo_label_results.keep(frame(given, truth), "gender", **how | {"thresholds": [1, 1]})
+
+
+# --- the sweep
 
 
 def test_the_sweep_against_figures_made_by_hand():
@@ -172,7 +201,7 @@ def test_the_sweep_against_figures_made_by_hand():
     check((0.97, "gender x race", "male, Black"), 45, 45, 45, 45)
     check((0.97, "race", "White"), 50, 0, 0, 0)
     text = pseudo_label_sweep.describe(swept)
-    assert "95.3% of 85 " in text and "0.0% of 4*" in text
+    assert "95.3% of 85" in text and "95.3% of 85*" not in text and "0.0% of 4*" in text
     assert "{:.1%} to {:.1%}".format(*wilson(81, 85)) in text
 
 

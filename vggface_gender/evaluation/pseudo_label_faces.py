@@ -2,19 +2,18 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import overlap, predictions, pseudo_labels
+from vggface_gender.evaluation import overlap, pseudo_labels
 from vggface_gender.inference.classifier import Classifier
 from vggface_gender.photos import align, crops, detect, threads, video
 from vggface_gender.photos.detect import Detected
@@ -48,12 +47,18 @@ class Seen(NamedTuple):
     jpegs: dict[int, bytes]  # the accepted faces' crops by their place
     counts: dict[str, int]  # of "pictures", those "unreadable" and those "without a face"
 
+    def describe(self) -> str:
+        """How many pictures there were, and how many faces in them, to read."""
+        counted = ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        return f"{counted}; {len(self.names):,} faces"
+
 
 def of_dataset(dataset: Dataset, split: str, *, size: int, padding: float) -> Iterator[Picture]:
     """The faces of a dataset's split.
 
     Args:
-        size, padding: of the crops (see `records.batches`).
+        size: of the crops in pixels.
+        padding: of the crops (see `records.batches`).
 
     Raises:
         InputError: there is no such split.
@@ -73,7 +78,8 @@ def of_photos(
     """The faces of photos and of videos' frames, detected and aligned in threads.
 
     Args:
-        size, padding: of the crops (see `align.align`).
+        size: of the crops in pixels.
+        padding: of the crops (see `align.align`).
         are_crops: the photos are faces cut out already.
         every: seconds from one frame of a video to the next.
     """
@@ -114,11 +120,11 @@ def classify(
 
     Args:
         thresholds: of each label; of the faces that reach them the crops are kept. None for none.
-        warn: called with what is said of a picture that can't be read.
+        warn: called with what is wrong with a picture that can't be read.
     """
     counts = dict.fromkeys(("pictures", "unreadable", "without a face"), 0)
-    seen: list[Face] = []
-    waiting: list[Face] = []
+    names: list[str] = []
+    files: list[Path | None] = []
     jpegs: dict[int, bytes] = {}
     probabilities = [np.zeros((0, len(classifier.tasks[task])))]
     hashes = [np.zeros((0, 4), np.uint64)]
@@ -128,11 +134,13 @@ def classify(
         probability = classifier.predict(batch)[task].astype(np.float64)
         probabilities.append(probability)
         hashes.append(np.stack([overlap.difference_hash(crop) for crop in batch]))
-        if thresholds:
+        if thresholds is not None:
             for place in np.flatnonzero(pseudo_labels.accept(probability, thresholds)):
-                jpegs[len(seen) + int(place)] = crops.to_jpeg(batch[place])
-        seen.extend(face._replace(crop=np.zeros(0)) for face in faces)  # pixels are not kept
+                jpegs[len(names) + int(place)] = crops.to_jpeg(batch[place])
+        names.extend(face.name for face in faces)
+        files.extend(face.file for face in faces)
 
+    waiting: list[Face] = []
     for picture in pictures:
         counts["pictures"] += 1
         if picture.error:
@@ -146,14 +154,7 @@ def classify(
             del waiting[:BATCH]
     if waiting:
         predict(waiting)
-    return Seen(
-        [face.name for face in seen],
-        [face.file for face in seen],
-        np.concatenate(probabilities),
-        np.concatenate(hashes),
-        jpegs,
-        counts,
-    )
+    return Seen(names, files, np.concatenate(probabilities), np.concatenate(hashes), jpegs, counts)
 
 
 def hidden_labels(table: Path, files: Iterable[Path | None]) -> dict[str, list]:
@@ -170,33 +171,6 @@ def hidden_labels(table: Path, files: Iterable[Path | None]) -> dict[str, list]:
     if not any(found):
         raise InputError(f"{table} lists none of the photos that show one face: give their table")
     return {task: [item and getattr(item, task) for item in found] for task in TASKS}
-
-
-def write_table(
-    folder: Path, frame: pd.DataFrame, *, task: str, kept: np.ndarray, jpegs: Mapping[int, bytes]
-) -> None:
-    """Write `faces.csv` and `crops/`, as a dataset's table is read.
-
-    Args:
-        frame: the predictions table of all faces.
-        kept: the places of those that are written.
-        jpegs: their crops.
-    """
-    probability = predictions.probabilities(frame, task)[kept]
-    label, confidence = pseudo_labels.predicted(probability)
-    names = predictions.output_labels(frame, task)
-    files = [f"crops/{place:06d}.jpg" for place in kept]
-    (folder / "crops").mkdir()
-    for file, place in zip(files, kept, strict=True):
-        (folder / file).write_bytes(jpegs[place])
-    table = {
-        "file": files,
-        task: [names[place] for place in label],
-        "confidence": confidence,
-        "source": frame["name"].to_numpy()[kept],
-        "split": "train",
-    }
-    pd.DataFrame(table).to_csv(folder / "faces.csv", index=False, errors="backslashreplace")
 
 
 def _looks_at(path: Path, are_crops: bool, every: float) -> Iterator[Callable[[], Detected]]:

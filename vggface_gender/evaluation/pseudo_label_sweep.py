@@ -112,7 +112,7 @@ def _describe_groups(swept: pd.DataFrame) -> str:
     rows = []
     for (by, group), part in swept.groupby(["by", "group"], sort=False):
         cells = [
-            f"{_share(row.accuracy)} of {row.labelled:,}" + ("*" if row.small else " ")
+            f"{_share(row.accuracy)} of {row.labelled:,}" + "*" * row.small
             for row in part.itertuples()
         ]
         rows.append([by, group, f"{part.faces.iloc[0]:,}", *cells])

@@ -2,7 +2,7 @@
 
 The most probable label is taken for true where its probability reaches a threshold (D.-H. Lee,
 "Pseudo-Label", ICML 2013 Workshop on Challenges in Representation Learning). True labels are not
-used here: they only score (see `pseudo_label_sweep`).
+used here: they only score (see `pseudo_label_results` and `pseudo_label_sweep`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
 
 THRESHOLD = 0.95  # as FixMatch's for its pseudo-labels (K. Sohn et al., NeurIPS 2020)
@@ -163,25 +162,3 @@ def check(
             f"no face predicted {' or '.join(absent)} is left, so there is nothing to balance "
             "with: lower the label's threshold, or do not balance"
         )
-
-
-def report(summary: Mapping) -> str:
-    """What became of each label's faces, and how accurate those kept are, to read.
-
-    Args:
-        summary: `thresholds` and `labels` (see `tally`) by label; `kept`, with `labelled` and,
-            where that is not 0, `accuracy` and `interval`.
-    """
-    by_label, kept = summary["labels"], summary["kept"]
-    header = ["label", "threshold", *next(iter(by_label.values()))]
-    rows = [
-        [name, f"{summary['thresholds'][name]:g}", *(f"{number:,}" for number in numbers.values())]
-        for name, numbers in by_label.items()
-    ]
-    parts = [text.table(header, rows)]
-    if kept["labelled"]:
-        parts.append(
-            f"  accuracy: {text.percent(kept['accuracy'])} ({text.interval(kept['interval'])}) of "
-            f"the {kept['labelled']:,} kept whose true label is known"
-        )
-    return "\n\n".join(parts)
