@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         print(f"{pseudo_label_sweep.describe(swept)}\n")
     pseudo_label_results.write(
-        out, frame, task, summary=summary, kept=kept, jpegs=seen.jpegs, swept=swept
+        out, frame, task=task, summary=summary, kept=kept, jpegs=seen.jpegs, swept=swept
     )
     print(f"{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
 

@@ -86,8 +86,8 @@ def describe(figures: Mapping) -> str:
 def write(
     folder: Path,
     frame: pd.DataFrame,
-    task: str,
     *,
+    task: str,
     summary: Mapping,
     kept: np.ndarray | None = None,
     jpegs: Mapping[int, bytes] | None = None,
@@ -101,7 +101,9 @@ def write(
     Args:
         folder: not there yet, or empty.
         frame: the predictions table of all faces.
-        kept: the places of those that are written.
+        task: what the faces are labelled with.
+        summary: what is written to `summary.json`.
+        kept: the places of those that are written; None for none.
         jpegs: their crops, by place.
         swept: what `pseudo_label_sweep.sweep` gives.
     """
@@ -109,7 +111,7 @@ def write(
         part.mkdir()
         predictions.write(frame, part / "predictions.csv")
         if kept is not None:
-            _write_table(part, frame, task, kept=kept, jpegs=jpegs or {})
+            _write_table(part, frame, task=task, kept=kept, jpegs=jpegs or {})
         if swept is not None:
             swept.to_csv(part / "sweep.csv", index=False)
             swept.to_json(part / "sweep.json", orient="records", indent=1, double_precision=15)
@@ -117,7 +119,7 @@ def write(
 
 
 def _write_table(
-    folder: Path, frame: pd.DataFrame, task: str, *, kept: np.ndarray, jpegs: Mapping[int, bytes]
+    folder: Path, frame: pd.DataFrame, *, task: str, kept: np.ndarray, jpegs: Mapping[int, bytes]
 ) -> None:
     """Write `faces.csv` and `crops/`."""
     label, confidence = pseudo_labels.predicted(predictions.probabilities(frame, task)[kept])
