@@ -54,6 +54,7 @@ COMMAND = """# {title}
    :func: parser
    :prog: {title}
    :nodescription:
+   :noepilog:
    :nodefaultconst:
 ```
 """

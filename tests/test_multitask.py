@@ -135,7 +135,7 @@ def test_killed_it_is_resumed_and_gives_what_an_undisturbed_run_gives(training, 
         (["--augment", "blur=1"], "no augmentation blur"),
         (["--loss-weights", "mood=1"], "no loss weight mood"),
         (["--balance", "shoes"], "shoes"),
-        (["--batch-size", "500"], "lower the batch size"),
+        (["--batch-size", "500"], "fewer than a batch of 500: give a --batch-size"),
         (["--select", "worst-group"], "30 faces in validation"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Audit a run on a dataset: whom it fails, how badly, and whether its confidence can be believed.
+"""Audit a run on a dataset: accuracy, gaps and calibration by group.
 
     vggface-gender audit --run RUN --dataset UTKFace
     vggface-gender audit --run RUN --dataset FairFace --split test --json audit.json
@@ -13,11 +13,12 @@ import sys
 from vggface_gender.base import console, files, options
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
+from vggface_gender.datasets import catalogue
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
-    parser = options.Parser("audit", __doc__.splitlines()[0])
+    parser = options.Parser("audit", __doc__)
     parser.add_argument(
         "--run", required=True, help="a run's name under model_files, or its folder"
     )
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         "--dataset",
         required=True,
         metavar="NAME",
-        help="the dataset whose predictions to audit, as their file's name has it",
+        help="the dataset that the run was evaluated on: its name, folder or table",
     )
     options.add_split_argument(parser)
     parser.add_argument(
@@ -49,23 +50,33 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"{arguments.run} holds {', '.join(folders)}: give one of these folders")
     (folder,) = folders.values()
     found = predictions.tables(folder, arguments.split)
-    if arguments.dataset not in found:
-        there = f"; there is {', '.join(found)}" if found else ""
+    dataset = next(
+        (name for name in (arguments.dataset, catalogue.label(arguments.dataset)) if name in found),
+        None,
+    )
+    if dataset is None:
+        there = f" (it has those of {', '.join(found)})" if found else ""
         raise InputError(
-            f"{folder} has no {arguments.split} predictions of {arguments.dataset}{there}: "
-            "make them with vggface-gender evaluate"
+            f"{arguments.run} has no {arguments.split} predictions of {arguments.dataset}{there}: "
+            f"make them with vggface-gender evaluate --run {arguments.run} --dataset "
+            f"{arguments.dataset}"
         )
-    path = found[arguments.dataset]
+    path = found[dataset]
     table = predictions.read(path)
     has = [task for task in CLASSIFICATION if predictions.has(table, task)]
     for task in arguments.tasks or ():
         if task not in has:
             raise InputError(f"{path} has no predictions of {task}")
+    if not has:
+        raise InputError(
+            f"{path} has predictions of age alone, and an audit is of gender or race: "
+            "`vggface-gender evaluate` gives age's errors by group"
+        )
     audited = {task: audit.audit(table, task) for task in arguments.tasks or has}
     for each in audited.values():
         print(audit.report(each))
     if arguments.json:
-        about = {"run": arguments.run, "dataset": arguments.dataset, "split": arguments.split}
+        about = {"run": arguments.run, "dataset": dataset, "split": arguments.split}
         files.write_json(about | {"tasks": audited}, arguments.json)
 
 

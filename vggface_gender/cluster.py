@@ -20,7 +20,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("cluster", __doc__.splitlines()[0])
+    parser = options.Parser("cluster", __doc__)
     options.add_datasets_arguments(parser, catalogue.NAMED)
     group = parser.add_argument_group("faces")
     options.add_split_argument(group)

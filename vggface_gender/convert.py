@@ -19,7 +19,7 @@ OUTPUTS = ("pool5", "fc6", "fc7", "identities")
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("convert", __doc__.splitlines()[0])
+    parser = options.Parser("convert", __doc__)
     parser.add_argument(
         "--mat",
         type=Path,

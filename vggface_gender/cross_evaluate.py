@@ -27,7 +27,7 @@ person."""
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("cross_evaluate", __doc__.splitlines()[0])
+    parser = options.Parser("cross_evaluate", __doc__)
     parser.add_argument(
         "--runs",
         nargs="+",

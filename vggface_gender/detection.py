@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
     from vggface_gender.photos import THRESHOLD
 
-    parser = options.Parser("detection", __doc__.splitlines()[0])
+    parser = options.Parser("detection", __doc__)
     options.add_datasets_arguments(parser, catalogue.NAMED)
     options.add_split_argument(parser)
     parser.add_argument(
@@ -39,14 +39,14 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         choices=range(5),
         default=1,
-        help="doublings before detection, as predict's; a small picture is enlarged to half a "
-        "megapixel in any case",
+        help="doublings of the picture before detection: more find smaller faces, and take "
+        "longer; a small picture is enlarged to half a megapixel in any case",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         default=THRESHOLD,
-        help="least detection score of a face, as predict's",
+        help="least detection score of a face: a higher one leaves more missed faces",
     )
     parser.add_argument(
         "--border",

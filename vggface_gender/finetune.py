@@ -19,7 +19,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("finetune", __doc__.splitlines()[0])
+    made = options.Parser("finetune", __doc__)
     made.add_argument(
         "--init",
         required=True,

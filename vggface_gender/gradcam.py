@@ -18,7 +18,7 @@ EXAMPLES = 8  # faces predicted rightly, and as many wrongly
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("gradcam", __doc__.splitlines()[0])
+    parser = options.Parser("gradcam", __doc__)
     options.add_run_argument(parser)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
     options.add_split_argument(parser)

@@ -7,6 +7,9 @@ Detects the faces, aligns and classifies them. Prints a line a face (or a JSON o
 the order given, and writes a drawn copy of each photo that has a face. A photo without a face is an
 answer. One that can't be read is named on standard error and the others are still done; the exit
 status is 2 if none could be read.
+
+A box is (left, top, right, bottom) in pixels of the upright photo. Labels say how the annotators of
+the training data would have perceived the face, not who the person is.
 """
 
 import argparse
@@ -24,12 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     from vggface_gender.photos import THRESHOLD
 
-    parser = options.Parser(
-        "predict",
-        __doc__.splitlines()[0],
-        epilog="A box is (left, top, right, bottom) in pixels of the upright photo. Labels say how "
-        "the annotators of the training data would have perceived the face, not who the person is.",
-    )
+    parser = options.Parser("predict", __doc__)
     parser.add_argument(
         "photos", nargs="+", metavar="PHOTO", help="an image file, or a folder of them"
     )

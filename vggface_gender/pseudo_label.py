@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    parser = options.Parser("pseudo_label", __doc__.splitlines()[0])
+    parser = options.Parser("pseudo_label", __doc__)
     parser.add_argument(
         "photos", nargs="*", metavar="PHOTO", help="an image file, a folder of them, or a video"
     )
@@ -123,7 +123,9 @@ def _add_choice_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="keep at most N faces, drawn at random; with --balance as many of each label",
     )
-    group.add_argument("--seed", type=options.count, default=0, metavar="N", help="of the draws")
+    group.add_argument(
+        "--seed", type=options.count, default=0, metavar="N", help="the random seed of the draws"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Options that several commands share, and the types of their arguments."""
 
 import argparse
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -20,14 +21,29 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
             return action.help
         return super()._get_help_string(action)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap paragraphs, and leave examples, which are indented, as they are."""
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            part if part.startswith(" ") else textwrap.fill(" ".join(part.split()), width)
+            for part in paragraphs
+        )
+
 
 class Parser(argparse.ArgumentParser):
     """A command's argument parser: it shows defaults in its help and fails in one line."""
 
-    def __init__(self, command: str, description: str, **kwargs: Any):
-        """Begin the parser of `vggface-gender COMMAND`."""
+    def __init__(self, command: str, docstring: str, **kwargs: Any):
+        """Begin the parser of `vggface-gender COMMAND`.
+
+        Args:
+            docstring: the command's module's: its first line stands above the options, the rest,
+                examples and what is written, below them.
+        """
         kwargs.setdefault("formatter_class", _Help)
-        super().__init__(prog=f"vggface-gender {command}", description=description, **kwargs)
+        description, _, epilog = docstring.strip().partition("\n")
+        prog = f"vggface-gender {command}"
+        super().__init__(prog=prog, description=description, epilog=epilog.strip("\n"), **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line that says what is wrong."""

@@ -22,7 +22,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False)
         type=options.count,
         default=0,
         metavar="N",
-        help="of weights, order, augmentation and dropout",
+        help="the random seed of weights, order, augmentation and dropout",
     )
     group.add_argument(
         "--repeats",
@@ -299,13 +299,13 @@ def tuning_settings(arguments: argparse.Namespace) -> dict:
 
 def add_tasks_argument(parser: argparse.ArgumentParser, *, default: list[str] | None) -> None:
     """The option that says which attributes are learned."""
-    unless = "" if default else " (default: the classifier's tasks that the dataset has labels of)"
+    unless = "all three" if default else "the classifier's tasks that the dataset has labels of"
     parser.add_argument(
         "--tasks",
         nargs="+",
         choices=list(TASKS),
         default=default,
-        help=f"the attributes to learn{unless}",
+        help=f"the attributes to learn (default: {unless})",
     )
 
 

@@ -169,6 +169,10 @@ def explain(
 ) -> Iterator[Explained]:
     """A split's crops and their maps, batch by batch, with a progress bar; see `summarize`."""
     truth = records.labels(dataset, split)
+    # A dataset without any labels of race, or of gender, is one group of it.
+    for column in ("gender", "race"):
+        if truth[column].isna().all():
+            truth[column] = ""
     explained = explainer(classifier, task, layer=layer)
     is_right = _judge(classifier, dataset, truth, task)
     if align:
@@ -235,7 +239,9 @@ def _judge(
 
 def _groups(truth: pd.DataFrame, right: np.ndarray, known: np.ndarray) -> list[Group | None]:
     return [
-        (gender, race, RIGHT if is_right else WRONG) if is_known and gender and race else None
+        (gender, race, RIGHT if is_right else WRONG)
+        if is_known and None not in (gender, race)
+        else None
         for gender, race, is_right, is_known in zip(
             truth.gender, truth.race, right, known, strict=True
         )

@@ -56,7 +56,13 @@ def averages(found: Mapping[Group, Average], *, title: str = "") -> Image.Image:
         pen.text((NAMES + 2 * stride * place, top - LINE / 2), column, "black", font, anchor="lm")
     for line, row in enumerate(rows):
         y = top + stride * line
-        pen.text((MARGIN, y + SIDE / 2), ", ".join(row), "black", font, anchor="lm")
+        pen.text(
+            (MARGIN, y + SIDE / 2),
+            ", ".join(filter(None, row)) or "all",
+            "black",
+            font,
+            anchor="lm",
+        )
         for place, column in enumerate(COLUMNS):
             if (average := found.get((*row, column))) is not None:
                 _pair(sheet, average, (NAMES + 2 * stride * place, y), font)
@@ -76,8 +82,9 @@ def examples(summary: Summary) -> Image.Image | None:
 
 def _rows(found: Mapping[Group, Average]) -> Sequence[tuple[str, str]]:
     """The gender and race of every group that may have an average, in the labels' order."""
-    races = labels.races_of({race for _, race, _ in found})
-    return [(gender, race) for gender in labels.GENDERS for race in races]
+    races = labels.races_of({race for _, race, _ in found} - {""}) or ("",)
+    genders = labels.GENDERS if any(gender for gender, _, _ in found) else ("",)
+    return [(gender, race) for gender in genders for race in races]
 
 
 def _pair(

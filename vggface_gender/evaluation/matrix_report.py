@@ -10,14 +10,15 @@ from vggface_gender.evaluation.intervals import CONFIDENCE
 def report(found: Sequence[Mapping], averaged: Sequence[Mapping] = ()) -> str:
     """The matrix as text: a line for each classifier and dataset, then the means over repeats."""
     interval = f"{CONFIDENCE:.0%} interval"
-    header = ["run", "dataset", "faces", "gender", interval, *labels.GENDERS, "race", "labels"]
-    header += ["age MAE", "in training", "gender without"]
+    header = ["run", "dataset", "faces", "gender", interval, *labels.GENDERS, "race", "races"]
+    header += ["age MAE", "overlap", "gender, no overlap"]
     detected = any("detection" in cell for cell in found)
     rows = [_row(cell) for cell in found]
     notes = [
         "*: in-domain, tested on the split held out from training",
-        "in training: test images that are, exactly or as near-duplicates, among the training "
-        "images",
+        "races: labels that its accuracy is of",
+        "overlap: test images that are, exactly or as near-duplicates, among the training images "
+        "(?: these are not at hand); beside it the accuracy without them",
     ]
     if detected:
         header.append("missed")

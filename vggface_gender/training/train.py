@@ -56,6 +56,9 @@ def plan(
         each: see `run.trainings`.
         data: the dataset, as arguments of `mixes.prepare`; but for how it is split.
         configure: what is made of it.
+
+    Raises:
+        InputError: a split is missing, or there are fewer images than a batch takes.
     """
     planned: dict[tuple, tuple[Mix, Plan]] = {}
     trainings = {}
@@ -65,6 +68,7 @@ def plan(
             mix = mixes.prepare(**{**data, "seed": one.split_seed, "fold": one.fold})
             planned[split] = mix, configure(mix)
         mix, its = planned[split]
+        _check_size(mix, its.settings)
         config = Config(
             **its.settings,
             **one._asdict(),
@@ -75,6 +79,22 @@ def plan(
         )
         trainings[place] = Training(config, mix, its.tasks, its.network)
     return trainings
+
+
+def _check_size(mix: Mix, settings: Mapping[str, Any]) -> None:
+    """Refuse what is too small, before anything is written.
+
+    Raises:
+        InputError: a split is missing, or there are fewer images than a batch takes.
+    """
+    if missing := [split for split in splits.SPLITS if split not in mix.counts]:
+        raise InputError(f"{mix.name} has too few images for a {missing[0]} split")
+    count, batch_size = mix.counts["train"], settings.get("batch_size", 1)
+    if settings.get("drop_remainder") and count < batch_size:
+        raise InputError(
+            f"{mix.name} has {count} images to train on, fewer than a batch of {batch_size}: give "
+            f"a --batch-size of at most {count}"
+        )
 
 
 def train_all(
@@ -111,20 +131,18 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         cache: where features are kept.
 
     Raises:
-        InputError: a split is missing, or has no labels of a task; there are fewer images than a
-            batch takes; the loss is not finite.
+        InputError: a split has no labels of a task; fewer images than a batch takes have labels;
+            the loss is not finite.
     """
     config, mix, tasks, make_network = training
-    if missing := [split for split in splits.SPLITS if split not in mix.counts]:
-        raise InputError(f"{mix.name} has too few images for a {missing[0]} split")
     known, held_out = (
         examples(mix, split, tasks=tasks, group_loss=config.group_loss)
         for split in ("train", "validation")
     )
     if config.drop_remainder and len(known) < config.batch_size:
         raise InputError(
-            f"{mix.name} has {len(known)} images to train on: fewer than a batch; lower the batch "
-            "size"
+            f"{mix.name} has {len(known)} images with labels to train on, fewer than a batch of "
+            f"{config.batch_size}: lower the batch size"
         )
     network = make_network(config)
     logs = folder / runs.TENSORBOARD
