@@ -23,7 +23,7 @@ RUN = "demo"
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options: none but --help."""
-    made = options.Parser("demo", __doc__.splitlines()[0])
+    made = options.Parser("demo", __doc__)
     made.prog = "python tools/demo.py"
     return made
 

@@ -36,7 +36,7 @@ TRAINING_DATA = ("FairFace",)
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("make_default", __doc__.splitlines()[0])
+    made = options.Parser("make_default", __doc__)
     made.prog = "python tools/make_default.py"
     made.add_argument("--run", required=True, help="a finished run's name, or its folder")
     made.add_argument(

@@ -25,11 +25,7 @@ IMAGES, QUICK_IMAGES = 2048, 64
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser(
-        "benchmark",
-        __doc__.splitlines()[0],
-        epilog="Its files go to a temporary folder, which $TMPDIR moves, and are removed.",
-    )
+    made = options.Parser("benchmark", __doc__)
     made.prog = "python tools/benchmark.py"
     made.add_argument(
         "--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help="what to measure"

@@ -16,7 +16,7 @@ PUBLISHED = json.loads(Path(__file__).with_name("published.json").read_text())
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("reproduce", __doc__.splitlines()[0])
+    made = options.Parser("reproduce", __doc__)
     made.prog = "python tools/reproduce.py"
     made.add_argument("name", choices=sorted(PUBLISHED), help="the published table")
     made.add_argument(
