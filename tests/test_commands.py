@@ -37,6 +37,12 @@ def test_the_package_lists_its_commands(arguments):
         assert any(line.split() == [name, *does.split()] for line in done.stdout.splitlines())
 
 
+def test_the_list_may_be_cut_short():
+    line = f"{sys.executable} -m vggface_gender | head -n 1"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("vggface_gender ") and done.stderr == ""
+
+
 def test_every_command_is_listed_and_every_file_at_the_top_is_a_command():
     files = {path.stem for path in (ROOT / "vggface_gender").glob("*.py")}
     assert files - {"__init__", "__main__"} == set(__main__.COMMANDS)

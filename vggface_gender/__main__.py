@@ -44,11 +44,9 @@ def main() -> int:
     """Run the command that the command line names; without one, list them."""
     given, *rest = sys.argv[1:] or ["--help"]
     if given in ("-h", "--help"):
-        print(_overview())
-        return 0
+        return console.run(lambda: print(_overview()))
     if given == "--version":
-        print(__version__)
-        return 0
+        return console.run(lambda: print(__version__))
     name = given.replace("-", "_")
     name = ALIASES.get(name, name)
     if name not in COMMANDS:
