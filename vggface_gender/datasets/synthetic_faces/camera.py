@@ -40,8 +40,8 @@ def pose_map(
     """For each pixel of the photo the canvas's x and y, in pixels, that is seen there.
 
     Before roll, scale and shift, a surface point (x, y, z) is seen at x cos(yaw) + z sin(yaw) and
-    y cos(pitch) + z sin(pitch). Since z depends on x and y, they are found by
-    iteration, which settles except at the far rim of a head that is turned the most.
+    y cos(pitch) + z sin(pitch). Since z depends on x and y, they are found by iteration, which
+    converges except at the far rim of a head that is rotated the most.
     """
     unit = size * PUPIL_DISTANCE * scene.scale
     steps = np.arange(size, dtype=np.float32)
