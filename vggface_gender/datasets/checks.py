@@ -88,7 +88,7 @@ def _look_at(item: Labelled) -> Checked | str:
 
 
 def _plain_size(file: bytes) -> tuple[int, int] | None:
-    """Width and height of an upright JPEG in RGB or grey; None of any other file.
+    """Width and height of an upright JPEG in RGB or grey; None for any other file.
 
     Raises:
         OSError: it is such a JPEG, but damaged.
