@@ -40,7 +40,13 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_precision_argument(parser)
     _add_photo_arguments(parser.add_argument_group("photos and videos"))
-    _add_dataset_arguments(parser.add_argument_group("or a dataset, whose labels only score"))
+    options.add_dataset_arguments(
+        parser,
+        catalogue.NAMED,
+        title="or a dataset, whose labels only score",
+        required=False,
+    )
+    options.add_split_argument(parser, default="train")
     _add_choice_arguments(parser.add_argument_group("what is kept"))
     parser.add_argument(
         "--sweep",
@@ -70,22 +76,6 @@ def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
         type=Path,
         metavar="TABLE",
         help="a .csv file with true labels of photos that show one face, to score with",
-    )
-
-
-def _add_dataset_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--dataset", metavar="NAME", help=f"one of {', '.join(catalogue.NAMED)}; a folder; a .csv"
-    )
-    options.add_split_argument(group, default="train")
-    group.add_argument("--source", metavar="DIR", help="the folder of a named dataset's own files")
-    group.add_argument("--data-dir", default="tfrecords", metavar="DIR", help="the records' folder")
-    group.add_argument(
-        "--split-seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="the seed that train, validation and test are drawn with",
     )
 
 
@@ -223,12 +213,7 @@ def _classified(
 
     size, padding, dataset = trained.size, trained.padding, None
     if arguments.dataset:
-        dataset = datasets.prepare(
-            arguments.dataset,
-            arguments.source,
-            data_dir=arguments.data_dir,
-            seed=arguments.split_seed,
-        )
+        dataset = datasets.prepare(**options.dataset_arguments(arguments))
         if arguments.dataset in mixes.names(trained.about.get("dataset", "")):
             print("note: the classifier was trained on this dataset; its accuracy here is too high")
         pictures = pseudo_label_faces.of_dataset(

@@ -56,6 +56,8 @@ def add_dataset_arguments(
     *,
     mixes: bool = False,
     split_seed: int | None = 0,
+    title: str = "dataset",
+    required: bool = True,
 ) -> None:
     """The options that say which records to use, and how to write them where there are none.
 
@@ -63,12 +65,14 @@ def add_dataset_arguments(
         named: the datasets that have a name (`datasets.catalogue`).
         mixes: whether the command takes several datasets joined by +.
         split_seed: the default; None for the run's own split.
+        title: of the group in the help.
+        required: whether a dataset has to be named.
     """
     mixed = "; or several to train on, as UTKFace[:20%%]+FairFace*0.5" if mixes else ""
-    group = parser.add_argument_group("dataset")
+    group = parser.add_argument_group(title)
     group.add_argument(
         "--dataset",
-        required=True,
+        required=required,
         metavar="NAME",
         help=f"one of {', '.join(named)}; a folder of class folders; or a .csv file with a column "
         f"file and any of gender, race, age, subject, fold, split{mixed}",

@@ -151,7 +151,7 @@ def prepare(
 
 
 def source_in(folder: Path | None, name: str) -> Path | None:
-    """A dataset's own source in the folder that holds one for each; None for a folder or a table."""
+    """A named dataset's own source in the folder that holds one for each; None for any other."""
     return folder / name if folder and name in NAMED else None
 
 
