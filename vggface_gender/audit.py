@@ -8,7 +8,9 @@ gaps between groups, the calibration error, and what is left if uncertain predic
 """
 
 import argparse
+import re
 import sys
+from collections.abc import Iterable
 
 from vggface_gender.base import console, files, options
 from vggface_gender.base.errors import InputError
@@ -50,10 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"{arguments.run} holds {', '.join(folders)}: give one of these folders")
     (folder,) = folders.values()
     found = predictions.tables(folder, arguments.split)
-    dataset = next(
-        (name for name in (arguments.dataset, catalogue.label(arguments.dataset)) if name in found),
-        None,
-    )
+    dataset = _named(arguments.dataset, found)
     if dataset is None:
         there = f" (it has those of {', '.join(found)})" if found else ""
         raise InputError(
@@ -78,6 +77,25 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         about = {"run": arguments.run, "dataset": dataset, "split": arguments.split}
         files.write_json(about | {"tasks": audited}, arguments.json)
+
+
+def _named(wanted: str, found: Iterable[str]) -> str | None:
+    """What the run's files call a dataset; None if they have none of it.
+
+    Raises:
+        InputError: a folder or table was named, and there are predictions of several of its name.
+    """
+    if wanted in found:
+        return wanted
+    label = catalogue.label(wanted)
+    # Tables of other records under one name have a hash in theirs (see `predictions.place`).
+    alike = [name for name in found if re.fullmatch(re.escape(label) + "(-[0-9a-f]{8})?", name)]
+    if len(alike) > 1:
+        raise InputError(
+            f"{wanted}: the run has predictions of several datasets of that name: give one of "
+            f"{', '.join(alike)}, as `vggface-gender evaluate` printed it"
+        )
+    return alike[0] if alike else None
 
 
 if __name__ == "__main__":

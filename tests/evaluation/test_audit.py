@@ -158,3 +158,27 @@ def test_a_run_of_repeats_is_audited_one_by_one(tmp_path, monkeypatch):
         Path(f"mine/seed-{seed}").mkdir(parents=True)
     with pytest.raises(InputError, match="seed-0, seed-1"):
         command.main(["--run", "mine", "--dataset", "Faces"])
+
+
+def test_a_folder_is_the_dataset_of_its_name_unless_there_are_several(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("model_files/mine")
+    run.mkdir(parents=True)
+    predictions.write(table(), run / "predictions-faces-test.csv")
+    command.main(["--run", "mine", "--dataset", "one/faces", "--json", "a.json"])
+    assert json.loads(Path("a.json").read_text())["dataset"] == "faces"
+    predictions.write(table(), run / "predictions-faces-0123abcd-test.csv")
+    with pytest.raises(InputError, match="faces-0123abcd, faces"):
+        command.main(["--run", "mine", "--dataset", "other/faces"])
+    command.main(["--run", "mine", "--dataset", "faces-0123abcd"])
+
+
+def test_a_table_of_ages_alone_is_not_audited(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    ages = predictions.table(
+        ["a", "b"], {"age": [3.0, 40.0]}, outputs={"age": np.array([5.0, 30.0])}, tasks={"age": ()}
+    )
+    predictions.write(ages, Path("mine/predictions-faces-test.csv"))
+    with pytest.raises(InputError, match="age alone"):
+        command.main(["--run", "mine", "--dataset", "faces"])
