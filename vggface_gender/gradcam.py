@@ -2,7 +2,7 @@
 
     vggface-gender gradcam --run RUN --dataset UTKFace --task gender
 
-Writes two pictures: overlays on faces that were predicted rightly and wrongly; and the average face
+Writes two pictures: overlays on faces of correct and of incorrect predictions; and the average face
 and the average map of every gender and race, for right and for wrong predictions.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from vggface_gender.base import console, files, labels, options, runs
 from vggface_gender.datasets import catalogue
 
-EXAMPLES = 8  # faces predicted rightly, and as many wrongly
+EXAMPLES = 8  # faces of correct predictions, and as many of incorrect ones
 
 
 def parser() -> argparse.ArgumentParser:

@@ -131,12 +131,13 @@ def summarize(
     align: bool = False,
     examples: int = 0,
 ) -> Summary:
-    """The average face and map of every gender and race, rightly and wrongly predicted.
+    """The average face and map of every gender and race, of correct and of incorrect predictions.
 
     Args:
         layer: see `explainer`.
         align: detect the face in each of the dataset's images and align it first.
-        examples: how many rightly and how many wrongly predicted faces to keep, the split's first.
+        examples: how many faces of correct, and how many of incorrect predictions to keep, the
+            split's first.
 
     Raises:
         InputError: see `explainer`; or the dataset has no labels of the task.

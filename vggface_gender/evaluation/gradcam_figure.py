@@ -12,7 +12,7 @@ from vggface_gender.evaluation.gradcam import RIGHT, WRONG, Average, Group, Summ
 
 SIDE, MARGIN, LINE = 120, 8, 30  # pixels: a picture's side, the gap between two, a line of text
 NAMES = 170  # the width of the rows' names
-COLUMNS = {RIGHT: "predicted rightly", WRONG: "predicted wrongly"}
+COLUMNS = {RIGHT: "correct predictions", WRONG: "incorrect predictions"}
 OPACITY = 0.45
 ACROSS = 8  # pictures in a row of examples: four pairs
 
@@ -70,7 +70,7 @@ def averages(found: Mapping[Group, Average], *, title: str = "") -> Image.Image:
 
 
 def examples(summary: Summary) -> Image.Image | None:
-    """Single faces and their maps laid over them, those predicted rightly first; None of none."""
+    """Faces and their maps laid over them, of correct predictions first; None without any face."""
     pairs = [
         picture
         for column in COLUMNS

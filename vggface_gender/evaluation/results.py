@@ -81,7 +81,7 @@ def describe_summary(summary: Mapping) -> str:
     parts = [describe_folds(summary["folds"])] if "folds" in summary else []
     rows = [
         [
-            f"{task} {metric}",
+            f"{task} {metric.replace('_', ' ')}",
             f"{spread['mean']:.4f}",
             "-" if spread["sd"] is None else f"{spread['sd']:.4f}",
             ", ".join(f"{value:.4f}" for value in spread["values"]),
@@ -89,8 +89,9 @@ def describe_summary(summary: Mapping) -> str:
         for task, spreads in summary["tasks"].items()
         for metric, spread in spreads.items()
     ]
+    over = "folds" if "folds" in summary else "repeats"
     heading = (
-        f"{summary['dataset']} {summary['split']}, {summary['count']:,} faces, over the repeats:"
+        f"{summary['dataset']} {summary['split']}, {summary['count']:,} faces, over the {over}:"
     )
     parts.append(f"{heading}\n{text.table(['metric', 'mean', 'sd', 'values'], rows)}")
     return "\n\n".join(parts)
