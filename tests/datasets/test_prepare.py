@@ -131,6 +131,10 @@ def test_faces_dir_is_where_named_datasets_are_looked_for(prepare, utk_face, mon
     assert sum(prepare("UTKFace").counts.values()) == 32
 
 
+def test_a_source_may_be_the_folder_that_holds_one_for_each_dataset(prepare, utk_face):
+    assert prepare("UTKFace", utk_face.parent) == prepare("UTKFace", utk_face)
+
+
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(prepare, tmp_path):
     dataset = prepare(trees.folder(tmp_path, {"female": 20}))
     dataset.require("test")

@@ -115,7 +115,8 @@ def prepare(
 
     Args:
         name: one of `NAMED`, a folder of class folders, or a CSV file with a column `file`.
-        source: where a named dataset's own files lie; by default `$FACES_DIR/<name>`.
+        source: where a named dataset's own files lie, or the folder that holds a folder of its name;
+            by default `$FACES_DIR/<name>`.
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
         keep_going: build even if more than 5% of the images are unreadable.
@@ -162,9 +163,7 @@ def describe(dataset: Dataset) -> str:
 
 def _place(name: str, source: str | Path | None) -> _Place:
     if name in NAMED:
-        if source is None and "FACES_DIR" in os.environ:
-            source = Path(os.environ["FACES_DIR"]) / name
-        return _Place(NAMED[name].kind, "", None if source is None else Path(source))
+        return _Place(NAMED[name].kind, "", _files_of(name, source))
     path = Path(name)
     if source is not None:
         raise InputError(
@@ -176,6 +175,14 @@ def _place(name: str, source: str | Path | None) -> _Place:
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
     return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
+
+
+def _files_of(name: str, source: str | Path | None) -> Path | None:
+    """Where a named dataset's own files should lie: see `prepare`."""
+    if source is None:
+        return Path(os.environ["FACES_DIR"], name) if "FACES_DIR" in os.environ else None
+    within = Path(source, name)
+    return within if within.is_dir() else Path(source)
 
 
 def is_own(name: str) -> bool:
