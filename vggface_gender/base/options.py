@@ -80,7 +80,7 @@ def add_dataset_arguments(
     group.add_argument(
         "--source",
         metavar="DIR",
-        help="the folder of a named dataset's own files, or the one that holds a folder NAME, if its "
+        help="the folder of a named dataset's own files, or one that holds a folder NAME, if its "
         "records are not written yet (default: $FACES_DIR)",
     )
     _add_records_arguments(group, split_seed)

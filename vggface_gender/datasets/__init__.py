@@ -115,8 +115,8 @@ def prepare(
 
     Args:
         name: one of `NAMED`, a folder of class folders, or a CSV file with a column `file`.
-        source: where a named dataset's own files lie, or the folder that holds a folder of its name;
-            by default `$FACES_DIR/<name>`.
+        source: where a named dataset's own files lie, or a folder that holds one of its name; by
+            default `$FACES_DIR/<name>`.
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
         keep_going: build even if more than 5% of the images are unreadable.
