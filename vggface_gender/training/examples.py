@@ -51,7 +51,7 @@ class Examples:
         cache: Path,
         views: int | None = None,
         amounts: Amounts = augmentation.NONE,
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> batches.Reader:
         """A reader of the images' features, cached first where they are not (`features.extract`).
 

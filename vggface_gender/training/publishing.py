@@ -132,7 +132,10 @@ def _scored(
     inputs = features.extract(
         dataset, split, backbone=network.backbone, padding=config.padding, directory=cache
     )
-    outputs = network.head.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    # Not `head.predict`, which takes an array, so all features at once.
+    starts = range(0, len(inputs), BATCH_SIZE)
+    parts = [network.head.predict_on_batch(inputs[at : at + BATCH_SIZE]) for at in starts]
+    outputs = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
     return records.labels(dataset, split), outputs
 
 
