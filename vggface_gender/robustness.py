@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     print(f"{dataset.label} {split}, {summary['count']:,} faces\n\n{robustness.report(summary)}\n")
     print(NOTE.format(size=trained.size) + "\n")
-    is_whole = summary["count"] == dataset.counts[split]
+    is_whole = summary["count"] == dataset.count(split)
     stem = f"robustness-{dataset.label}-{split}" + ("" if is_whole else f"-{summary['count']}")
     folder = robustness.folder(path)
     if len(perturbed) > 1:

@@ -222,7 +222,7 @@ def test_splits_that_are_too_small_are_marked(women, men, named, tmp_path):
     divided, _ = splits.divide(images, {"train": 0.8, "validation": 0.1, "test": 0.1}, seed=0)
     summed = summary.summarize(divided, images)
     assert bool(summed["too small"]) == ("has" in named[0])
-    said = {"drawn": [], "seed": 0, "skipped": {}, "notes": []}
+    said = {"drawn": [], "seed": 0, "skipped": {}, "notes": [], "padding": None}
     text = summary.describe("faces", tmp_path, summary=summed | said)
     assert all(what in text for what in named) and ("WARNING" in text) == ("has" in named[0])
 

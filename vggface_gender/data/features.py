@@ -59,7 +59,7 @@ def extract(
         InputError: the disk has no room for them; the records are not as many as they should be;
             the backbone gives a number that is not finite.
     """
-    shape = (dataset.counts[split], *backbone.output_shape[1:])
+    shape = (dataset.count(split), *backbone.output_shape[1:])
     batch_size = batch_size or fitting_batch_size(backbone)
     dtype = dtype or kept_in(shape[1:])
     key = _key(dataset, split, backbone, padding, view, amounts, dtype)

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import catalogue, summary
+from vggface_gender.datasets import catalogue, frames, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -60,11 +61,15 @@ class Dataset:
         """The crops' frame as `dlib.get_face_chip`'s padding; None where it is not known."""
         return self.summary["padding"]
 
+    def count(self, split: str) -> int:
+        """Records of a split, or of all."""
+        return sum(self.counts.values()) if split == ALL else self.counts[split]
+
     def require(self, split: str) -> None:
-        """Raise an InputError that names the splits there are, unless `split` is one."""
-        if split not in self.counts:
+        """Raise an InputError that names the splits there are, unless `split` is one, or all."""
+        if split not in (*self.counts, ALL):
             raise InputError(
-                f"{self.name} has no split {split}: give one of {', '.join(self.counts)}"
+                f"{self.name} has no split {split}: give one of {', '.join(self.counts)}, or {ALL}"
             )
 
     def classes(self, task: str) -> tuple[str, ...]:
@@ -102,6 +107,7 @@ def prepare(
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    padding: float | None = None,
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
@@ -115,9 +121,12 @@ def prepare(
             default `$FACES_DIR/<name>`.
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
-        keep_going: build even if more than 5% of the images are unreadable.
+        keep_going: build even if more than 5% of the images are unreadable, or labels are not
+            understood.
         fold: which fold is the test split, from 0, and of how many (see `splits.with_test_fold`);
             None for one split. Each fold's records have a folder of their own.
+        padding: the frame of the crops, as `dlib.get_face_chip`'s padding, of a dataset that does
+            not state its own. It is kept: later calls need not state it again.
         say: takes what people should know, a text at a time: which records are used, or, of new
             ones, what `describe` says.
 
@@ -128,9 +137,12 @@ def prepare(
     builder_class = _builder_class(place.kind)
     config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
+    frame = Path(data_dir, place.kind, f"{place.prefix}frame.json")
+    if padding is not None and has_frame(name):
+        raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
         if directory.exists():
-            dataset = _open(name, directory)
+            dataset = _open(name, directory, frame, padding)
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
                 there = summary.head(name, directory, summary=dataset.summary)
@@ -141,7 +153,7 @@ def prepare(
             raise InputError(_how_to_get(name, place.source))
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
-    dataset = _open(name, directory)
+    dataset = _open(name, directory, frame, padding)
     say(describe(dataset))
     return dataset
 
@@ -149,6 +161,11 @@ def prepare(
 def source_in(folder: Path | None, name: str) -> Path | None:
     """A named dataset's own source in the folder that holds one for each; None for any other."""
     return folder / name if folder and name in NAMED else None
+
+
+def has_frame(name: str) -> bool:
+    """Whether a dataset states the frame of its crops itself."""
+    return name in NAMED and _builder_class(NAMED[name].kind).PADDING is not None
 
 
 def describe(dataset: Dataset) -> str:
@@ -243,8 +260,12 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _open(name: str, directory: Path) -> Dataset:
-    return Dataset(name, directory, json.loads((directory / "metadata.json").read_text()))
+def _open(name: str, directory: Path, frame: Path, padding: float | None) -> Dataset:
+    """The records in a folder, in the frame that is stated now or was before."""
+    if padding is not None:
+        frames.keep(frame, padding)
+    found = json.loads((directory / "metadata.json").read_text())
+    return Dataset(name, directory, frames.framed(found, frames.kept(frame)))
 
 
 def _how_to_get(name: str, source: Path | None) -> str:

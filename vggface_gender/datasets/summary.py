@@ -127,6 +127,9 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     lines += _describe_unread(summary.get("not understood", {}))
     sizes = [f"{size} ({n:,})" for size, n in summary["sizes"].items()]
     lines.append(f"  sizes: {text.listed(sizes)}")
+    frame = summary["padding"]
+    shown = "not known, so crops are used as they are" if frame is None else f"padding {frame:.3g}"
+    lines.append(f"  frame: {shown}")
     lines += _describe_copies(summary)
     if summary["reencoded"]:
         lines.append(f"  encoded anew as upright JPEG: {summary['reencoded']:,}")

@@ -202,7 +202,7 @@ def crops_of(
     batches = records.batches(
         dataset, split, batch_size=batch_size, size=classifier.size, padding=classifier.padding
     )
-    count = dataset.counts[split]
+    count = dataset.count(split)
     with tqdm(total=count, desc=f"{dataset.label}, {split}", unit=" images") as bar:
         for part in batches.as_numpy_iterator():
             yield part["image"]
