@@ -128,6 +128,7 @@ def prepare(
     builder_class = _builder_class(place.kind)
     config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
+    files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
         if directory.exists():
             dataset = _open(name, directory)
