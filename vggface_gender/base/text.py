@@ -1,6 +1,10 @@
 """Figures as text: aligned tables, shares, differences and intervals."""
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
+
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
@@ -53,3 +57,25 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     shown = ", ".join(names[:most])
     rest = len(names) - most
     return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"
+
+
+def plain(words: str) -> str:
+    """A text in one way of writing it: small letters, one kind of dash, single spaces.
+
+    >>> plain(" 20 – 29 ")
+    '20 - 29'
+    """
+    composed = unicodedata.normalize("NFKC", words).lower()
+    return " ".join(_DASHES.sub("-", composed).split())
+
+
+def shortened(words: str, most: int) -> str:
+    """A text with its middle cut out where it is longer than `most` characters.
+
+    >>> shortened("a very long cell", 9)
+    'a v … ell'
+    """
+    if len(words) <= most:
+        return words
+    end = most // 3
+    return f"{words[: most - end - 3]} … {words[-end:]}"

@@ -134,7 +134,8 @@ def prepare(
             dataset = _open(name, directory)
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
-                say(f"{name}: {sum(dataset.counts.values()):,} records in {directory}")
+                there = summary.head(name, directory, summary=dataset.summary)
+                say("\n".join([there, *summary.warnings(dataset.summary)]))
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
@@ -199,7 +200,7 @@ def _has_changed(builder_class: Any, source: Path | None, dataset: Dataset) -> b
     """Whether a source is there and is not what the records were written from."""
     if source is None or not source.exists():
         return False
-    return summary.listing_hash(builder_class.labelled(source)) != dataset.summary["listing"]
+    return builder_class.listing(builder_class.labelled(source)) != dataset.summary["listing"]
 
 
 def _build(

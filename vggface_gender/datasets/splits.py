@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.splits import SPLITS
 from vggface_gender.datasets.assignment import assign, folds
 
 if TYPE_CHECKING:
     from vggface_gender.datasets.checks import Checked
-
-SPLITS = ("train", "validation", "test")
 
 
 def divide(
