@@ -3,9 +3,11 @@
 What takes seconds to make is made once for all processes that run tests, and never changed.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -147,6 +149,28 @@ def tiny_run(made_once, drawn) -> Path:
             os.chdir(before)
 
     return made_once("trained", fill) / "model_files" / "tiny"
+
+
+@pytest.fixture
+def unwritable():
+    """A context manager in which nothing may be written in a folder, not by root either."""
+
+    @contextlib.contextmanager
+    def refuse(folder: Path):
+        if os.geteuid() != 0:
+            folder.chmod(0o555)
+            yield
+            folder.chmod(0o755)
+            return
+        mounted = ["mount", "--bind", folder, folder], ["mount", "-o", "remount,ro,bind", folder]
+        if any(subprocess.run(command, capture_output=True).returncode for command in mounted):
+            pytest.skip("root may write anywhere, and may not mount")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+    return refuse
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     trained = classifier.load(path, precision="float32")
     folder = runs.MODEL_FILES / runs.DEFAULT
-    with files.whole(folder) as part:
+    with files.whole(folder, replace=True) as part:
         part.mkdir()
         file = part / runs.CLASSIFIER
         # The same figures on every machine: 16 bits are for those who ask for them.
@@ -97,7 +97,6 @@ def main(argv: list[str] | None = None) -> None:
             written = evaluate(file, dataset)
             shutil.copy(written, part / (runs.METRICS if name == names[0] else written.name))
         default_card.write(part, numbers=trained.model.count_params())
-        shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe default classifier: {folder}\nits card: {folder / 'model_card.md'}")
 
 

@@ -1,7 +1,6 @@
 """Records: found again, written anew, never half-written; and how a dataset is asked for."""
 
 import collections
-import fcntl
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import pytest
 import trees
 
 from vggface_gender import datasets, records
+from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
@@ -52,28 +52,24 @@ def test_records_are_found_again_and_written_anew_when_the_source_changes(
     assert sum(second.counts.values()) == 33 and second.fingerprint != first.fingerprint
 
 
-def test_records_are_read_where_nothing_may_be_written(prepare, utk_face, tmp_path, monkeypatch):
+def test_records_are_read_where_nothing_may_be_written(prepare, utk_face, tmp_path, unwritable):
     first = prepare("UTKFace", utk_face)
-    lock = tmp_path / "tfrecords" / ".utk_face.lock"
-    before = lock.stat().st_mtime_ns
+    tree = sorted(tmp_path.rglob("*"))
     assert prepare("UTKFace").fingerprint == first.fingerprint
-    assert lock.stat().st_mtime_ns == before
-    if os.geteuid() != 0:
-        lock.unlink()
-        (tmp_path / "tfrecords").chmod(0o555)
+    with unwritable(tmp_path / "tfrecords"):
         assert prepare("UTKFace").fingerprint == first.fingerprint
-        (tmp_path / "tfrecords").chmod(0o755)
+    assert sorted(tmp_path.rglob("*")) == tree  # no lock is left behind
 
 
 def test_a_second_build_waits_for_the_first(prepare, tmp_path):
     source = trees.folder(tmp_path, {"female": 4})
-    (tmp_path / "tfrecords").mkdir()
-    with open(tmp_path / "tfrecords" / ".folder.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    config = prepare(source).directory.parent
+    shutil.rmtree(config)
+    with locks.held(tmp_path / "tfrecords" / f"folder-{config.name}"):
         second = threading.Thread(target=prepare, args=[source])
         second.start()
         second.join(0.3)
-        assert second.is_alive() and not (tmp_path / "tfrecords" / "folder").exists()
+        assert second.is_alive() and not config.exists()
     second.join()
     assert len(list((tmp_path / "tfrecords").glob("folder/*"))) == 1
 
@@ -144,7 +140,7 @@ def test_what_is_not_a_dataset_leaves_no_records(prepare, tmp_path):
         with pytest.raises(InputError):
             prepare(source)
     assert not list((tmp_path / "tfrecords").glob("[!.]*"))
-    assert not list((tmp_path / "tfrecords").glob("*.building.*"))
+    assert not list((tmp_path / "tfrecords").glob(".part-*"))
 
 
 def test_a_build_that_fails_keeps_what_was_there(prepare, tmp_path, monkeypatch):
@@ -163,13 +159,13 @@ def test_a_build_that_fails_keeps_what_was_there(prepare, tmp_path, monkeypatch)
         with pytest.raises(OSError, match="No space"):
             prepare(source)
     assert state(first.directory) == written
-    assert not list((tmp_path / "tfrecords").glob("*.building.*"))
+    assert not list((tmp_path / "tfrecords").glob(".part-*"))
     assert sum(prepare(source).counts.values()) == 21
 
 
 def test_what_a_killed_build_left_is_swept(prepare, tmp_path):
     source = trees.folder(tmp_path, {"female": 10})
-    left = tmp_path / "tfrecords" / ".folder.building.killed"
+    left = tmp_path / "tfrecords" / ".part-killed"
     left.mkdir(parents=True)
     (left / "part").write_bytes(b"0")
     prepare(source)
@@ -184,16 +180,16 @@ def test_a_killed_build_leaves_nothing_and_the_next_one_is_as_if_undisturbed(tmp
         [sys.executable, "-c", BUILD, source, records], stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not list(records.glob(".folder.building.*/**/*incomplete*")):
+    while not list(records.glob(".part-*/**/*incomplete*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(records.glob("folder/*"))
-    assert list(records.glob(".folder.building.*"))
+    assert list(records.glob(".part-*"))
 
     dataset = datasets.prepare(str(source), data_dir=records)
-    assert not list(records.glob(".folder.building.*"))
+    assert not list(records.glob(".part-*"))
     undisturbed = datasets.prepare(str(source), data_dir=tmp_path / "other")
     assert undisturbed.fingerprint == dataset.fingerprint
     assert stored(undisturbed) == stored(dataset) and len(stored(dataset)) == 3000

@@ -13,6 +13,8 @@ from vggface_gender.base.errors import InputError
 
 _LONGEST = 255  # bytes of a file's name
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+# Of file systems without locks: there nobody is kept out. NFS has none for folders (EBADF).
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
 
 @contextlib.contextmanager
@@ -52,10 +54,13 @@ def _taken(place: Path, thing: Path, *, wait: bool, say: Callable[[str], None]) 
         if lock is None:
             return None
         try:
-            if not try_lock(lock):
+            if try_lock(lock) is False:
                 holder = f"process {number}" if (number := _read(place)) else "another process"
                 if not wait:
-                    raise InputError(f"{thing} is being written by {holder}: wait until it is done")
+                    raise InputError(
+                        f"{thing} is being written by {holder}: wait until it is done, or name "
+                        "another"
+                    )
                 say(f"{thing} is being written by {holder}: waiting until it is done")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if is_at(lock, place):
@@ -69,18 +74,16 @@ def _taken(place: Path, thing: Path, *, wait: bool, say: Callable[[str], None]) 
         os.close(lock)  # its holder removed it while we waited: begin again
 
 
-def try_lock(descriptor: int) -> bool:
-    """Lock an open file or folder; False if another holds its lock.
-
-    A file system without locks keeps nobody out.
-    """
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder; False if another holds its lock, None if it can't have one."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
+        if error.errno not in _NO_LOCKS:
             raise
+        return None
     return True
 
 

@@ -5,8 +5,6 @@ loads with the first build, not with this package.
 """
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import importlib
 import io
@@ -14,14 +12,12 @@ import json
 import logging
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vggface_gender.base import console, labels
+from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue, summary
@@ -131,9 +127,7 @@ def prepare(
     builder_class = _builder_class(place.kind)
     config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
-    with _locked(Path(data_dir, f".{place.kind}.lock")):
-        for leftover in Path(data_dir).glob(f".{place.kind}.building.*"):
-            shutil.rmtree(leftover)
+    with locks.held(Path(data_dir, f"{place.kind}-{config}")):
         if directory.exists():
             dataset = _open(name, directory)
             is_stated = source is not None or name not in NAMED
@@ -214,8 +208,7 @@ def _build(
         import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()  # the builder has its own
-    aside = Path(tempfile.mkdtemp(prefix=f".{directory.parts[-3]}.building.", dir=data_dir))
-    try:
+    with files.aside(data_dir) as aside:
         with _quiet():
             builder = builder_class(
                 **options,
@@ -225,11 +218,8 @@ def _build(
             builder.build(source, SHARDS)
         built = aside / directory.relative_to(data_dir)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        if directory.exists():
-            directory.rename(aside / "replaced")
+        files.remove(directory)
         built.rename(directory)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -257,24 +247,3 @@ def _how_to_get(name: str, source: Path | None) -> str:
         f"(terms: {facts.terms}), published at {facts.homepage}; expected: {facts.files}; "
         f"then: vggface-gender records --dataset {name} --source DIR"
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel drops with the process, however that ends.
-
-    Where nothing may be written, nobody writes: there records are read without a lock.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES):
-            raise
-        yield
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

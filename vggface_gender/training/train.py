@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggface_gender.base import runs
+from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records, sampling
@@ -111,16 +111,17 @@ def train_all(
         overwrite: replace a run of other settings.
 
     Raises:
-        InputError: a folder holds something else; see `train`.
+        InputError: a folder holds something else, or another process trains this run; see `train`.
     """
-    for place, training in trainings.items():
-        run.begin(folder / place, training.config.settings(), overwrite=overwrite)
-    for place, training in trainings.items():
-        train(training, folder / place, cache=cache)
-        print(f"run: {folder / place}")
-    if len(trainings) > 1:
-        summary = results.summary(folder, [folder / place for place in trainings])
-        print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
+    with locks.held(folder, wait=False):
+        for place, training in trainings.items():
+            run.begin(folder / place, training.config.settings(), overwrite=overwrite)
+        for place, training in trainings.items():
+            train(training, folder / place, cache=cache)
+            print(f"run: {folder / place}")
+        if len(trainings) > 1:
+            summary = results.summary(folder, [folder / place for place in trainings])
+            print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
 
 
 def train(training: Training, folder: Path, *, cache: Path) -> None:
