@@ -8,7 +8,6 @@ computed from them. The figures are those of the file that is written, not of th
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         about = card_sources.without_paths(trained.about)
         half_precision.save(dataclasses.replace(trained, precision="float32", about=about), file)
         check(file, trained, datasets[names[0]])
-        config = json.loads((path.parent / "config.json").read_text())
+        config = runs.config(path.parent)
         files.write_json(card_sources.without_paths(config), part / "config.json")
         for name, dataset in datasets.items():
             written = evaluate(file, dataset)

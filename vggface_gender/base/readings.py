@@ -25,7 +25,7 @@ READINGS = {
 }
 
 
-def refusal(task: str, text: str, reading: Reading) -> str:
+def refusal(task: str, text: str, *, reading: Reading) -> str:
     """What is said of a text that stands for none of a task's labels."""
     is_code = task != "age" and text.strip().isdecimal()
     why = " (what a number stands for differs between datasets)" if is_code else ""

@@ -140,6 +140,7 @@ def prepare(
     frame = Path(data_dir, place.kind, f"{place.prefix}frame.json")
     if padding is not None and has_frame(name):
         raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
+    files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
         if directory.exists():
             dataset = _open(name, directory, frame, padding)

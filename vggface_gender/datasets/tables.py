@@ -111,7 +111,7 @@ def labels_of(
         text = row.get(task, "").strip()
         said[task] = reading.read(text) if text else None
         if text and said[task] is None:
-            refusal = readings.refusal(task, text, reading)
+            refusal = readings.refusal(task, text, reading=reading)
             unread.append(Unread(task, shortened(text, 80), where, refusal))
     return said | {"unread": tuple(unread)}
 

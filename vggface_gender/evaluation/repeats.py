@@ -57,7 +57,7 @@ def read(folder: Path, dataset: str, *, split: str) -> Repeat:
     classifier = folder / runs.CLASSIFIER
     return Repeat(
         predictions.read(predictions.tables(folder, split)[dataset]),
-        runs.settings(folder) if (folder / "config.json").is_file() else {},
+        runs.settings(folder, {}) if (folder / "config.json").is_file() else {},
         files.digest(classifier) if classifier.is_file() else None,
     )
 

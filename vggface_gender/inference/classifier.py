@@ -17,14 +17,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from vggface_gender.backbones import with_precision
-from vggface_gender.base import device, files
+from vggface_gender.base import contract, device, files
 from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.inference import decoding, legacy
 
-CONTRACT = "classifier.json"
-FORM = 2  # of the model within the file: 1 had heads of probabilities (see `legacy`), 2 of logits
+CONTRACT = contract.NAME
+FORM = contract.FORM  # 1 had heads of probabilities (see `legacy`)
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,9 @@ def save(classifier: Classifier, path: str | Path) -> None:
 
 
 def _contract(classifier: Classifier) -> dict:
-    contract = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
-    del contract["model"]
-    return {"form": FORM} | contract
+    said = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
+    del said["model"]
+    return {"form": FORM} | said
 
 
 def load(path: str | Path, precision: str = "auto") -> Classifier:
@@ -234,31 +234,23 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
         InputError: the file is not there, or not a classifier.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; train a classifier first, or name another run")
+    said = contract.read(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            contract = json.loads(archive.read(CONTRACT))
         model = keras.saving.load_model(path, compile=False)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # what Keras, HDF5 and zlib raise over damage is of many kinds
         raise InputError(
             f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
             f"({first_line(error)}); train it again, or install the Keras that saved it"
         ) from None
-    form = contract.pop("form", 1)
-    if form > FORM:
-        raise InputError(
-            f"{path}: of form {form}, written by a newer version of this package, which reads "
-            f"forms up to {FORM}; upgrade it"
-        )
-    trained_in = contract["precision"]
+    form = said.pop("form")
+    trained_in = said["precision"]
     wanted = precision
     if precision == "auto":
         wanted = trained_in if trained_in == device.precision() else "float32"
     if wanted != trained_in:
         model = with_precision(model, wanted)
-    tasks = {task: tuple(names) for task, names in contract["tasks"].items()}
-    classifier = Classifier(**contract | {"model": model, "tasks": tasks})
+    tasks = {task: tuple(names) for task, names in said["tasks"].items()}
+    classifier = Classifier(**said | {"model": model, "tasks": tasks})
     if form == FORM:
         return classifier
     backbone, head = parts(model)

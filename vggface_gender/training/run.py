@@ -84,7 +84,10 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not (folder / "config.json").exists():
             raise InputError(f"{folder} is not a run, and not empty: name another run")
-        changed = _differences(runs.settings(folder), settings)
+        try:
+            changed = _differences(runs.settings(folder, {}), settings)
+        except InputError as error:
+            changed = [str(error)]
         if changed and not overwrite:
             raise InputError(
                 f"{folder} holds a run of other settings ({listed(changed, 5)}): name another run, "
