@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import importlib
 import io
-import json
 import logging
 import os
 import re
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import catalogue, summary
+from vggface_gender.datasets import catalogue, stored, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -129,15 +128,17 @@ def prepare(
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
-        if directory.exists():
-            dataset = _open(name, directory)
+        dataset, damage = _found(name, directory)
+        if dataset:
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
                 say(f"{name}: {sum(dataset.counts.values()):,} records in {directory}")
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
-            raise InputError(_how_to_get(name, place.source))
+            raise InputError(_how_to_get(name, place.source, damage))
+        if damage:
+            say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
     dataset = _open(name, directory)
@@ -237,14 +238,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _open(name: str, directory: Path) -> Dataset:
-    return Dataset(name, directory, json.loads((directory / "metadata.json").read_text()))
+    return Dataset(name, directory, stored.read(directory))
 
 
-def _how_to_get(name: str, source: Path | None) -> str:
+def _found(name: str, directory: Path) -> tuple[Dataset | None, str]:
+    """The records that are there, or what is wrong with them, "" where there are none."""
+    if not directory.exists():
+        return None, ""
+    try:
+        return _open(name, directory), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _how_to_get(name: str, source: Path | None, damage: str) -> str:
     facts = catalogue.facts(name)
-    where = f"not at {source}" if source else "and neither a source nor $FACES_DIR is given"
+    there = damage or f"{name} is not in the records"
+    where = f"not at {source}" if source else "not known: neither a source nor $FACES_DIR is given"
     return (
-        f"{name} is not in the records, {where}. It is {facts.title} "
+        f"{there}, and its own files are {where}. It is {facts.title} "
         f"(terms: {facts.terms}), published at {facts.homepage}; expected: {facts.files}; "
         f"then: vggface-gender records --dataset {name} --source DIR"
     )
