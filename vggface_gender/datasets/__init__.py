@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import importlib
 import io
-import json
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import catalogue, frames, summary
+from vggface_gender.datasets import catalogue, frames, stored, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -142,8 +141,8 @@ def prepare(
         raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
-        if directory.exists():
-            dataset = _open(name, directory, frame, padding)
+        dataset, damage = _found(name, directory, frame, padding)
+        if dataset:
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
                 there = summary.head(name, directory, summary=dataset.summary)
@@ -151,7 +150,9 @@ def prepare(
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
-            raise InputError(_how_to_get(name, place.source))
+            raise InputError(_how_to_get(name, place.source, damage))
+        if damage:
+            say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
     dataset = _open(name, directory, frame, padding)
@@ -265,15 +266,27 @@ def _open(name: str, directory: Path, frame: Path, padding: float | None) -> Dat
     """The records in a folder, in the frame that is stated now or was before."""
     if padding is not None:
         frames.keep(frame, padding)
-    found = json.loads((directory / "metadata.json").read_text())
-    return Dataset(name, directory, frames.framed(found, frames.kept(frame)))
+    return Dataset(name, directory, frames.framed(stored.read(directory), frames.kept(frame)))
 
 
-def _how_to_get(name: str, source: Path | None) -> str:
+def _found(
+    name: str, directory: Path, frame: Path, padding: float | None
+) -> tuple[Dataset | None, str]:
+    """The records that are there, or what is wrong with them, "" where there are none."""
+    if not directory.exists():
+        return None, ""
+    try:
+        return _open(name, directory, frame, padding), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _how_to_get(name: str, source: Path | None, damage: str) -> str:
     facts = catalogue.facts(name)
-    where = f"not at {source}" if source else "and neither a source nor $FACES_DIR is given"
+    there = damage or f"{name} is not in the records"
+    where = f"not at {source}" if source else "not known: neither a source nor $FACES_DIR is given"
     return (
-        f"{name} is not in the records, {where}. It is {facts.title} "
+        f"{there}, and its own files are {where}. It is {facts.title} "
         f"(terms: {facts.terms}), published at {facts.homepage}; expected: {facts.files}; "
         f"then: vggface-gender records --dataset {name} --source DIR"
     )
