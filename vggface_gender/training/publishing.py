@@ -9,6 +9,7 @@ import pandas as pd
 from vggface_gender.base import labels, runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records
+from vggface_gender.data.features import Wanted
 from vggface_gender.datasets import Dataset, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import calibration, metrics, predictions, results
@@ -43,11 +44,9 @@ def publish(
     trained = _calibrated(network, config, mix, tasks, cache)
     path = folder / runs.CLASSIFIER
     classifier.save(trained, path)
-    tested = [part.dataset for part in mix.parts if "test" in part.dataset.counts]
     figures = {}
-    for place, dataset in reversed(list(enumerate(tested))):
-        # Of folds, whose table of results has all three splits, the others are kept too.
-        for split in splits.SPLITS if config.fold else ("test",):
+    for place, dataset in reversed(list(enumerate(_tested(mix)))):
+        for split in _published(config):
             truth, outputs = _predicted(trained, network, config, dataset, split, cache)
             table = predictions.table(
                 truth.name, truth[list(labels.TASKS)], outputs=outputs, tasks=tasks
@@ -68,6 +67,22 @@ def publish(
                 where = predictions.place(folder, dataset, split=split, made_by=made_by)
                 predictions.write(table, where, made_by=made_by)
     return figures
+
+
+def wanted(config: Config, mix: Mix) -> list[Wanted]:
+    """The cached features that `publish` reads."""
+    if not _is_of_features(config):
+        return []
+    return [Wanted(dataset, split) for dataset in _tested(mix) for split in _published(config)]
+
+
+def _tested(mix: Mix) -> list[Dataset]:
+    return [part.dataset for part in mix.parts if "test" in part.dataset.counts]
+
+
+def _published(config: Config) -> tuple[str, ...]:
+    """The splits whose predictions are kept: of folds, whose results are a table of all, all."""
+    return splits.SPLITS if config.fold else ("test",)
 
 
 def _calibrated(

@@ -8,6 +8,7 @@ rest alone, on that many pictures of a face in place of endless ones.
 Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.data import records, sampling
+from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import results
@@ -165,6 +166,13 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     }
     history = None
     if config.head_epochs:
+        wanted = [*known.wanted(), *held_out.wanted(), publishing.wanted(config, mix)]
+        features.reserve(
+            itertools.chain(*wanted),
+            backbone=network.backbone,
+            padding=config.padding,
+            directory=cache,
+        )
         history = phases.train_head(config, network, **given)
     if config.unfreeze != "none":
         phases.train_backbone(config, network, history=history, **given)
