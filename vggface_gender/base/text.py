@@ -44,6 +44,15 @@ def interval(ends: Sequence[float] | None, form: Callable[[float], str] = percen
     return f"{form(ends[0])} to {form(ends[1])}" if ends else "-"
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """A text that a message quotes, a long one cut.
+
+    >>> shortened("a" * 100, 10)
+    'aaaaaaa...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first few names and a count of the rest.
 
