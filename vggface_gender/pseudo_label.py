@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         parser,
         catalogue.NAMED,
         title="or a dataset, whose labels only score",
+        split_seed=None,
         required=False,
     )
     options.add_split_argument(parser, default="train")
@@ -135,6 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         predictions,
         pseudo_label_results,
         pseudo_label_sweep,
+        unseen,
     )
     from vggface_gender.inference import classifier
 
@@ -144,12 +146,16 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"{path} was not trained to predict {task}: {', '.join(trained.tasks)}")
     names = trained.tasks[task]
     thresholds = _thresholds(arguments, names)
-    seen, truth = _classified(arguments, photos, trained, thresholds)
+    seen, truth, marks = _classified(arguments, photos, path, trained, thresholds)
     print(f"{seen.describe()}\n")
     frame = predictions.table(
-        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}
+        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}, overlap=marks
     )
+    counts = unseen.overlap(frame)
+    if counts:
+        print("\n".join(unseen.describe(counts)) + "\n")
     summary = _source(arguments, path) | seen.counts | {"faces": len(frame)}
+    summary["overlap"] = counts
     kept, swept = None, None
     if thresholds is not None:
         kept, figures = pseudo_label_results.keep(
@@ -196,24 +202,25 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _classified(
     arguments: argparse.Namespace,
     photos: list[Path],
+    path: Path,
     trained: "Classifier",
     thresholds: list[float] | None,
-) -> "tuple[Seen, dict]":
-    """What is predicted for the faces of the photos or the dataset; their true labels by task.
+) -> "tuple[Seen, dict, list[str | None] | None]":
+    """What is predicted for the faces of the photos or the dataset; their true labels by task; of a
+    dataset's, which ones the classifier was trained on (see `trained_on.marks`).
 
     Raises:
         InputError: there is no face.
     """
     from tqdm import tqdm
 
-    from vggface_gender import datasets
     from vggface_gender.data import records
     from vggface_gender.datasets import mixes
-    from vggface_gender.evaluation import pseudo_label_faces
+    from vggface_gender.evaluation import held_out, pseudo_label_faces, trained_on
 
     size, padding, dataset = trained.size, trained.padding, None
     if arguments.dataset:
-        dataset = datasets.prepare(**options.dataset_arguments(arguments))
+        dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
         if arguments.dataset in mixes.names(trained.about.get("dataset", "")):
             print("note: the classifier was trained on this dataset; its accuracy here is too high")
         pictures = pseudo_label_faces.of_dataset(
@@ -236,10 +243,11 @@ def _classified(
             "be read): give others, or --crops if they are faces cut out already"
         )
     if dataset:
-        return seen, dict(records.labels(dataset, arguments.split)[list(TASKS)])
+        truth = dict(records.labels(dataset, arguments.split)[list(TASKS)])
+        return seen, truth, trained_on.marks(path, dataset, arguments.split)
     if arguments.hidden:
-        return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files)
-    return seen, {}
+        return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files), None
+    return seen, {}, None
 
 
 def _source(arguments: argparse.Namespace, path: Path) -> dict:

@@ -69,7 +69,7 @@ def plain(words: str) -> str:
     return " ".join(_DASHES.sub("-", composed).split())
 
 
-def shortened(words: str, most: int) -> str:
+def shortened(words: str, most: int = 80) -> str:
     """A text with its middle cut out where it is longer than `most` characters.
 
     >>> shortened("a very long cell", 9)

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     tasks: dict[str, tuple[str, ...]]  # with their label names
     settings: Mapping[str, Any]  # of `Config`, all but what `plan` fills in
     network: Callable[[Config], Network]  # makes what is trained
+    init: Path | None = None  # the file of the classifier that it continues
 
 
 class Training(NamedTuple):
@@ -43,6 +44,7 @@ class Training(NamedTuple):
     mix: Mix
     tasks: dict[str, tuple[str, ...]]
     network: Callable[[Config], Network]
+    init: Path | None
 
 
 def plan(
@@ -78,7 +80,7 @@ def plan(
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
         )
-        trainings[place] = Training(config, mix, its.tasks, its.network)
+        trainings[place] = Training(config, mix, its.tasks, its.network, its.init)
     return trainings
 
 
@@ -136,7 +138,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
             the loss is not finite.
     """
-    config, mix, tasks, make_network = training
+    config, mix, tasks, make_network, init = training
     known, held_out = (
         examples(mix, split, tasks=tasks, group_loss=config.group_loss)
         for split in ("train", "validation")
@@ -176,7 +178,9 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         history = phases.train_head(config, network, **given)
     if config.unfreeze != "none":
         phases.train_backbone(config, network, history=history, **given)
-    figures = publishing.publish(network, config, mix=mix, tasks=tasks, folder=folder, cache=cache)
+    figures = publishing.publish(
+        network, config, known=known, init=init, tasks=tasks, folder=folder, cache=cache
+    )
     tensorboard.log_hparams(config.settings(), _scalars(figures), folder=logs)
     run.end(folder)
 
