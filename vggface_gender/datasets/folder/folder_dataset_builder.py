@@ -1,6 +1,6 @@
 """A folder of one's own: one folder a class, at its top or in train/, validation/ and test/."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -31,6 +31,8 @@ class Builder(FacesBuilder):
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         named = {path: SPLIT_FOLDERS.get(path.name.lower()) for path in folders_in(source)}
         splits = {path: split for path, split in named.items() if split}
+        if splits:
+            _refuse_beside(next(iter(splits)), [path for path in named if path not in splits])
         for parent in splits or [source]:
             for folder in folders_in(parent):
                 label = class_label(folder)
@@ -38,8 +40,31 @@ class Builder(FacesBuilder):
                     yield image._replace(split=splits.get(parent), **label)
 
 
+def _refuse_beside(split: Path, others: Iterable[Path]) -> None:
+    """Raise an InputError for images in a class folder that lies beside a split's folder."""
+    for folder in others:
+        if _is_class(folder) and any(images_under(folder, within=folder)):
+            raise InputError(
+                f"{folder.parent}: the class folder {folder.name} lies beside the split folder "
+                f"{split.name}; put every class folder into a split folder (train, validation, "
+                "test), or none"
+            )
+
+
+def _is_class(folder: Path) -> bool:
+    try:
+        class_label(folder)
+    except InputError:
+        return False
+    return True
+
+
 def class_label(folder: Path) -> dict:
-    """The label that a class folder's name gives, as a field of `Labelled`."""
+    """The label that a class folder's name gives, as a field of `Labelled`.
+
+    Raises:
+        InputError: it is no label.
+    """
     name = folder.name
     if gender := labels.gender(name):
         return {"gender": gender}
