@@ -10,10 +10,16 @@ from pathlib import Path
 import keras
 
 from vggface_gender.backbones import dlib_resnet, resnet50, vggface
-from vggface_gender.backbones.surgery import FEATURES, freeze_before, split, with_precision
+from vggface_gender.backbones.surgery import (
+    FEATURES,
+    freeze_before,
+    require_finite,
+    split,
+    with_precision,
+)
 from vggface_gender.base.errors import InputError, first_line
 
-__all__ = ["freeze_before", "load", "split", "with_precision"]
+__all__ = ["freeze_before", "load", "require_finite", "split", "with_precision"]
 
 _SMALL_MAP = 2  # rows and columns up to which a map's places tell more than noise
 
@@ -34,7 +40,7 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
         A functional model from crops to one tensor of features.
 
     Raises:
-        InputError: no such backbone or layer, or the weights are not there.
+        InputError: no such backbone or layer, or the weights are not there or not all numbers.
     """
     kind, _, file = name.partition(":")
     if name == "dlib":
@@ -47,6 +53,7 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
         model = with_precision(resnet50.load(file or None), precision)
     else:
         model = with_precision(_load_file(Path(name)), precision)
+    require_finite(model, name)
     return model if layer is None else _features(model, layer.split("+"), name)
 
 

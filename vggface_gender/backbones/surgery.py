@@ -7,6 +7,7 @@ skip connections the two differ.
 from collections.abc import Collection, Iterable
 
 import keras
+import numpy as np
 
 from vggface_gender.base.errors import InputError
 
@@ -83,6 +84,25 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     for variable, value in zip(changed.weights, model.weights, strict=True):
         variable.assign(value)
     return changed
+
+
+def require_finite(model: keras.Model, name: object) -> None:
+    """Raise an InputError unless every weight of a model is a finite number.
+
+    A network with one that is not still answers, with nothing or with nonsense.
+
+    Args:
+        name: what to call the model in the error: its file, or what it was loaded by.
+    """
+    for variable in model.variables:
+        weights = keras.ops.convert_to_numpy(variable)
+        # Least and largest are NaN if any is, and take no memory.
+        if weights.size and not (np.isfinite(weights.min()) and np.isfinite(weights.max())):
+            bad = np.count_nonzero(~np.isfinite(weights))
+            raise InputError(
+                f"{name}: damaged, {bad:,} of {weights.size:,} numbers in {variable.path} are "
+                "infinite or none; make or get the file again"
+            )
 
 
 def _find(backbone: keras.Model, first: str) -> keras.Operation:

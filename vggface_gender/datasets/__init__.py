@@ -52,8 +52,11 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Stands for the records' contents, labels and split."""
-        return self.summary["fingerprint"]
+        """Stands for the records' contents, labels and split, and for the crops that they give."""
+        # Of other images, versions up to 0.1 made squares by squeezing them.
+        sides = (size.split("x") for size in self.summary["sizes"])
+        is_square = all(width == height for width, height in sides)
+        return self.summary["fingerprint"] + ("" if is_square else "-central")
 
     @property
     def padding(self) -> float | None:
@@ -186,7 +189,7 @@ def _place(name: str, source: str | Path | None) -> _Place:
     if not is_own(name):
         raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
     return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
 
