@@ -6,7 +6,7 @@ file that `load` reads.
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -29,6 +29,9 @@ MEAN = (129.1863, 104.7624, 93.5940)  # RGB
 # What a network can give, and the published name of the last layer of each.
 LAST = {"pool5": "pool5", "fc6": "relu6", "fc7": "relu7", "identities": "prob"}
 OUTPUTS = tuple(LAST)
+
+# Layers before the first convolution that leave pixels as they are.
+_UNCHANGED = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Resizing)
 
 # Within the .keras file, which is a zip archive; until version 0.1, a name a line of a .txt.
 _IDENTITIES_FILE = "identities.json"
@@ -221,6 +224,24 @@ def load(path: Path = PATH) -> keras.Model:
     return keras.models.load_model(_converted(path), compile=False)
 
 
+def has_its_convolutions(model: keras.Model) -> bool:
+    """Whether a model begins with VGG-Face's convolutions at full size, whatever it is called."""
+    kernels = [layer.kernel.shape for layer in _flat(model) if hasattr(layer, "kernel")]
+    widths = [width for block in CHANNELS for width in block]
+    shapes = zip((3, *widths[:-1]), widths, strict=True)
+    return [tuple(shape) for shape in kernels[: len(widths)]] == [(3, 3, *pair) for pair in shapes]
+
+
+def takes_no_preprocessing(model: keras.Model) -> bool:
+    """Whether a model's first convolution sees the crops' pixels as they are."""
+    for operation in _flat(model):
+        if isinstance(operation, keras.layers.Conv2D):
+            return True
+        if not isinstance(operation, _UNCHANGED):
+            return False
+    return False
+
+
 def identity_names(path: Path = PATH) -> tuple[str, ...]:
     """The names of a converted network's outputs; () where its outputs are features.
 
@@ -233,6 +254,15 @@ def identity_names(path: Path = PATH) -> tuple[str, ...]:
         if _IDENTITIES_LINES in archive.namelist():
             return tuple(archive.read(_IDENTITIES_LINES).decode().split("\n"))
         return ()
+
+
+def _flat(model: keras.Model) -> Iterator[keras.Operation]:
+    """A model's layers and operations in order, those of models within it among them."""
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from _flat(operation)
+        else:
+            yield operation
 
 
 def _assign(model: keras.Model, network: Network) -> None:

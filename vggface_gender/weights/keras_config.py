@@ -1,4 +1,4 @@
-"""What Keras writes about a model, its configuration, as a chain of layers in MatConvNet's terms."""
+"""A model's configuration, as Keras writes it, as a chain of layers in MatConvNet's terms."""
 
 import math
 import re
