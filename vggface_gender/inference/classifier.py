@@ -5,6 +5,7 @@ It is one `.keras` file made of stock Keras layers: `keras.saving.load_model` re
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from vggface_gender.backbones import with_precision
 from vggface_gender.base import device, files
 from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.data import records
+from vggface_gender.data import features, records
 from vggface_gender.datasets import Dataset
 from vggface_gender.inference import decoding, legacy
 
@@ -49,10 +50,12 @@ class Classifier:
 
         Args:
             crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size.
+            batch_size: crops in a forward pass, at most `largest_batch`.
 
         Returns:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
         """
+        batch_size = min(batch_size, self.largest_batch)
         parts = [
             self._predict_some(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
@@ -63,6 +66,11 @@ class Classifier:
             }
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
         return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+
+    @functools.cached_property
+    def largest_batch(self) -> int:
+        """How many crops the network should take at once (see `features.fitting_batch_size`)."""
+        return features.fitting_batch_size(self.model)
 
     def parts(self) -> tuple[keras.Model, keras.Model]:
         """Backbone and head, sharing the model's weights; the head gives logits by task.
@@ -179,7 +187,7 @@ def classify(
     """What a classifier predicts for a dataset's split, end to end, beside the truth.
 
     Args:
-        batch_size: crops in a forward pass.
+        batch_size: crops in a forward pass, at most `Classifier.largest_batch`.
 
     Returns:
         The labels (see `records.labels`) and, row by row, the outputs (see
@@ -199,6 +207,7 @@ def crops_of(
     Yields:
         (b, size, size, 3) `uint8` RGB, in the order of `records.labels`.
     """
+    batch_size = min(batch_size, classifier.largest_batch)
     batches = records.batches(
         dataset, split, batch_size=batch_size, size=classifier.size, padding=classifier.padding
     )
