@@ -18,7 +18,7 @@ import pytest
 
 from vggface_gender import datasets
 from vggface_gender.base.errors import InputError
-from vggface_gender.data import features, features_cache, features_file, records
+from vggface_gender.data import features, features_file, records
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +104,8 @@ def test_no_room_on_the_disk_is_said_before_anything_is_written(dataset, tmp_pat
     needed = sum(dataset.counts.values()) * (8 * 8 * 4 * 4 + 4)
     room = needed - 1
 
-    def usage(path):
-        return shutil._ntuple_diskusage(10**9, 10**9 - room, room)
-
-    monkeypatch.setattr(features_cache.shutil, "disk_usage", usage)
+    kind = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: kind(10**9, 10**9 - room, room))
     with pytest.raises(InputError, match="make room"):
         features.reserve(all_splits, **arguments)
     assert not list(tmp_path.iterdir())

@@ -62,6 +62,23 @@ def test_it_answers_as_backbone_then_head(trained):
     np.testing.assert_allclose(got["race"].sum(1), 1, atol=1e-6)
 
 
+def test_a_large_network_takes_fewer_crops_at_once(trained):
+    crop = keras.Input((256, 256, 3))
+    x = keras.layers.Conv2D(512, 1, strides=1, name="large")(crop)  # 134 MB for a crop
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    large = build(keras.Model(crop, x), heads.build("compact", (512,), tasks=TASKS))
+    assert (large.largest_batch, trained.largest_batch) == (2, 64)
+    taken = []
+
+    def predict(crops):
+        taken.append(len(crops))
+        return {task: np.zeros(len(crops)) for task in TASKS}
+
+    large.model.predict_on_batch = predict
+    assert len(large.predict(crops_of(8, 5))["age"]) == 5
+    assert taken == [2, 2, 1]
+
+
 def test_a_temperature_divides_the_logits_and_moves_no_label(trained, tmp_path):
     crops = crops_of(32)
     logits = logits_of(trained, crops)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,20 +141,29 @@ def kept_in(shape: tuple[int, ...]) -> str:
     return "float16" if math.prod(shape) > WIDE else "float32"
 
 
-def fitting_batch_size(backbone: keras.Model) -> int:
+def fitting_batch_size(model: keras.Model) -> int:
     """The power of two, at most `LARGEST_BATCH`, whose largest output is within `LARGEST_OUTPUT`.
 
     VGG-Face's first block gives 13 MB of `float32` for a crop, and holds several such at once: 64
     crops would take gigabytes, and are no faster than 16.
+
+    Args:
+        model: a functional model, or one of several.
     """
-    shapes = [
-        tuple(output.shape[1:])
-        for layer in backbone.layers
-        for output in keras.tree.flatten(layer.output)
-    ]
-    largest = 4 * max(math.prod(shape) for shape in shapes)
+    largest = 4 * max(_output_sizes(model), default=1)
     fitting = max(1, LARGEST_OUTPUT // largest)
     return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+
+
+def _output_sizes(model: keras.Model) -> Iterator[int]:
+    """How many numbers a crop each layer gives, where that does not depend on the crop."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _output_sizes(layer)
+            continue
+        for output in keras.tree.flatten(layer.output):
+            if None not in output.shape[1:]:
+                yield math.prod(output.shape[1:])
 
 
 def predict(backbone: keras.Model, crops: np.ndarray, *, batch_size: int) -> np.ndarray:

@@ -5,6 +5,7 @@ It is one `.keras` file made of stock Keras layers: `keras.saving.load_model` re
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from vggface_gender.backbones import require_finite, with_precision
 from vggface_gender.base import contract, device, files
 from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.data import records
+from vggface_gender.data import features, records
 from vggface_gender.datasets import Dataset
 from vggface_gender.inference import arrays, decoding, legacy
 
@@ -50,6 +51,7 @@ class Classifier:
         Args:
             crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
                 not square, their central squares are classified.
+            batch_size: crops in a forward pass, at most `largest_batch`.
 
         Returns:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
@@ -58,6 +60,7 @@ class Classifier:
             InputError: the crops are not such (see `arrays.crops`), or an output is no number.
         """
         crops = arrays.crops(crops)
+        batch_size = min(batch_size, self.largest_batch)
         parts = [
             self._predict_some(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
@@ -70,6 +73,11 @@ class Classifier:
         joined = {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
         arrays.require_finite(joined)
         return joined
+
+    @functools.cached_property
+    def largest_batch(self) -> int:
+        """How many crops the network should take at once (see `features.fitting_batch_size`)."""
+        return features.fitting_batch_size(self.model)
 
     def parts(self) -> tuple[keras.Model, keras.Model]:
         """Backbone and head, sharing the model's weights; the head gives logits by task.
@@ -186,7 +194,7 @@ def classify(
     """What a classifier predicts for a dataset's split, end to end, beside the truth.
 
     Args:
-        batch_size: crops in a forward pass.
+        batch_size: crops in a forward pass, at most `Classifier.largest_batch`.
 
     Returns:
         The labels (see `records.labels`) and, row by row, the outputs (see
@@ -206,6 +214,7 @@ def crops_of(
     Yields:
         (b, size, size, 3) `uint8` RGB, in the order of `records.labels`.
     """
+    batch_size = min(batch_size, classifier.largest_batch)
     batches = records.batches(
         dataset, split, batch_size=batch_size, size=classifier.size, padding=classifier.padding
     )
