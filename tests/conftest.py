@@ -3,18 +3,27 @@
 What takes seconds to make is made once for all processes that run tests, and never changed.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from vggface_gender.base import console
 
 console.quiet()  # before any test module imports Keras
+
+# The same examples in every run, however slow the machine; nothing is kept between runs.
+hypothesis.settings.register_profile(
+    "here", max_examples=60, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +156,28 @@ def tiny_run(made_once, drawn) -> Path:
             os.chdir(before)
 
     return made_once("trained", fill) / "model_files" / "tiny"
+
+
+@pytest.fixture
+def unwritable():
+    """A context manager in which nothing may be written in a folder, not by root either."""
+
+    @contextlib.contextmanager
+    def refuse(folder: Path):
+        if os.geteuid() != 0:
+            folder.chmod(0o555)
+            yield
+            folder.chmod(0o755)
+            return
+        mounted = ["mount", "--bind", folder, folder], ["mount", "-o", "remount,ro,bind", folder]
+        if any(subprocess.run(command, capture_output=True).returncode for command in mounted):
+            pytest.skip("root may write anywhere, and may not mount")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+    return refuse
 
 
 @pytest.fixture

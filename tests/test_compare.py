@@ -156,7 +156,7 @@ def test_different_datasets_are_refused(two_runs):
         (["a", "nowhere"], "no run nowhere"),
         (["a", "b", "--split", "validation"], r"seed-0 of A\) has no validation predictions"),
         (["a", "unfinished"], r"seed-1 of B\) has no test predictions: finish its training"),
-        (["a", "odd"], "config.json is not a run's"),
+        (["a", "odd"], "config.json is damaged \\(no object\\): give a run's folder"),
     ],
 )
 def test_what_is_not_there_is_said(two_runs, arguments, message):

@@ -180,6 +180,17 @@ def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(hom
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split-seed", "0", "--out", "out"])
 
 
+def test_a_whole_table_is_evaluated_with_split_all(home):
+    table = pd.read_csv("faces.csv")
+    table.assign(split=["train", "val", "test", "test", ""] * 2).to_csv("faces.csv", index=False)
+    run = Path("model_files/tiny")
+    for split, named, count in (("all", "all", 10), ("val", "validation", 2)):
+        evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split", split])
+        assert len(predictions.read(run / f"predictions-faces-{named}.csv")) == count
+        figures = json.loads((run / f"metrics-faces-{named}.json").read_text())
+        assert (figures["split"], figures["count"]) == (named, count)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

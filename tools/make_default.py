@@ -8,7 +8,6 @@ computed from them. The figures are those of the file that is written, not of th
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -84,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     trained = classifier.load(path, precision="float32")
     folder = runs.MODEL_FILES / runs.DEFAULT
-    with files.whole(folder) as part:
+    with files.whole(folder, replace=True) as part:
         part.mkdir()
         file = part / runs.CLASSIFIER
         # The same figures on every machine: 16 bits are for those who ask for them.
@@ -92,13 +91,12 @@ def main(argv: list[str] | None = None) -> None:
         half_precision.save(dataclasses.replace(trained, precision="float32", about=about), file)
         check(file, trained, datasets[names[0]])
         trained_on.carry(path, file)
-        config = json.loads((path.parent / "config.json").read_text())
+        config = runs.config(path.parent)
         files.write_json(card_sources.without_paths(config), part / "config.json")
         for name, dataset in datasets.items():
             written = evaluate(file, dataset)
             shutil.copy(written, part / (runs.METRICS if name == names[0] else written.name))
         default_card.write(part, numbers=trained.model.count_params())
-        shutil.rmtree(folder, ignore_errors=True)
     print(f"\nthe default classifier: {folder}\nits card: {folder / 'model_card.md'}")
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, numbers, options, runs
+from vggface_gender.base import console, files, numbers, options, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS
 from vggface_gender.datasets import catalogue
@@ -29,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     parser = options.Parser("pseudo_label", __doc__)
     parser.add_argument(
-        "photos", nargs="*", metavar="PHOTO", help="an image file, a folder of them, or a video"
+        "photos",
+        nargs="*",
+        metavar="PHOTO",
+        help="an image file, a folder of them (those within it are not entered), or a video",
     )
     options.add_run_argument(parser)
     parser.add_argument(
@@ -124,9 +127,11 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parse(argv)
     path = runs.find(arguments.run)
 
-    from vggface_gender.photos import read
+    from vggface_gender.photos import folders, read
 
-    photos = read.find_photos(arguments.photos)
+    photos, left_out = read.find_photos(arguments.photos)
+    for line in folders.describe(left_out):
+        print(f"left out: {line}", file=sys.stderr)
 
     from vggface_gender.base import device
 
@@ -154,8 +159,8 @@ def main(argv: list[str] | None = None) -> None:
     counts = unseen.overlap(frame)
     if counts:
         print("\n".join(unseen.describe(counts)) + "\n")
-    summary = _source(arguments, path) | seen.counts | {"faces": len(frame)}
-    summary["overlap"] = counts
+    summary = _source(arguments, path) | {"left_out": left_out} | seen.counts
+    summary |= {"faces": len(frame), "overlap": counts}
     kept, swept = None, None
     if thresholds is not None:
         kept, figures = pseudo_label_results.keep(
@@ -235,7 +240,7 @@ def _classified(
         trained,
         task=arguments.task,
         thresholds=thresholds,
-        warn=lambda error: tqdm.write(f"error: {error}", file=sys.stderr),
+        warn=lambda error: tqdm.write(f"error: {text.printable(error)}", file=sys.stderr),
     )
     if not seen.names:
         raise InputError(

@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     print(NOTE.format(size=trained.size) + "\n")
     count = arguments.count
-    part = "" if count is None or count >= dataset.counts[split] else f"-{count}"
+    part = "" if count is None or count >= dataset.count(split) else f"-{count}"
     made_by = provenance.made_by(path, dataset, split=split, count=count)
     name = f"robustness-{{}}-{split}{part}.json"
     figures = provenance.place(robustness.folder(path), name, dataset, made_by=made_by)

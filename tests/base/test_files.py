@@ -1,6 +1,8 @@
 """Files: whole or not there; their hashes."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -78,3 +80,74 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         other.write_text("other")
         assert one.read_text() == "one"
     assert (tmp_path / "a").read_text() == "one"  # the last to be finished
+
+
+# --- what killed writers leave
+
+KILLED = """
+import os, signal, sys
+from vggface_gender.base import files
+with files.whole(sys.argv[1]) as part:
+    part.write_text("half of")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def leftover(tmp_path):
+    """What a killed writer left in the folder."""
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "killed"], check=False)
+    (part,) = tmp_path.iterdir()
+    assert (part / "killed").read_text() == "half of"
+    return part
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_in_that_folder(tmp_path, leftover):
+    with files.whole(tmp_path / "another") as part:
+        part.write_text("whole")
+        assert not leftover.exists()
+    assert os.listdir(tmp_path) == ["another"]
+
+
+def test_what_is_being_written_is_not_swept(tmp_path):
+    with files.whole(tmp_path / "a") as part:
+        part.write_text("half of")
+        files.sweep(tmp_path)
+        subprocess.run(
+            [sys.executable, "-c", f"{SWEEP}files.sweep(Path(sys.argv[1]))", tmp_path], check=True
+        )
+        assert part.read_text() == "half of"
+
+
+SWEEP = "import sys; from pathlib import Path; from vggface_gender.base import files; "
+
+
+def test_many_writers_and_sweepers_of_one_folder(tmp_path):
+    """Each sweeps while others begin: none loses its file."""
+    code = f"""{SWEEP}
+for number in range(60):
+    files.sweep(Path(sys.argv[1]))
+    files.write_json([number], Path(sys.argv[1], sys.argv[2], "x"))
+    files.write_json([number], Path(sys.argv[1], f"{{sys.argv[2]}}-{{number}}"))
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path, name]) for name in ("a", "b", "c")
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert len(list(tmp_path.iterdir())) == 3 * 61
+
+
+def test_a_folder_replaces_another_and_is_removed_at_once(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    for content in ("old", "new"):
+        with files.whole(folder, replace=True) as part:
+            part.mkdir()
+            (part / content).touch()
+    assert os.listdir(folder) == ["new"] and os.listdir(tmp_path) == ["folder"]
+    with monkeypatch.context() as patched:  # as a kill before it would
+        patched.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        files.remove(folder)
+    assert not folder.exists()
+    files.remove(folder)
+    files.sweep(tmp_path)
+    assert not os.listdir(tmp_path)

@@ -1,13 +1,16 @@
 """A run's folder: begun, resumed, ended, never lost."""
 
 import json
+import os
+import shutil
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from vggface_gender.base import runs
+from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.training import run
+from vggface_gender.training import run, train
 
 
 def test_the_run_folder_keeps_settings_and_versions(tmp_path):
@@ -38,6 +41,56 @@ def test_an_unfinished_run_is_resumed(tmp_path):
     assert (run.checkpoint(folder) / "epoch-0001").exists()
     assert (folder / runs.TENSORBOARD / "train").exists()
     assert not (folder / ".part-killed").exists()
+
+
+def test_a_run_that_was_killed_before_its_settings_were_written_is_begun(tmp_path):
+    folder = tmp_path / "run"
+    (folder / ".part-killed").mkdir(parents=True)
+    (folder / ".part-killed" / "config.json").write_text("{")
+    run.begin(folder, {"rate": 0.1})
+    assert runs.settings(folder, {}) == {"rate": 0.1}
+    assert os.listdir(folder) == ["config.json"]
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", ["rename", "rmtree"])
+def test_a_run_is_replaced_and_ended_at_once(tmp_path, monkeypatch, at):
+    """However little of it was removed when the kill came, the same command goes on."""
+    folder = tmp_path / "run"
+    run.begin(folder, {"rate": 0.1})
+    (run.checkpoint(folder) / "head/epoch-0001").mkdir(parents=True)
+    (folder / runs.METRICS).write_text("{}")
+    for step in (run.end, lambda at: run.begin(at, {"rate": 0.2}, overwrite=True)):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(*{"rename": (Path, "rename"), "rmtree": (shutil, "rmtree")}[at], killed)
+            step(folder)
+        whole = run.checkpoint(folder) / "head/epoch-0001"
+        assert whole.exists() or not run.checkpoint(folder).exists()
+        step(folder)
+        assert not run.checkpoint(folder).exists()
+    assert runs.settings(folder, {}) == {"rate": 0.2} and not (folder / runs.METRICS).exists()
+
+
+def test_one_run_is_trained_by_one_process(tmp_path):
+    with (
+        locks.held(tmp_path / "mine"),
+        pytest.raises(InputError, match=f"mine is being written by process {os.getpid()}: wait"),
+    ):
+        train.train_all({}, tmp_path / "mine", cache=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {"ra'])
+def test_damaged_settings_are_one_line_unless_they_are_replaced(tmp_path, content):
+    folder = tmp_path / "run"
+    run.begin(folder, {"rate": 0.1})
+    (folder / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged .* or --overwrite it"):
+        run.begin(folder, {"rate": 0.1})
+    run.begin(folder, {"rate": 0.1}, overwrite=True)
+    assert runs.settings(folder, {}) == {"rate": 0.1}
 
 
 def test_a_finished_run_keeps_its_classifier_until_it_is_trained_again(tmp_path):

@@ -5,7 +5,10 @@ a batch, where a label is its index in the task's tuple of names and `MISSING` w
 """
 
 import math
+import re
 from collections.abc import Iterable
+
+from vggface_gender.base.text import plain
 
 MISSING = -1  # a label's index where the dataset gives none
 TASKS = ("gender", "race", "age")  # their names, in order; `base.tasks` describes them
@@ -44,6 +47,14 @@ _GENDER_WORDS = {
     "female": ("female", "f", "woman", "women", "girl", "girls", "females"),
     "male": ("male", "m", "man", "men", "boy", "boys", "males"),
 }
+# Other words that datasets have for one of the races above.
+_RACE_WORDS = {
+    "caucasian": "White",
+    "african": "Black",
+    "african american": "Black",
+    "other": "Others",
+    **dict.fromkeys(("latino", "hispanic", "hispanic latino"), "Latino_Hispanic"),
+}
 
 
 def gender(text: str) -> str | None:
@@ -52,18 +63,18 @@ def gender(text: str) -> str | None:
     >>> gender("F"), gender(" men "), gender("unknown")
     ('female', 'male', None)
     """
-    word = text.strip().lower()
+    word = plain(text)
     return next((name for name, words in _GENDER_WORDS.items() if word in words), None)
 
 
 def race(text: str) -> str | None:
     """The race's name as a known taxonomy spells it, else None.
 
-    >>> race("east_asian")
-    'East Asian'
+    >>> race("east_asian"), race("Latino/Hispanic"), race("Caucasian"), race("1")
+    ('East Asian', 'Latino_Hispanic', 'White', None)
     """
-    names = {_plain(name): name for taxonomy in RACES for name in taxonomy}
-    return names.get(_plain(text))
+    names = {_spaced(name): name for taxonomy in RACES for name in taxonomy}
+    return (_RACE_WORDS | names).get(_spaced(text))
 
 
 def races_of(names: Iterable[str]) -> tuple[str, ...]:
@@ -133,5 +144,5 @@ def common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys((*one, *other)) if name in reached & also_reached)
 
 
-def _plain(text: str) -> str:
-    return text.strip().lower().replace("_", " ").replace("-", " ")
+def _spaced(text: str) -> str:
+    return " ".join(re.sub("[-_/]", " ", plain(text)).split())

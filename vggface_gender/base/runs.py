@@ -5,10 +5,11 @@ whose being there says that the run is finished (`training.run` says how one com
 default classifier, which comes with the package, has such a folder too.
 """
 
-import json
 import re
 from pathlib import Path
+from types import MappingProxyType
 
+from vggface_gender.base import state
 from vggface_gender.base.errors import InputError
 
 MODEL_FILES = Path("model_files")
@@ -82,19 +83,39 @@ def results_folder(classifier: Path) -> Path:
     return classifier.parent
 
 
-def settings(folder: Path) -> dict:
+def config(folder: Path) -> dict:
+    """The content of a run's `config.json`: its `settings`, and the `versions` of packages.
+
+    Raises:
+        InputError: the file is not there, or not a run's.
+    """
+    remedy = "give a run's folder, or train it again in a new one"
+    return state.read(folder / "config.json", {"settings": dict}, remedy=remedy)
+
+
+def settings(folder: Path, form: state.Form = MappingProxyType({"dataset": str})) -> dict:
     """The settings of a run.
+
+    Args:
+        form: those that have to be there.
 
     Raises:
         InputError: its `config.json` is not there, or not a run's.
     """
-    config = folder / "config.json"
-    try:
-        return json.loads(config.read_text())["settings"]
-    except FileNotFoundError:
-        raise InputError(f"{config}: no such file; give a run's folder") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{config} is not a run's: train it again") from None
+    found = config(folder)["settings"]
+    where = f"{folder / 'config.json'}: its settings"
+    state.check(found, form, where=where, remedy="train it again in a new folder")
+    return found
+
+
+def figures(path: Path) -> dict:
+    """The content of a metrics file, a run's `metrics.json` or an evaluation's.
+
+    Raises:
+        InputError: the file is not there, or not of metrics.
+    """
+    form = {"dataset": str, "split": str, "count": int, "tasks": dict}
+    return state.read(path, form, remedy="delete it, and evaluate the run again")
 
 
 def repeats(folder: Path) -> dict[str, Path]:

@@ -101,6 +101,7 @@ def prepare(
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    padding: float | None = None,
     say: Callable[[str], None] = print,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
@@ -110,6 +111,7 @@ def prepare(
         source: where the files lie: of one dataset, its own folder; of a mix, the folder that
             holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
         data_dir, seed, keep_going, fold, say: see `datasets.prepare`.
+        padding: the frame of those parts that do not state their own.
 
     Raises:
         InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
@@ -122,6 +124,9 @@ def prepare(
         sources = [datasets.source_in(folder, part) for part, _, _ in asked]
         if folder and not any(sources):
             raise InputError(f"{name} has no named dataset: give a source only with one")
+    unframed = [part for part, _, _ in asked if not datasets.has_frame(part)]
+    if padding is not None and not unframed:
+        raise InputError(f"{name}: the frame of every part is known; state none")
     parts: list[Part] = []
     for (asked_for, share, weight), its_source in zip(asked, sources, strict=True):
         dataset = datasets.prepare(
@@ -131,6 +136,7 @@ def prepare(
             seed=seed,
             keep_going=keep_going,
             fold=fold,
+            padding=padding if asked_for in unframed else None,
             say=say,
         )
         part = Part(dataset, share, weight)

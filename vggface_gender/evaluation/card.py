@@ -10,21 +10,20 @@ import json
 import re
 import shlex
 import textwrap
-import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 import jinja2
 
-from vggface_gender.base import files, runs
+from vggface_gender.base import contract, files, runs
 from vggface_gender.datasets import catalogue
 from vggface_gender.evaluation import card_figures, card_sources, metrics
 from vggface_gender.evaluation.groups import SMALL
 
 CARD = "model_card.md"
-CONTRACT = "classifier.json"  # `classifier.CONTRACT`, which can't be imported without Keras
 WIDTH = 100
+SETTINGS = {"dataset": str, "backbone": str, "command": str, "counts": dict}  # that it tells of
 
 
 def write(folder: Path) -> Path | None:
@@ -77,9 +76,8 @@ def content(folder: Path) -> dict:
     Raises:
         InputError: `config.json` is not a run's.
     """
-    settings = runs.settings(folder)
-    with zipfile.ZipFile(folder / runs.CLASSIFIER) as archive:
-        contract = json.loads(archive.read(CONTRACT))
+    settings = runs.settings(folder, SETTINGS)
+    said = contract.read(folder / runs.CLASSIFIER)
     names = card_sources.names(settings["dataset"])
     before = [name for text in settings.get("before") or () for name in card_sources.names(text)]
     sources = card_sources.all_of(settings["backbone"], [*names, *before])
@@ -93,19 +91,19 @@ def content(folder: Path) -> dict:
         "opening": f"A classifier that `vggface-gender {settings['command']}` trained.",
         "made": "Every evaluation writes this page anew from the files beside it; every figure on "
         f"it is that of `{runs.CLASSIFIER}`.",
-        "tasks": contract["tasks"],
+        "tasks": said["tasks"],
         "network": _network(settings),
         "continued": _continued(settings) if init else "",
         "data": _training_data(settings, names),
         "file": f"{(folder / runs.CLASSIFIER).stat().st_size:,} bytes",
-        "padding": contract["padding"],
-        "mirror": contract.get("mirror") or settings.get("mirror"),
-        "temperatures": contract.get("temperatures") or {},
+        "padding": said["padding"],
+        "mirror": said.get("mirror") or settings.get("mirror"),
+        "temperatures": said.get("temperatures") or {},
         "licences": card_sources.licences(sources, init),
         "is_for_research_only": card_sources.is_for_research_only(sources),
         "init": init,
         "small": SMALL,
-        "config": card_sources.without_paths(json.loads((folder / "config.json").read_text())),
+        "config": card_sources.without_paths(runs.config(folder)),
         **_figures(folder, names, init=init, is_known=is_known),
     }
 

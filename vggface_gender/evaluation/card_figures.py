@@ -1,6 +1,5 @@
 """The figures of a model card: those of a run's metrics files, and what of them is a test."""
 
-import json
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def read(folder: Path) -> list[dict]:
     digest = files.digest(folder / runs.CLASSIFIER)
     found: dict[tuple[str, str], dict] = {}
     for path in (folder / runs.METRICS, *sorted(folder.glob("metrics-*.json"))):
-        figures = json.loads(path.read_text())
+        figures = runs.figures(path)
         evaluated = figures.get("made_by", {}).get("classifier", digest)
         figures["note"] = "" if evaluated == digest else STALE
         figures["dataset"] = _called(path, figures)

@@ -66,7 +66,7 @@ def measure(
     Returns:
         What `figures` gives, computed from the file, and `table`, its path.
     """
-    count = None if count is None or count >= dataset.counts[split] else count
+    count = None if count is None or count >= dataset.count(split) else count
     settings: Settings = {
         "upsample": upsample,
         "threshold": threshold,

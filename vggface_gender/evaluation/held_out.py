@@ -24,12 +24,13 @@ def prepare(
     data_dir: str | Path = datasets.DATA_DIR,
     seed: int | None = None,
     keep_going: bool = False,
+    padding: float | None = None,
 ) -> Dataset:
     """A dataset's records, divided so that the classifier has not seen their test split.
 
     Args:
         classifier: its file; of a run, beside the run's settings.
-        name, source, data_dir, keep_going: see `datasets.prepare`.
+        name, source, data_dir, keep_going, padding: see `datasets.prepare`.
         seed: of the split; None for the run's own division (see `division`).
 
     Raises:
@@ -41,6 +42,7 @@ def prepare(
         source,
         data_dir=data_dir,
         keep_going=keep_going,
+        padding=padding,
         **division(classifier, name, seed=seed),
     )
     if seed is None and (settings := _settings(classifier)):

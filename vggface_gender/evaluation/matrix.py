@@ -1,4 +1,4 @@
-"""Classifiers by datasets: the matrix that shows what one accuracy hides.
+"""Classifiers by datasets: a matrix of figures, in-domain and cross-dataset.
 
 Every figure comes from the predictions tables in the runs' folders, which are made where they are
 missing or not of this classifier and these records. A dataset that a classifier was trained on

@@ -30,7 +30,7 @@ _PAIRS = 2**23  # compared at once: 64 MB
 _BATCH = 256  # images handed to the threads at once
 
 # Of splits met already: a command compares the same faces with several trainings.
-_known: dict[tuple[Path, str, str, bytes | None], "Prints"] = {}
+_known: dict[tuple[Path, str, str, bytes], "Prints"] = {}
 
 
 class Prints(NamedTuple):
@@ -65,24 +65,21 @@ def of_split(dataset: Dataset, split: str, rows: np.ndarray | None = None) -> Pr
     Args:
         rows: the places, ascending, of the records wanted; None for all.
     """
-    chosen = None if rows is None else rows.tobytes()
-    key = dataset.directory, dataset.fingerprint, split, chosen
+    rows = np.arange(dataset.count(split)) if rows is None else rows
+    key = dataset.directory, dataset.fingerprint, split, rows.tobytes()
     if key not in _known:
         title = f"{dataset.label}, {split}: image hashes"
-        count = dataset.counts.get(split) if rows is None else len(rows)
-        _known[key] = _prints(_images(dataset, split, rows), title=title, count=count)
+        _known[key] = _prints(_images(dataset, split, rows), title=title, count=len(rows))
     return _known[key]
 
 
-def _images(dataset: Dataset, split: str, rows: np.ndarray | None) -> Iterator[list[bytes]]:
+def _images(dataset: Dataset, split: str, rows: np.ndarray) -> Iterator[list[bytes]]:
     """The images of a split's records at these places, in batches."""
-    wanted = None if rows is None else set(rows.tolist())
+    wanted = np.isin(np.arange(dataset.count(split)), rows)
     images = records.records(dataset, split).map(lambda record: record["image"])
-    for number, batch in enumerate(images.batch(_BATCH).as_numpy_iterator()):
-        start = number * _BATCH
-        yield [
-            image for place, image in enumerate(batch, start) if wanted is None or place in wanted
-        ]
+    for place, batch in enumerate(images.batch(_BATCH).as_numpy_iterator()):
+        its = wanted[place * _BATCH : (place + 1) * _BATCH]
+        yield [image for image, is_wanted in zip(batch, its, strict=True) if is_wanted]
 
 
 def joined(several: Sequence[Prints]) -> Prints:
@@ -90,7 +87,7 @@ def joined(several: Sequence[Prints]) -> Prints:
     return Prints(*(np.concatenate(arrays) for arrays in zip(NONE, *several, strict=True)))
 
 
-def _prints(batches: Iterable[Sequence[bytes]], *, title: str | None, count: int | None) -> Prints:
+def _prints(batches: Iterable[Sequence[bytes]], *, title: str | None, count: int) -> Prints:
     found: list[tuple[int, np.ndarray]] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

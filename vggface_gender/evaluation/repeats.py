@@ -58,7 +58,7 @@ def read(folder: Path, dataset: str, *, split: str) -> Repeat:
     classifier = folder / runs.CLASSIFIER
     path = predictions.tables(folder, split)[dataset]
     provenance.check_classifier(path, classifier)
-    settings = runs.settings(folder) if (folder / "config.json").is_file() else {}
+    settings = runs.settings(folder, {}) if (folder / "config.json").is_file() else {}
     return Repeat(
         predictions.read(path),
         settings,

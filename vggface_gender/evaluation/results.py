@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: the predictions table and the metrics computed from it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def summary(folder: Path, repeats: Sequence[Path]) -> dict:
         The content of the summary (see `metrics.summarize`); of folds `count` is that of all their
         test faces, and `folds` has a row for each (see `fold_rows`).
     """
-    figures = [json.loads((repeat / runs.METRICS).read_text()) for repeat in repeats]
+    figures = [runs.figures(repeat / runs.METRICS) for repeat in repeats]
     shared = {key: figures[0][key] for key in ("dataset", "split", "count")}
     is_of_folds = bool(runs.settings(repeats[0]).get("fold"))
     if is_of_folds:

@@ -89,7 +89,7 @@ def tables(
     """
     truth = records.labels(dataset, split)[:count]
     # Figures of part of a split do not replace those of the whole.
-    part = "" if count is None or count >= dataset.counts[split] else f"-{len(truth)}"
+    part = "" if count is None or count >= dataset.count(split) else f"-{len(truth)}"
     keys = {
         one: provenance.made_by(path, dataset, split=split, count=len(truth), perturbation=one.name)
         for one in perturbed

@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vggface_gender.backbones import with_precision
-from vggface_gender.base import device, files
+from vggface_gender.backbones import require_finite, with_precision
+from vggface_gender.base import contract, device, files
 from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.inference import decoding, legacy
+from vggface_gender.inference import arrays, decoding, legacy
 
-CONTRACT = "classifier.json"
-FORM = 2  # of the model within the file: 1 had heads of probabilities (see `legacy`), 2 of logits
+CONTRACT = contract.NAME
+FORM = contract.FORM  # 1 had heads of probabilities (see `legacy`)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,16 @@ class Classifier:
         """Answers for crops.
 
         Args:
-            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size.
+            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
+                not square, their central squares are classified.
 
         Returns:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
+
+        Raises:
+            InputError: the crops are not such (see `arrays.crops`), or an output is no number.
         """
+        crops = arrays.crops(crops)
         parts = [
             self._predict_some(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
@@ -62,7 +67,9 @@ class Classifier:
                 task: (0, len(names)) if names else (0,) for task, names in self.tasks.items()
             }
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
-        return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        joined = {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        arrays.require_finite(joined)
+        return joined
 
     def parts(self) -> tuple[keras.Model, keras.Model]:
         """Backbone and head, sharing the model's weights; the head gives logits by task.
@@ -202,7 +209,7 @@ def crops_of(
     batches = records.batches(
         dataset, split, batch_size=batch_size, size=classifier.size, padding=classifier.padding
     )
-    count = dataset.counts[split]
+    count = dataset.count(split)
     with tqdm(total=count, desc=f"{dataset.label}, {split}", unit=" images") as bar:
         for part in batches.as_numpy_iterator():
             yield part["image"]
@@ -218,9 +225,9 @@ def save(classifier: Classifier, path: str | Path) -> None:
 
 
 def _contract(classifier: Classifier) -> dict:
-    contract = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
-    del contract["model"]
-    return {"form": FORM} | contract
+    said = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
+    del said["model"]
+    return {"form": FORM} | said
 
 
 def load(path: str | Path, precision: str = "auto") -> Classifier:
@@ -231,34 +238,27 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             where this machine has units for it; else `float32`.
 
     Raises:
-        InputError: the file is not there, or not a classifier.
+        InputError: the file is not there, not a classifier, or has weights that are no numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; train a classifier first, or name another run")
+    said = contract.read(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            contract = json.loads(archive.read(CONTRACT))
         model = keras.saving.load_model(path, compile=False)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # what Keras, HDF5 and zlib raise over damage is of many kinds
         raise InputError(
             f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
             f"({first_line(error)}); train it again, or install the Keras that saved it"
         ) from None
-    form = contract.pop("form", 1)
-    if form > FORM:
-        raise InputError(
-            f"{path}: of form {form}, written by a newer version of this package, which reads "
-            f"forms up to {FORM}; upgrade it"
-        )
-    trained_in = contract["precision"]
+    require_finite(model, path)
+    form = said.pop("form")
+    trained_in = said["precision"]
     wanted = precision
     if precision == "auto":
         wanted = trained_in if trained_in == device.precision() else "float32"
     if wanted != trained_in:
         model = with_precision(model, wanted)
-    tasks = {task: tuple(names) for task, names in contract["tasks"].items()}
-    classifier = Classifier(**contract | {"model": model, "tasks": tasks})
+    tasks = {task: tuple(names) for task, names in said["tasks"].items()}
+    classifier = Classifier(**said | {"model": model, "tasks": tasks})
     if form == FORM:
         return classifier
     backbone, head = parts(model)

@@ -243,6 +243,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def finish(self, model: keras.Model) -> pd.DataFrame:
         """Put the best epoch's weights into `model`; returns the history."""
+        self._write_history()  # a kill may have come between the last epoch's weights and its row
         model.load_weights(self.states / f"epoch-{len(self.rows):04d}" / "best.weights.h5")
         return self._history()
 
@@ -268,8 +269,7 @@ class _Checkpoint(keras.callbacks.Callback):
             # Not CSV: pandas 2 reads some numbers back a last digit off.
             (part / "history.json").write_text(json.dumps(self.rows))
         shutil.rmtree(before, ignore_errors=True)
-        with files.whole(self.history_file) as part:
-            self._history().to_csv(part, index=False)
+        self._write_history()
         self.model.stop_training = self.is_over(epoch + 1)
 
     def _write_weights(self, folder: Path, best_before: Path) -> None:
@@ -282,6 +282,10 @@ class _Checkpoint(keras.callbacks.Callback):
                 self.model.save_weights(best)
         else:
             shutil.copy(last, best)
+
+    def _write_history(self) -> None:
+        with files.whole(self.history_file) as part:
+            self._history().to_csv(part, index=False)
 
     def _history(self) -> pd.DataFrame:
         history = pd.DataFrame(self.rows)

@@ -9,6 +9,7 @@ import pandas as pd
 from vggface_gender.base import labels, runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records
+from vggface_gender.data.features import Wanted
 from vggface_gender.datasets import Dataset, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import (
@@ -58,11 +59,9 @@ def publish(
     path = folder / runs.CLASSIFIER
     classifier.save(trained, path)
     trained_on.write(trained_on.continued(_learned(known), init), path)
-    tested = [part.dataset for part in mix.parts if "test" in part.dataset.counts]
     figures = {}
-    for place, dataset in reversed(list(enumerate(tested))):
-        # Of folds, whose table of results has all three splits, the others are kept too.
-        for split in splits.SPLITS if config.fold else ("test",):
+    for place, dataset in reversed(list(enumerate(_tested(mix)))):
+        for split in _published(config):
             truth, outputs = _predicted(trained, network, config, dataset, split, cache)
             table = predictions.table(
                 truth.name,
@@ -90,6 +89,22 @@ def publish(
                 )
                 predictions.write(table, where, made_by=made_by)
     return figures
+
+
+def wanted(config: Config, mix: Mix) -> list[Wanted]:
+    """The cached features that `publish` reads."""
+    if not _is_of_features(config):
+        return []
+    return [Wanted(dataset, split) for dataset in _tested(mix) for split in _published(config)]
+
+
+def _tested(mix: Mix) -> list[Dataset]:
+    return [part.dataset for part in mix.parts if "test" in part.dataset.counts]
+
+
+def _published(config: Config) -> tuple[str, ...]:
+    """The splits whose predictions are kept: of folds, whose results are a table of all, all."""
+    return splits.SPLITS if config.fold else ("test",)
 
 
 def _learned(known: Examples) -> Learned:
@@ -165,7 +180,10 @@ def _scored(
     inputs = features.extract(
         dataset, split, backbone=network.backbone, padding=config.padding, directory=cache
     )
-    outputs = network.head.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    # Not `head.predict`, which takes an array, so all features at once.
+    starts = range(0, len(inputs), BATCH_SIZE)
+    parts = [network.head.predict_on_batch(inputs[at : at + BATCH_SIZE]) for at in starts]
+    outputs = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
     return records.labels(dataset, split), outputs
 
 

@@ -80,22 +80,24 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
         InputError: the folder holds a run of other settings, or something else.
     """
     settings = json.loads(json.dumps(settings))
+    files.sweep(folder)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / "config.json").exists():
             raise InputError(f"{folder} is not a run, and not empty: name another run")
-        changed = _differences(runs.settings(folder), settings)
+        try:
+            changed = _differences(runs.settings(folder, {}), settings)
+        except InputError as error:
+            changed = [str(error)]
         if changed and not overwrite:
             raise InputError(
                 f"{folder} holds a run of other settings ({listed(changed, 5)}): name another run, "
                 "or --overwrite it"
             )
         if changed:
-            shutil.rmtree(folder)
+            files.remove(folder)
         elif not checkpoint(folder).exists():
             # Finished: it is trained again beside what there is, until that is replaced.
             shutil.rmtree(folder / runs.TENSORBOARD, ignore_errors=True)
-    for leftover in folder.glob(f"{files.PART_PREFIX}*"):  # of a write that was killed
-        shutil.rmtree(leftover)
     versions = {package: _version(package) for package in PACKAGES}
     files.write_json({"settings": settings, "versions": versions}, folder / "config.json")
 
@@ -107,7 +109,7 @@ def checkpoint(folder: Path) -> Path:
 
 def end(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    shutil.rmtree(checkpoint(folder), ignore_errors=True)
+    files.remove(checkpoint(folder))
 
 
 def _differences(before: Mapping, now: Mapping) -> list[str]:

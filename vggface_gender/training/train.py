@@ -8,16 +8,17 @@ rest alone, on that many pictures of a face in place of endless ones.
 Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggface_gender.base import runs
+from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.data import records, sampling
+from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import results
@@ -113,16 +114,17 @@ def train_all(
         overwrite: replace a run of other settings.
 
     Raises:
-        InputError: a folder holds something else; see `train`.
+        InputError: a folder holds something else, or another process trains this run; see `train`.
     """
-    for place, training in trainings.items():
-        run.begin(folder / place, training.config.settings(), overwrite=overwrite)
-    for place, training in trainings.items():
-        train(training, folder / place, cache=cache)
-        print(f"run: {folder / place}")
-    if len(trainings) > 1:
-        summary = results.summary(folder, [folder / place for place in trainings])
-        print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
+    with locks.held(folder, wait=False):
+        for place, training in trainings.items():
+            run.begin(folder / place, training.config.settings(), overwrite=overwrite)
+        for place, training in trainings.items():
+            train(training, folder / place, cache=cache)
+            print(f"run: {folder / place}")
+        if len(trainings) > 1:
+            summary = results.summary(folder, [folder / place for place in trainings])
+            print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
 
 
 def train(training: Training, folder: Path, *, cache: Path) -> None:
@@ -166,6 +168,13 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     }
     history = None
     if config.head_epochs:
+        wanted = [*known.wanted(), *held_out.wanted(), publishing.wanted(config, mix)]
+        features.reserve(
+            itertools.chain(*wanted),
+            backbone=network.backbone,
+            padding=config.padding,
+            directory=cache,
+        )
         history = phases.train_head(config, network, **given)
     if config.unfreeze != "none":
         phases.train_backbone(config, network, history=history, **given)
