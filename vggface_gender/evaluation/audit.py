@@ -241,7 +241,7 @@ def _describe_groups(audited: Mapping) -> str:
         header = [*header, *(f"{name} recall" for name in names), ""]
         return text.table(header, joined(of_group, recalls, marks), text_columns=2) + below
     groups_table = text.table([*header, ""], joined(of_group, marks), text_columns=2)
-    lines = [[name] for _, name, _ in rows]
+    lines = [[f"{by} {name}" if name == groups.UNKNOWN else name] for by, name, _ in rows]
     # A label's words below one another: seven of them are as wide as a page.
     header = ["recall of", *("\n".join(name.replace("_", " ").split()) for name in names)]
     return f"{groups_table}\n\n{text.table(header, joined(lines, recalls))}{below}"

@@ -88,6 +88,8 @@ def figure(
     """
     # Not pyplot, which keeps figures and asks for a display.
     drawn = matplotlib.figure.Figure((4.6 * len(panels), 5.6), dpi=150, layout="constrained")
+    engine = drawn.get_layout_engine()
+    engine.set(h_pad=0.12)  # type: ignore[call-arg,union-attr]
     drawn.suptitle(title, fontsize=12)
     colours = palette.of(names)
     every = drawn.subplots(1, len(panels), squeeze=False)[0]

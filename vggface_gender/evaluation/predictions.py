@@ -148,7 +148,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike, *, made_by: Mapping | No
 
 
 def place(
-    folder: Path, dataset: Dataset, *, split: str, made_by: Mapping, table: pd.DataFrame
+    folder: Path, dataset: Dataset, *, split: str, made_by: Mapping | None, table: pd.DataFrame
 ) -> Path:
     """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
 
@@ -156,9 +156,11 @@ def place(
     that does not say what it was made from, names and true labels tell.
 
     Args:
-        made_by: see `provenance.made_by`.
+        made_by: see `provenance.made_by`; None where that is not known.
         table: what is to be written.
     """
+    if made_by is None:
+        return folder / file_name(split).format(dataset.label)
     usual, beside = provenance.places(folder, file_name(split), dataset, made_by=made_by)
     is_others = provenance.is_of_others(usual, made_by) or (
         provenance.known(usual) is None and _is_of_other_faces(usual, table)

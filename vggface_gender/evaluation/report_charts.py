@@ -13,6 +13,7 @@ from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.palette import FAINT, SCORE
 
+CLOSE = 0.02  # of the coverage: points so close have one name
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
 
 
@@ -39,6 +40,7 @@ def groups(found: Mapping[str, Mapping[str, Mapping]]) -> markupsafe.Markup:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(min(0.5, *(group["interval"][0] for *_, group in rows)), 1.0)
     axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_title("Accuracy by group", fontsize=9)
     axes.grid(axis="x", color="#eeeeee")
     axes.set_xlabel(f"accuracy, {CONFIDENCE:.0%} interval", fontsize=8)
     return svg(figure)
@@ -79,8 +81,7 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
     coverages, risks = [coverage for coverage, _ in points], [risk for _, risk in points]
     axes.plot(coverages, risks, "o-", color=SCORE, markersize=4)
-    for row, point in zip(rows, points, strict=True):
-        name = f"{row['threshold']:g}"
+    for name, point in names_of_points([row["threshold"] for row in rows], points):
         # Above and to the left, where the curve, which rises to the right, is not.
         axes.annotate(name, point, textcoords="offset points", xytext=(-3, 5), ha="right", size=7)
     axes.set_title("Risk and coverage", fontsize=9)
@@ -91,6 +92,30 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     axes.set_xlabel("coverage: share of faces with a prediction", fontsize=8)
     axes.set_ylabel("risk: error rate among them", fontsize=8)
     return svg(figure)
+
+
+def names_of_points(
+    thresholds: Sequence[float], points: Sequence[tuple[float, float]]
+) -> list[tuple[str, tuple[float, float]]]:
+    """What each point is called, those that lie on one another together: "0.5 to 0.7".
+
+    Args:
+        thresholds: (n,) ascending.
+        points: (n,) coverage, from 0 to 1, and risk.
+    """
+    together: list[list[int]] = []
+    for place, (coverage, _) in enumerate(points):
+        if together and abs(points[together[-1][0]][0] - coverage) < CLOSE:
+            together[-1].append(place)
+        else:
+            together.append([place])
+    return [
+        (
+            " to ".join(f"{thresholds[end]:g}" for end in dict.fromkeys((its[0], its[-1]))),
+            points[its[0]],
+        )
+        for its in together
+    ]
 
 
 def svg(figure: matplotlib.figure.Figure) -> markupsafe.Markup:

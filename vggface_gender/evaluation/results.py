@@ -20,7 +20,7 @@ def publish(
     split: str,
     folder: Path,
     metrics_path: Path,
-    made_by: Mapping,
+    made_by: Mapping | None = None,
     learned_from: Mapping | None = None,
 ) -> dict:
     """Write a predictions table, the metrics file and, of a run, its card.
@@ -36,7 +36,8 @@ def publish(
 
     Returns:
         The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
-        `metrics.of_unseen` gives them; `overlap` with the training images; `made_by`.
+        `metrics.of_unseen` gives them; `overlap` with the training images and `made_by` where
+        these are known.
     """
     path = predictions.place(folder, dataset, split=split, made_by=made_by, table=table)
     predictions.write(table, path, made_by=made_by)
@@ -50,7 +51,8 @@ def publish(
     }
     if learned_from is not None:
         figures["overlap"] = (unseen.overlap(written) or {}) | dict(learned_from)
-    figures["made_by"] = dict(made_by)
+    if made_by:
+        figures["made_by"] = dict(made_by)
     files.write_json(figures, metrics_path)
     card.write(folder)
     return figures

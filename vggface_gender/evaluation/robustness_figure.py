@@ -31,7 +31,7 @@ def figure(summary: Mapping, task: str, *, title: str = "") -> matplotlib.figure
     neutral = {"rotation": 0.0, "margin": 1.0, "resolution": float(summary["size"])}
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     # Not pyplot, which keeps figures and asks for a display.
-    drawn = matplotlib.figure.Figure((3.4 * len(kinds), 3.4), dpi=150, layout="constrained")
+    drawn = matplotlib.figure.Figure((3.4 * len(kinds), 3.7), dpi=150, layout="constrained")
     panels = drawn.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         points = [
@@ -49,9 +49,12 @@ def figure(summary: Mapping, task: str, *, title: str = "") -> matplotlib.figure
         axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
         axes.minorticks_off()
     if its.is_classification:
-        panels[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
+        panels[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+    panels[0].yaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", steps=[1, 2, 5, 10]))
     panels[0].set_ylabel(f"{task}, {its.score_name}, {CONFIDENCE:.0%} interval", fontsize=8)
-    panels[0].legend(frameon=False, fontsize=8)
+    # Below the panels, where it hides no curve.
+    named = panels[0].get_legend_handles_labels()
+    drawn.legend(*named, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     if title:
         drawn.suptitle(title, fontsize=10)
     return drawn

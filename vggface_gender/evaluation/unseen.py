@@ -56,7 +56,8 @@ def describe(overlap: Mapping) -> list[str]:
     if exact := overlap["exact"]:
         rest = exact - len(overlap["names"])
         names = ", ".join(overlap["names"]) + (f" and {rest:,} more" if rest else "")
-        lines.append(f"left out: {exact:,} that are copies of training images ({names})")
+        copies = "copies of images it was trained on or chosen by"
+        lines.append(f"left out: {exact:,} that are {copies} ({names})")
     if near := overlap["near"] - exact:
         lines.append(f"near-duplicates of training images: {near:,} of the faces")
     if not lines:
