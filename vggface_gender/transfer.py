@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     precision = device.precision(arguments.precision)
     backbone = backbones.load(arguments.backbone, precision=precision, layer=arguments.layer)
-    recipe = config.transfer_recipe(backbone.name)
+    recipe = config.transfer_recipe(backbones.family(backbone))
     settings = {
         "command": "transfer",
         "backbone": arguments.backbone,

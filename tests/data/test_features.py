@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from vggface_gender import datasets
 from vggface_gender.base.errors import InputError
-from vggface_gender.data import features, features_file, records
+from vggface_gender.data import features, features_cache, features_file, records
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +99,29 @@ def test_whatever_makes_the_features_makes_another_cache(dataset, tmp_path):
 
 
 def test_no_room_on_the_disk_is_said_before_anything_is_written(dataset, tmp_path, monkeypatch):
-    usage = type(features.shutil.disk_usage(tmp_path))(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage)
+    all_splits = [features.Wanted(dataset, split) for split in ("train", "validation", "test")]
+    arguments = {"backbone": tiny_backbone(), "padding": None, "directory": tmp_path}
+    needed = sum(dataset.counts.values()) * (8 * 8 * 4 * 4 + 4)
+    room = needed - 1
+
+    def usage(path):
+        return shutil._ntuple_diskusage(10**9, 10**9 - room, room)
+
+    monkeypatch.setattr(features_cache.shutil, "disk_usage", usage)
     with pytest.raises(InputError, match="make room"):
-        features.extract(
-            dataset, "train", backbone=tiny_backbone(), padding=None, directory=tmp_path
-        )
+        features.reserve(all_splits, **arguments)
     assert not list(tmp_path.iterdir())
+    room = needed
+    features.reserve([*all_splits, *all_splits], **arguments)
+    taken = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.part.h5"))
+    assert len(list(tmp_path.iterdir())) == 3 and taken >= needed
+    room = 0  # what has its space already needs no more
+    features.reserve(all_splits, **arguments)
+    assert len(features.extract(dataset, "train", **arguments)) == dataset.counts["train"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="make room"):
+        features.extract(dataset, "train", **arguments | {"directory": tmp_path / "other"})
+    assert not list((tmp_path / "other").iterdir())
 
 
 SLOWLY = """

@@ -97,6 +97,34 @@ def test_the_endings_that_photos_may_have(ending, plan, tmp_path):
     assert sum(plan(source).summary["counts"].values()) == 6
 
 
+def test_what_else_lies_in_the_folder_is_counted_and_named(plan, tmp_path):
+    source = trees.folder(tmp_path, {"train/female": 10, "train/male": 10})
+    trees.write(source / "train" / "stray.jpg", 100)
+    trees.write(source / "extra" / "0.png", 101)
+    (source / "train" / "female" / "0.txt").write_text("")
+    (source / "train" / ".DS_Store").write_text("")
+    assert plan(source).summary["unused"] == {
+        "an image that the dataset does not list": {
+            "count": 2,
+            "first": ["extra/0.png", "train/stray.jpg"],
+        },
+        "hidden, or a tool's": {"count": 1, "first": []},
+        "not named as an image": {"count": 1, "first": ["train/female/0.txt"]},
+    }
+
+
+def test_class_folders_beside_a_splits_folder_are_refused(plan, tmp_path):
+    source = trees.folder(tmp_path, {"female": 30, "male": 30, "test/male": 1})
+    with pytest.raises(InputError, match="class folder female lies beside the split folder test"):
+        plan(source)
+
+
+def test_a_class_folder_of_no_images_is_in_nobodys_way(plan, tmp_path):
+    source = trees.folder(tmp_path, {"train/female": 10, "train/male": 10})
+    (source / "male").mkdir()
+    assert plan(source).summary["counts"]["train"] == 16
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_class_folder_that_may_not_be_read_stops_the_build(plan, tmp_path):
     source = trees.folder(tmp_path, {"female": 4, "male": 4})

@@ -208,7 +208,7 @@ def test_a_build_that_fails_keeps_what_was_there(prepare, tmp_path, monkeypatch)
         def fail(image):
             raise OSError(28, "No space left on device")
 
-        patched.setattr(checks, "jpeg", fail)
+        patched.setattr(checks, "encoded", fail)
         with pytest.raises(OSError, match="No space"):
             prepare(source)
     assert state(first.directory) == written
@@ -275,6 +275,18 @@ def test_the_command_writes_records_and_says_what_is_in_them(tmp_path, capsys):
     assert len(list((tmp_path / "tfrecords").glob("folder/*/*/metadata.json"))) == 2
     with pytest.raises(InputError):
         records.main(["--dataset", "Imaginary", *where[2:]])
+
+
+def test_what_is_left_out_is_said_by_reason(tmp_path, capsys):
+    source = trees.folder(tmp_path, {"female": 200, "male": 200})
+    for i in range(5):
+        (source / "male" / f"{i + 200}.jpg").write_bytes(b"")
+    (source / "male" / "notes.txt").write_text("")
+    (source / "@eaDir").mkdir()
+    records.main(["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")])
+    said = capsys.readouterr().out
+    assert "left out: 5\n    5 zero bytes: male/200.jpg, male/201.jpg, male/202.jpg and 2" in said
+    assert "    1 hidden, or a tool's\n    1 not named as an image: male/notes.txt\n" in said
 
 
 # --- the real faces

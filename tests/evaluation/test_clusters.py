@@ -10,7 +10,7 @@ import pytest
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import clusters, clusters_figure, clusters_network
+from vggface_gender.evaluation import clusters, clusters_figure, clusters_network, palette
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads
 
@@ -174,7 +174,7 @@ def test_a_figure_shows_the_same_points_in_each_panels_colours():
         (scatter,) = axes.collections
         assert axes.get_title() == heading
         assert (scatter.get_offsets() == points).all()
-        expected = [matplotlib.colors.to_rgba(clusters_figure.COLOURS[place]) for place in places]
+        expected = [matplotlib.colors.to_rgba(palette.LABELS[place]) for place in places]
         assert (scatter.get_facecolors() == expected).all()
         legend = axes.get_legend()
         shown = {
@@ -184,7 +184,7 @@ def test_a_figure_shows_the_same_points_in_each_panels_colours():
         counts = np.bincount(places, minlength=3)
         assert shown == {
             f"{name} ({number})": colour
-            for name, number, colour in zip("abc", counts, clusters_figure.COLOURS, strict=False)
+            for name, number, colour in zip("abc", counts, palette.LABELS, strict=False)
         }
 
 

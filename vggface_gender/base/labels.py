@@ -115,6 +115,15 @@ def age_band(years: float) -> str:
     return f"{AGE_BANDS[-1][0]}+"
 
 
+def age(years: float) -> str:
+    """An age to read: whole years, or the band where it is the middle of one.
+
+    >>> age(31.0), age(14.5)
+    ('31', '10-19')
+    """
+    return f"{years:.0f}" if float(years).is_integer() else age_band(years)
+
+
 AGE_BAND_NAMES = tuple(age_band(first) for first, _ in AGE_BANDS)
 
 

@@ -10,11 +10,12 @@ from vggface_gender.base.errors import InputError
 Form = Mapping[str, type | tuple[type, ...]]  # keys that must be there, and their values' types
 
 
-def read(path: Path, form: Form, *, remedy: str) -> dict[str, Any]:
+def read(path: Path, form: Form, *, remedy: str = "") -> dict[str, Any]:
     """The object in a JSON file; keys beyond its form are welcome.
 
     Args:
-        remedy: what to do about a file that is not there or damaged, for the error.
+        remedy: what to do about a file that is not there or damaged, for the error; "" where the
+            caller knows.
 
     Raises:
         InputError: it is not there, cut, or of another form.
@@ -22,11 +23,11 @@ def read(path: Path, form: Form, *, remedy: str) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {remedy}") from None
+        raise InputError(f"{path}: {error.strerror}" + f"; {remedy}" * bool(remedy)) from None
     return parse(content, form, where=str(path), remedy=remedy)
 
 
-def parse(content: bytes, form: Form, *, where: str, remedy: str) -> dict[str, Any]:
+def parse(content: bytes, form: Form, *, where: str, remedy: str = "") -> dict[str, Any]:
     """The object in a JSON text; see `read`.
 
     Args:
@@ -39,10 +40,10 @@ def parse(content: bytes, form: Form, *, where: str, remedy: str) -> dict[str, A
     return found
 
 
-def check(found: Any, form: Form, *, where: str, remedy: str) -> None:
+def check(found: Any, form: Form, *, where: str, remedy: str = "") -> None:
     """Refuse what is not an object of that form; see `parse`."""
     if problem := _problem(found, form):
-        raise InputError(f"{where} is damaged ({problem}): {remedy}")
+        raise InputError(f"{where} is damaged ({problem})" + f": {remedy}" * bool(remedy))
 
 
 def _parsed(content: bytes) -> Any:

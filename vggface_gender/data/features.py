@@ -3,9 +3,9 @@
 import hashlib
 import json
 import math
-import shutil
-import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
-from vggface_gender.data import augmentation, features_file, records
+from vggface_gender.data import augmentation, features_cache, records
 from vggface_gender.data.augmentation import Amounts
 from vggface_gender.data.features_file import FeaturesFile
 from vggface_gender.datasets import Dataset
@@ -22,6 +22,14 @@ LARGEST_BATCH = 64
 LARGEST_OUTPUT = 2**28  # bytes that one layer's output of a batch may take
 WIDE = 4096  # numbers a crop: features of more are kept in float16
 VERSION = 1  # of what lies between a record and its features: raise it when that changes
+
+
+class Wanted(NamedTuple):
+    """Of what images features are wanted."""
+
+    dataset: Dataset
+    split: str
+    view: int | None = None  # of augmented crops, as `records.batches` takes it
 
 
 def extract(
@@ -59,18 +67,16 @@ def extract(
         InputError: the disk has no room for them; the records are not as many as they should be;
             the backbone gives a number that is not finite.
     """
-    shape = (dataset.count(split), *backbone.output_shape[1:])
     batch_size = batch_size or fitting_batch_size(backbone)
-    dtype = dtype or kept_in(shape[1:])
-    key = _key(dataset, split, backbone, padding, view, amounts, dtype)
-    done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
-    part = done.with_suffix(".part.h5")
-    if found := _whole(done, shape, dtype):
+    place = _place(
+        Wanted(dataset, split, view), backbone, padding, directory, amounts=amounts, dtype=dtype
+    )
+    if found := features_cache.whole(place):
         return found
-    with locks.held(done):
-        if found := _whole(done, shape, dtype):  # by who held the lock before
+    with locks.held(place.done):
+        if found := features_cache.whole(place):  # by who held the lock before
             return found
-        rows = _unfinished(done, part, shape, dtype)
+        rows = features_cache.unfinished(place)
         start = rows.whole() // batch_size * batch_size
         crops = records.batches(
             dataset,
@@ -96,8 +102,32 @@ def extract(
                 f"{dataset.directory}: the {split} split does not have the {len(rows):,} records "
                 "that were written; delete this folder, and give the command again"
             )
-        part.replace(done)
-    return FeaturesFile(done, shape=shape, dtype=dtype)
+        place.part.replace(place.done)
+    return FeaturesFile(place.done, **place.form)
+
+
+def reserve(
+    wanted: Iterable[Wanted],
+    *,
+    backbone: keras.Model,
+    padding: float | None,
+    directory: Path,
+    amounts: Amounts = augmentation.NONE,
+    dtype: str | None = None,
+) -> None:
+    """Take the disk's space for all features that a training will need, before any is computed.
+
+    Args:
+        wanted: those that are there already are left alone.
+        backbone, padding, directory, amounts, dtype: see `extract`.
+
+    Raises:
+        InputError: the disk has no room for all of them.
+    """
+    places = [
+        _place(one, backbone, padding, directory, amounts=amounts, dtype=dtype) for one in wanted
+    ]
+    features_cache.reserve(places)
 
 
 def kept_in(shape: tuple[int, ...]) -> str:
@@ -169,64 +199,21 @@ def _key(
     return hashlib.blake2b(json.dumps(made_by).encode(), digest_size=8).hexdigest()
 
 
-def _whole(path: Path, shape: tuple[int, ...], dtype: str) -> FeaturesFile | None:
-    """The features in a file, if it has all of them as they were written."""
-    rows = _opened(path, shape, dtype)
-    return rows if rows is not None and rows.whole() == len(rows) else None
-
-
-def _unfinished(done: Path, part: Path, shape: tuple[int, ...], dtype: str) -> FeaturesFile:
-    """A file at `part` to go on with: what a kill left, the whole rows of a damaged file, or new.
-
-    Raises:
-        InputError: the disk has no room for it.
-    """
-    if done.exists():
-        rows = _opened(done, shape, dtype)
-        done.replace(part)
-        if rows is None:
-            how = "can't be read, or is of an earlier version: its features are computed anew"
-        else:
-            how = f"is damaged: its features are computed anew from row {rows.whole() + 1:,} on"
-        print(f"{done} {how}", file=sys.stderr)
-    rows = _opened(part, shape, dtype, writable=True)
-    if rows is None:
-        _create(part, shape, dtype)
-        rows = FeaturesFile(part, shape=shape, dtype=dtype, writable=True)
-    return rows
-
-
-def _opened(
-    path: Path, shape: tuple[int, ...], dtype: str, *, writable: bool = False
-) -> FeaturesFile | None:
-    """A features file of this form; None where there is none that can be used."""
-    try:
-        return FeaturesFile(path, shape=shape, dtype=dtype, writable=writable)
-    except PermissionError:
-        raise
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # as HDF5 finds it damaged
-        return None
-
-
-def _create(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """See `features_file.create`.
-
-    Raises:
-        InputError: the disk has no room for it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    needed, free = features_file.size(shape, dtype), shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise InputError(
-            f"{path.parent}: the features need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
-            "free; make room, or have the records elsewhere (--data-dir)"
-        )
-    try:
-        features_file.create(path, shape=shape, dtype=dtype)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+def _place(
+    wanted: Wanted,
+    backbone: keras.Model,
+    padding: float | None,
+    directory: Path,
+    *,
+    amounts: Amounts,
+    dtype: str | None,
+) -> features_cache.Place:
+    dataset, split, view = wanted
+    shape = (dataset.count(split), *backbone.output_shape[1:])
+    dtype = dtype or kept_in(shape[1:])
+    key = _key(dataset, split, backbone, padding, view, amounts, dtype)
+    done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
+    return features_cache.Place(done, done.with_suffix(".part.h5"), shape, dtype)
 
 
 def _check(

@@ -5,13 +5,16 @@ classifier wants, so that datasets that were cropped more tightly or widely can 
 other.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.base.splits import ALL
 from vggface_gender.data import augmentation
 from vggface_gender.data.augmentation import Amounts
@@ -45,7 +48,8 @@ def labels(dataset: Dataset, split: str) -> pd.DataFrame:
     """
     columns = ("name", "gender", "race", "subject", "age")
     wanted = _read(dataset, split, tfds.decode.PartialDecoding(dict.fromkeys(columns, True)))
-    parts = list(wanted.batch(1024).as_numpy_iterator())
+    with reading(dataset):
+        parts = list(wanted.batch(1024).as_numpy_iterator())
     table = {c: np.concatenate([part[c] for part in parts]) for c in columns}
     for column in columns[:-1]:
         table[column] = pd.Series([text.decode() or None for text in table[column]], dtype=object)
@@ -60,7 +64,8 @@ def jpegs(dataset: Dataset, split: str) -> list[bytes]:
     whole set is 120 MB.
     """
     parts = records(dataset, split).map(lambda record: record["image"]).batch(1024)
-    return [jpeg for part in parts.as_numpy_iterator() for jpeg in part]
+    with reading(dataset):
+        return [jpeg for part in parts.as_numpy_iterator() for jpeg in part]
 
 
 def batches(
@@ -121,6 +126,22 @@ def frame_of(dataset: Dataset, padding: float | None) -> float:
     if padding is None or dataset.padding is None:
         return 1.0
     return (1 + 2 * padding) / (1 + 2 * dataset.padding)
+
+
+@contextlib.contextmanager
+def reading(dataset: Dataset) -> Iterator[None]:
+    """Where a dataset's records are read: damage within a file, found by its checksums, is named.
+
+    Raises:
+        InputError: a record is damaged or its file is gone.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.NotFoundError) as error:
+        raise InputError(
+            f"{dataset.directory} is damaged ({first_line(error)}): delete that folder, and give "
+            f"the same command with {dataset.name}'s own files: it writes the records anew"
+        ) from None
 
 
 def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import importlib
 import io
-import json
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import catalogue, frames, summary
+from vggface_gender.datasets import catalogue, frames, stored, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -53,8 +52,11 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Stands for the records' contents, labels and split."""
-        return self.summary["fingerprint"]
+        """Stands for the records' contents, labels and split, and for the crops that they give."""
+        # Of other images, versions up to 0.1 made squares by squeezing them.
+        sides = (size.split("x") for size in self.summary["sizes"])
+        is_square = all(width == height for width, height in sides)
+        return self.summary["fingerprint"] + ("" if is_square else "-central")
 
     @property
     def padding(self) -> float | None:
@@ -142,8 +144,8 @@ def prepare(
         raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
-        if directory.exists():
-            dataset = _open(name, directory, frame, padding)
+        dataset, damage = _found(name, directory, frame, padding)
+        if dataset:
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
                 there = summary.head(name, directory, summary=dataset.summary)
@@ -151,7 +153,9 @@ def prepare(
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
-            raise InputError(_how_to_get(name, place.source))
+            raise InputError(_how_to_get(name, place.source, damage))
+        if damage:
+            say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
     dataset = _open(name, directory, frame, padding)
@@ -185,7 +189,7 @@ def _place(name: str, source: str | Path | None) -> _Place:
     if not is_own(name):
         raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
     return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
 
@@ -265,15 +269,27 @@ def _open(name: str, directory: Path, frame: Path, padding: float | None) -> Dat
     """The records in a folder, in the frame that is stated now or was before."""
     if padding is not None:
         frames.keep(frame, padding)
-    found = json.loads((directory / "metadata.json").read_text())
-    return Dataset(name, directory, frames.framed(found, frames.kept(frame)))
+    return Dataset(name, directory, frames.framed(stored.read(directory), frames.kept(frame)))
 
 
-def _how_to_get(name: str, source: Path | None) -> str:
+def _found(
+    name: str, directory: Path, frame: Path, padding: float | None
+) -> tuple[Dataset | None, str]:
+    """The records that are there, or what is wrong with them, "" where there are none."""
+    if not directory.exists():
+        return None, ""
+    try:
+        return _open(name, directory, frame, padding), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _how_to_get(name: str, source: Path | None, damage: str) -> str:
     facts = catalogue.facts(name)
-    where = f"not at {source}" if source else "and neither a source nor $FACES_DIR is given"
+    there = damage or f"{name} is not in the records"
+    where = f"not at {source}" if source else "not known: neither a source nor $FACES_DIR is given"
     return (
-        f"{name} is not in the records, {where}. It is {facts.title} "
+        f"{there}, and its own files are {where}. It is {facts.title} "
         f"(terms: {facts.terms}), published at {facts.homepage}; expected: {facts.files}; "
         f"then: vggface-gender records --dataset {name} --source DIR"
     )

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import checks, splits, summary
+from vggface_gender.datasets import checks, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
 from vggface_gender.datasets.checks import Checked
 from vggface_gender.datasets.sources import Labelled
@@ -109,9 +109,9 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
         Returns:
             Its summary holds what `summary.summarize` gives; `drawn`, the splits that were drawn
-            with `seed`; `skipped`, a reason by name; `not understood`, labels that are missing for
-            it; `padding`; `notes`; `listing`, by which a change of the source is seen; and, of a
-            fold, `fold`.
+            with `seed`; `skipped`, a reason by name; `unused`, what else lies in the source
+            (`folders.tally`); `not understood`, labels that are missing for it; `padding`;
+            `notes`; `listing`, by which a change of the source is seen; and, of a fold, `fold`.
 
         Raises:
             InputError: there are no images, or too many that can't be read, or a label is not
@@ -140,6 +140,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             "drawn": splits.drawn(images),
             "skipped": skipped | copies,
             "not understood": summary.count_unread(unread),
+            "unused": sources.unused(source, listed) if source and source.is_dir() else {},
             "padding": self.PADDING,
             "notes": [*self.notes(source), *([PREDICTED] if is_predicted else [])],
             "seed": self.seed,
@@ -189,7 +190,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             yield (
                 item.name,
                 {
-                    "image": io.BytesIO(checks.jpeg(image)),
+                    "image": io.BytesIO(checks.encoded(image)),
                     "name": item.name,
                     "gender": item.gender or "",
                     "race": item.race or "",

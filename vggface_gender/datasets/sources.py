@@ -1,13 +1,13 @@
 """What lies in a dataset's source folder, and what the dataset says of each image."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vggface_gender.photos.read import SUFFIXES
+from vggface_gender.photos import folders
 
 NOT_THERE = "listed, but not there"
+UNUSED = "an image that the dataset does not list"
 
 
 class Unread(NamedTuple):
@@ -42,9 +42,9 @@ class Labelled(NamedTuple):
 
 
 def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
-    """Every file below `folder` whose name ends like an image's, unlabelled.
+    """Every image below `folder`, unlabelled, folder by folder; none where there is no such folder.
 
-    Hidden files and folders are left out, and macOS's `__MACOSX`, which mirrors them.
+    Which files are images is said in `photos.folders`.
 
     Args:
         within: the dataset's own folder, to which the images' names are relative.
@@ -52,26 +52,27 @@ def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
     Raises:
         OSError: a folder can't be read.
     """
-    # os.walk and text: in a folder of tens of thousands of files, pathlib would take seconds.
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(filter(is_shown, folders))
-        start = Path(parent).relative_to(within).as_posix()
-        start = "" if start == "." else f"{start}/"
-        for file in sorted(filter(is_shown, files)):
-            if os.path.splitext(file)[1].lower() in SUFFIXES:
-                yield Labelled(start + file, Path(parent, file))
-
-
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a folder that need not be there
-        raise error
+    if not folder.is_dir():  # one that need not be there
+        return
+    start = len(within.parts)
+    for image in folders.contents(folder, deep=True).images:
+        yield Labelled("/".join(image.parts[start:]), image)
 
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones."""
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_shown(path.name)]
+    return folders.contents(folder, deep=False).left_out.get(folders.FOLDER, [])
 
 
-def is_shown(name: str) -> bool:
-    """Whether a file or folder is the user's, not a tool's: `.ipynb_checkpoints`, `__MACOSX`."""
-    return not name.startswith(".") and name != "__MACOSX"
+def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:
+    """What lies in a dataset's folder and is none of the images that it lists.
+
+    Its own tables of labels are among what is not named as an image.
+    """
+    taken = {str(item.image) for item in listed if isinstance(item.image, Path)}
+    found = folders.contents(source, deep=True)
+    others = [image for image in found.images if str(image) not in taken]
+    reasons = {**({UNUSED: others} if others else {}), **found.left_out}
+    return folders.tally(
+        {reason: [path.relative_to(source) for path in paths] for reason, paths in reasons.items()}
+    )

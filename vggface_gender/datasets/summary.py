@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from vggface_gender.base import labels, text
 from vggface_gender.base.tasks import CLASSIFICATION
+from vggface_gender.photos import folders
 
 if TYPE_CHECKING:  # what is built needs OpenCV; what is said of it doesn't
     from vggface_gender.datasets.checks import Checked
     from vggface_gender.datasets.sources import Labelled, Unread
 
-LISTED = 10  # of the images left out, those that are named in the text
+REENCODED = "png"  # how a record holds an image whose own bytes it can't: in the fingerprint
+LISTED = 10  # of the reasons to leave an image out, those that are named in the text
 LONGEST_LINE = 500
 FEW_FACES = 30  # of fewer, a share's 95% interval is wider than 35 points
 FEW_OF_CLASS = 10  # of fewer, one face is more than 10 points of the class's recall
@@ -44,7 +46,7 @@ def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Chec
         "subjects on two sides": _torn(divided),
         "reencoded": sum(not image.is_plain for image in images),
         "fingerprint": _hash(
-            [split, image.digest, *image.item.key]
+            [split, image.digest, *([] if image.is_plain else [REENCODED]), *image.item.key]
             for split, part in divided.items()
             for image in part
         ),
@@ -132,12 +134,12 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     lines.append(f"  frame: {shown}")
     lines += _describe_copies(summary)
     if summary["reencoded"]:
-        lines.append(f"  encoded anew as upright JPEG: {summary['reencoded']:,}")
-    if skipped := summary["skipped"]:
-        lines.append(f"  left out: {len(skipped):,}")
-        lines += [f"    {name}: {why}" for name, why in list(skipped.items())[:LISTED]]
-        if len(skipped) > LISTED:
-            lines.append(f"    ... all are listed in {directory / 'metadata.json'}")
+        lines.append(f"  encoded anew as upright PNG: {summary['reencoded']:,}")
+    if summary["skipped"]:
+        lines += _describe_skipped(summary["skipped"], directory)
+    if unused := summary.get("unused"):  # records of earlier versions lack it
+        lines += ["  not used, of what else lies there:"]
+        lines += [f"    {line}" for line in folders.describe(unused)]
     lines += [f"  note: {note}" for note in summary["notes"]]
     return "\n".join(text.shortened(line, LONGEST_LINE) for line in lines)
 
@@ -152,6 +154,17 @@ def _describe_unread(unread: Mapping[str, Mapping]) -> list[str]:
     if len(unread) > LISTED:
         lines.append(f"    and {len(unread) - LISTED:,} others")
     return lines
+
+
+def _describe_skipped(skipped: Mapping[str, str], directory: Path) -> list[str]:
+    """The images left out, a line a reason, the most frequent reasons first."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        by_reason.setdefault(why, []).append(name)
+    ordered = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
+    lines = [f"  left out: {len(skipped):,}"]
+    lines += [f"    {len(names):,} {why}: {text.listed(names)}" for why, names in ordered[:LISTED]]
+    return [*lines, f"    all are listed in {directory / 'metadata.json'}"]
 
 
 def _describe_split(summary: Mapping) -> list[str]:

@@ -65,7 +65,10 @@ def of_dataset(dataset: Dataset, split: str, *, size: int, padding: float) -> It
     """
     dataset.require(split)
     parts = records.batches(dataset, split, batch_size=BATCH, size=size, padding=padding)
-    with tqdm(total=dataset.count(split), unit=" faces", disable=None) as bar:
+    with (
+        records.reading(dataset),
+        tqdm(total=dataset.count(split), unit=" faces", disable=None) as bar,
+    ):
         for part in parts.as_numpy_iterator():
             for name, crop in zip(part["name"], part["image"], strict=True):
                 yield Picture([Face(name.decode(), crop)])

@@ -11,8 +11,8 @@ import matplotlib.ticker
 
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
+from vggface_gender.evaluation.palette import FAINT, SCORE
 
-COLOUR, FAINT = "#1f4e79", "#c7d3e0"
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
 
 
@@ -28,7 +28,7 @@ def groups(found: Mapping[str, Mapping[str, Mapping]]) -> markupsafe.Markup:
     figure = _figure(7, 0.24 * len(rows) + 0.6)
     axes = figure.subplots()
     for place, (_, _, group) in enumerate(rows):
-        colour = FAINT if group["small"] else COLOUR
+        colour = FAINT if group["small"] else SCORE
         axes.plot(group["interval"], [place, place], color=colour, linewidth=2)
         axes.plot(group["accuracy"], place, "o", color=colour, markersize=5)
     labels = [f"{name}  ({group['count']:,})" for _, name, group in rows]
@@ -54,7 +54,7 @@ def reliability(calibration: Mapping) -> markupsafe.Markup:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1, linestyle="--")
     for one in calibration["bins"]:
-        colour = FAINT if one["count"] < SMALL else COLOUR
+        colour = FAINT if one["count"] < SMALL else SCORE
         axes.plot([one["confidence"]] * 2, one["interval"], color=colour, linewidth=1.5)
         axes.plot(one["confidence"], one["accuracy"], "o", color=colour, markersize=4)
     axes.set_title("Reliability", fontsize=9)
@@ -78,7 +78,7 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     rows = [row for row in abstention if row["accuracy"] is not None]
     points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
     coverages, risks = [coverage for coverage, _ in points], [risk for _, risk in points]
-    axes.plot(coverages, risks, "o-", color=COLOUR, markersize=4)
+    axes.plot(coverages, risks, "o-", color=SCORE, markersize=4)
     for row, point in zip(rows, points, strict=True):
         name = f"{row['threshold']:g}"
         # Above and to the left, where the curve, which rises to the right, is not.

@@ -9,14 +9,12 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from vggface_gender.base import files, labels
+from vggface_gender.base import files
 from vggface_gender.base.tasks import TASKS
+from vggface_gender.evaluation import palette
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.perturbations import KINDS, UNCHANGED
 
-ALL = "#222222"
-# Okabe and Ito 2008, which people of every colour vision can tell apart.
-GENDERS = dict(zip(labels.GENDERS, ("#d55e00", "#0072b2"), strict=True))
 Point = tuple[float, Mapping]  # the amount of a perturbation, and a task's figures
 
 
@@ -74,7 +72,7 @@ def save(drawn: matplotlib.figure.Figure, stem: Path) -> list[Path]:
 def _panel(axes: matplotlib.axes.Axes, points: Sequence[Point], score: str) -> None:
     """Draw one kind's scores, of each gender and of all faces."""
     amounts = [amount for amount, _ in points]
-    for gender, colour in GENDERS.items():
+    for gender, colour in palette.GENDERS.items():
         if gender in points[0][1]["by_gender"]:
             scores = [one["by_gender"][gender][score] for _, one in points]
             axes.plot(amounts, scores, color=colour, linewidth=1.2, linestyle="--", label=gender)
@@ -84,7 +82,7 @@ def _panel(axes: matplotlib.axes.Axes, points: Sequence[Point], score: str) -> N
         amounts,
         of_all,
         np.clip([of_all - low, high - of_all], 0, None),
-        color=ALL,
+        color=palette.ALL,
         linewidth=1.6,
         marker="o",
         markersize=4,

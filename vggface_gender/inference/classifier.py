@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vggface_gender.backbones import with_precision
+from vggface_gender.backbones import require_finite, with_precision
 from vggface_gender.base import contract, device, files
 from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.inference import decoding, legacy
+from vggface_gender.inference import arrays, decoding, legacy
 
 CONTRACT = contract.NAME
 FORM = contract.FORM  # 1 had heads of probabilities (see `legacy`)
@@ -48,11 +48,16 @@ class Classifier:
         """Answers for crops.
 
         Args:
-            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size.
+            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
+                not square, their central squares are classified.
 
         Returns:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
+
+        Raises:
+            InputError: the crops are not such (see `arrays.crops`), or an output is no number.
         """
+        crops = arrays.crops(crops)
         parts = [
             self._predict_some(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
@@ -62,7 +67,9 @@ class Classifier:
                 task: (0, len(names)) if names else (0,) for task, names in self.tasks.items()
             }
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
-        return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        joined = {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        arrays.require_finite(joined)
+        return joined
 
     def parts(self) -> tuple[keras.Model, keras.Model]:
         """Backbone and head, sharing the model's weights; the head gives logits by task.
@@ -231,7 +238,7 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             where this machine has units for it; else `float32`.
 
     Raises:
-        InputError: the file is not there, or not a classifier.
+        InputError: the file is not there, not a classifier, or has weights that are no numbers.
     """
     path = Path(path)
     said = contract.read(path)
@@ -242,6 +249,7 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
             f"({first_line(error)}); train it again, or install the Keras that saved it"
         ) from None
+    require_finite(model, path)
     form = said.pop("form")
     trained_in = said["precision"]
     wanted = precision

@@ -139,7 +139,7 @@ class Recipe(NamedTuple):
 
 
 def transfer_recipe(backbone: str) -> Recipe:
-    """The head that goes with a backbone, by its model's name: the published one for VGG-Face.
+    """The head that goes with a backbone (`backbones.family`): the published one for VGG-Face.
 
     The compact head's batch size and learning rate validated best on UTKFace with dlib's map.
     """

@@ -1,7 +1,9 @@
 """The two phases of a training: the head alone, then the network from one of its layers on."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 
 from vggface_gender import backbones
 from vggface_gender.base import device, runs
-from vggface_gender.data import batches, sampling
+from vggface_gender.data import batches, features, sampling
 from vggface_gender.training import loop, losses, optimizers, selection, tensorboard
 from vggface_gender.training import network as networks
 from vggface_gender.training.config import Config
@@ -92,22 +94,19 @@ def train_backbone(
     backbones.freeze_before(backbone, first)
     if config.views and first is not None:
         trunk, top = backbones.split(backbone, first)
-        read = known.features(
-            trunk,
-            padding=config.padding,
-            cache=cache,
-            views=config.views,
-            amounts=config.amounts,
-            dtype="float16",
-        )
-        validate = held_out.features(trunk, padding=config.padding, cache=cache, dtype="float16")
+        wanted = [*known.wanted(config.views), *held_out.wanted()]
+        kept: dict[str, Any] = {"padding": config.padding, "dtype": "float16"}
+        augmented: dict[str, Any] = {"amounts": config.amounts, **kept}
+        features.reserve(itertools.chain(*wanted), backbone=trunk, directory=cache, **augmented)
+        read = known.features(trunk, cache=cache, views=config.views, **augmented)
+        validate = held_out.features(trunk, cache=cache, **kept)
     else:
         top, size = backbone, backbone.input_shape[1]
         read = known.crops(size, padding=config.padding, amounts=config.amounts)
         validate = held_out.crops(size, padding=config.padding, amounts=None)
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
-        augmented = read(rows, np.random.default_rng(config.seed))
-        tensorboard.log_images(augmented, "crops as trained on", folder=folder / runs.TENSORBOARD)
+        crops = read(rows, np.random.default_rng(config.seed))
+        tensorboard.log_images(crops, "crops as trained on", folder=folder / runs.TENSORBOARD)
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):
         model = networks.joined(top, head, batch_norm=config.batch_norm)

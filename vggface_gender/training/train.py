@@ -8,6 +8,7 @@ rest alone, on that many pictures of a face in place of endless ones.
 Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.data import records, sampling
+from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import results
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
     tasks: dict[str, tuple[str, ...]]  # with their label names
     settings: Mapping[str, Any]  # of `Config`, all but what `plan` fills in
     network: Callable[[Config], Network]  # makes what is trained
+    init: Path | None = None  # the file of the classifier that it continues
 
 
 class Training(NamedTuple):
@@ -42,6 +44,7 @@ class Training(NamedTuple):
     mix: Mix
     tasks: dict[str, tuple[str, ...]]
     network: Callable[[Config], Network]
+    init: Path | None
 
 
 def plan(
@@ -77,7 +80,7 @@ def plan(
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
         )
-        trainings[place] = Training(config, mix, its.tasks, its.network)
+        trainings[place] = Training(config, mix, its.tasks, its.network, its.init)
     return trainings
 
 
@@ -135,7 +138,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
             the loss is not finite.
     """
-    config, mix, tasks, make_network = training
+    config, mix, tasks, make_network, init = training
     known, held_out = (
         examples(mix, split, tasks=tasks, group_loss=config.group_loss)
         for split in ("train", "validation")
@@ -165,10 +168,19 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     }
     history = None
     if config.head_epochs:
+        wanted = [*known.wanted(), *held_out.wanted(), publishing.wanted(config, mix)]
+        features.reserve(
+            itertools.chain(*wanted),
+            backbone=network.backbone,
+            padding=config.padding,
+            directory=cache,
+        )
         history = phases.train_head(config, network, **given)
     if config.unfreeze != "none":
         phases.train_backbone(config, network, history=history, **given)
-    figures = publishing.publish(network, config, mix=mix, tasks=tasks, folder=folder, cache=cache)
+    figures = publishing.publish(
+        network, config, known=known, init=init, tasks=tasks, folder=folder, cache=cache
+    )
     tensorboard.log_hparams(config.settings(), _scalars(figures), folder=logs)
     run.end(folder)
 

@@ -1,6 +1,6 @@
 """A folder of one's own: one folder a class, at its top or in train/, validation/ and test/."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -23,6 +23,8 @@ class Builder(FacesBuilder):
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         named = {path: base_splits.split(path.name) for path in folders_in(source)}
         splits = {path: split for path, split in named.items() if split}
+        if splits:
+            _refuse_beside(next(iter(splits)), [path for path in named if path not in splits])
         classes = {parent: folders_in(parent) for parent in splits or [source]}
         if {folder.name for folders in classes.values() for folder in folders} == {"0", "1"}:
             raise InputError(
@@ -36,8 +38,31 @@ class Builder(FacesBuilder):
                     yield image._replace(split=splits.get(parent), **label)
 
 
+def _refuse_beside(split: Path, others: Iterable[Path]) -> None:
+    """Raise an InputError for images in a class folder that lies beside a split's folder."""
+    for folder in others:
+        if _is_class(folder) and any(images_under(folder, within=folder)):
+            raise InputError(
+                f"{folder.parent}: the class folder {folder.name} lies beside the split folder "
+                f"{split.name}; put every class folder into a split folder (train, validation, "
+                "test), or none"
+            )
+
+
+def _is_class(folder: Path) -> bool:
+    try:
+        class_label(folder)
+    except InputError:
+        return False
+    return True
+
+
 def class_label(folder: Path) -> dict:
-    """The label that a class folder's name gives, as a field of `Labelled`."""
+    """The label that a class folder's name gives, as a field of `Labelled`.
+
+    Raises:
+        InputError: it is no label.
+    """
     for task, reading in READINGS.items():
         label = reading.read(folder.name)
         if label is not None:
