@@ -180,6 +180,14 @@ def test_folds_that_do_not_fit_are_refused(changes, count, named):
         splits.with_test_fold(people(True, **changes), (0, count), seed=0)
 
 
+def test_more_folds_than_people_are_refused():
+    for k in range(20):
+        assert splits.with_test_fold(people(False), (k, 20), seed=0)
+    with pytest.raises(InputError, match=r"of 21 is empty.*fewer folds"):
+        for k in range(21):
+            splits.with_test_fold(people(False), (k, 21), seed=0)
+
+
 def test_each_fold_has_its_own_records(prepare, tmp_path):
     lines = [f"images/{i}.jpg,f,p{i // 4}" for i in range(40)]
     table = trees.table(tmp_path, "file,gender,subject", lines)

@@ -47,8 +47,15 @@ _GENDER_WORDS = {
     "female": ("female", "f", "woman", "women", "girl", "girls", "females"),
     "male": ("male", "m", "man", "men", "boy", "boys", "males"),
 }
-# Other words that datasets have for one of the races above.
+
+
+def _spaced(text: str) -> str:
+    return " ".join(re.sub("[-_/]", " ", plain(text)).split())
+
+
 _RACE_WORDS = {
+    **{_spaced(name): name for taxonomy in RACES for name in taxonomy},
+    # Other words that datasets have for one of these.
     "caucasian": "White",
     "african": "Black",
     "african american": "Black",
@@ -73,8 +80,7 @@ def race(text: str) -> str | None:
     >>> race("east_asian"), race("Latino/Hispanic"), race("Caucasian"), race("1")
     ('East Asian', 'Latino_Hispanic', 'White', None)
     """
-    names = {_spaced(name): name for taxonomy in RACES for name in taxonomy}
-    return (_RACE_WORDS | names).get(_spaced(text))
+    return _RACE_WORDS.get(_spaced(text))
 
 
 def races_of(names: Iterable[str]) -> tuple[str, ...]:
@@ -142,7 +148,3 @@ def common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
             return target
     reached, also_reached = ({*names, *map(_COARSER_RACE.get, names)} for names in (one, other))
     return tuple(name for name in dict.fromkeys((*one, *other)) if name in reached & also_reached)
-
-
-def _spaced(text: str) -> str:
-    return " ".join(re.sub("[-_/]", " ", plain(text)).split())

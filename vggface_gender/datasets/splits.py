@@ -78,6 +78,10 @@ def with_test_fold(
     chosen, count = fold
     fold_of = _own_folds(images, count) or folds(**_traits(images), count=count, seed=seed)
     is_test = [k == chosen for k in fold_of]
+    if not any(is_test):
+        raise InputError(
+            f"fold {chosen} of {count} is empty: there are fewer people; ask for fewer folds"
+        )
     tested = {i.item.subject for i, yes in zip(images, is_test, strict=True) if yes} - {None}
     kept, left_out = [], {}
     for image, yes in zip(images, is_test, strict=True):
