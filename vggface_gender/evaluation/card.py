@@ -78,6 +78,7 @@ def content(folder: Path) -> dict:
         InputError: `config.json` is not a run's.
     """
     settings = runs.settings(folder)
+    config = json.loads((folder / "config.json").read_text())
     with zipfile.ZipFile(folder / runs.CLASSIFIER) as archive:
         contract = json.loads(archive.read(CONTRACT))
     names = card_sources.names(settings["dataset"])
@@ -94,7 +95,7 @@ def content(folder: Path) -> dict:
         "made": "Every evaluation writes this page anew from the files beside it; every figure on "
         f"it is that of `{runs.CLASSIFIER}`.",
         "tasks": contract["tasks"],
-        "network": _network(settings),
+        "network": _network(settings, config.get("kept")),
         "continued": _continued(settings) if init else "",
         "data": _training_data(settings, names),
         "file": f"{(folder / runs.CLASSIFIER).stat().st_size:,} bytes",
@@ -105,7 +106,7 @@ def content(folder: Path) -> dict:
         "is_for_research_only": card_sources.is_for_research_only(sources),
         "init": init,
         "small": SMALL,
-        "config": card_sources.without_paths(json.loads((folder / "config.json").read_text())),
+        "config": card_sources.without_paths(config),
         **_figures(folder, names, init=init, is_known=is_known),
     }
 
@@ -136,12 +137,24 @@ def _run_name(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}" if is_repeat else folder.name
 
 
-def _network(settings: Mapping) -> str:
+def _network(settings: Mapping, kept: Mapping | None) -> str:
+    """What the network is.
+
+    Args:
+        kept: which phase's weights the classifier holds (see `training.run.keep`); None of an older
+            run, which holds the last one's.
+    """
     unfrozen = settings.get("unfreeze") or "none"  # the first layer trained, `all` or `none`
+    note = ""
+    if kept and kept["phase"] != "backbone" and unfrozen != "none":
+        unfrozen = "none"
+        note = " Fine-tuning it validated worse and is not kept."
     how = {"none": "It is frozen", "all": "All of it was fine-tuned"}.get(
         unfrozen, f"From its layer {unfrozen} on it was fine-tuned"
     )
-    return f"{card_sources.network(settings['backbone']).about}. {how}, under a head of our own."
+    return (
+        f"{card_sources.network(settings['backbone']).about}. {how}, under a head of our own.{note}"
+    )
 
 
 def _continued(settings: Mapping) -> str:

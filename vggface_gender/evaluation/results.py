@@ -9,7 +9,7 @@ import pandas as pd
 from vggface_gender.base import files, runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, splits
-from vggface_gender.evaluation import card, metrics, predictions
+from vggface_gender.evaluation import card, few_examples, metrics, predictions
 
 SUMMARY = "summary.json"
 
@@ -35,7 +35,8 @@ def publish(
 
     Returns:
         The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
-        `metrics.evaluate` gives them; `made_by` where that is known.
+        `metrics.evaluate` gives them; `few`, the labels with few training examples (see
+        `few_examples.few`); `made_by` where that is known.
     """
     path = predictions.place(folder, dataset, split=split, made_by=made_by)
     predictions.write(table, path, made_by=made_by)
@@ -46,6 +47,8 @@ def publish(
         # From the file, so that the figures are those that anyone can compute from it.
         "tasks": metrics.evaluate(predictions.read(path)),
     }
+    if few := few_examples.of_run(folder):
+        figures["few"] = few
     if made_by:
         figures["made_by"] = dict(made_by)
     files.write_json(figures, metrics_path)
