@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
         "(default: dlib's map, else the last)",
     )
     group.add_argument(
-        "--epochs", type=options.positive, default=10, metavar="N", help="epochs at most"
+        "--epochs",
+        type=options.positive,
+        default=10,
+        metavar="N",
+        help="epochs at most; one of a small dataset passes over its images several times",
     )
     group.add_argument(
         "--patience",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vggface_gender.base import labels, text
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import groups, intervals, predictions, unseen
+from vggface_gender.evaluation import few_examples, groups, intervals, predictions, unseen
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
@@ -35,7 +35,7 @@ def evaluate(frame: pd.DataFrame, *, by_group: bool = True) -> dict[str, dict]:
       outputs, both are projected to `labels.common`, probabilities summed;
     - `accuracy` and its 95% Wilson `interval`; the class predicted is the likeliest one, the first
       of them on a tie;
-    - `balanced_accuracy`: the mean recall over the labels that occur;
+    - `balanced_accuracy`: the mean recall over the labels that occur, where there are two;
     - `cross_entropy`: the mean of -ln p(true label), normalised and clipped as Keras does;
     - `confusion`: counts, a row for each true label, a column for each predicted one.
 
@@ -168,10 +168,11 @@ def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
     figures |= {
         **accuracy(correct),
         "labels": list(names),
-        "balanced_accuracy": float(recall.mean()),
         "cross_entropy": float(-np.log(likelihood).mean()),
         "confusion": counts.tolist(),
     }
+    if len(recall) > 1:  # of one label it is the accuracy, and answering that label has 100%
+        figures["balanced_accuracy"] = float(recall.mean())
     if by_group:
         figures |= _by_group(faces, lambda rows: accuracy(correct[rows]))
     return figures
@@ -253,6 +254,10 @@ def report(metrics: Mapping) -> str:
             )
             if figures[kind]
         )
+        if few := metrics.get("few", {}).get(name):
+            heading += f"\n  {few_examples.describe(few)}"
+        if only := _only_label(figures):
+            heading += f"\n  every face is {only}: that has no balanced accuracy"
         if not figures["count"]:
             parts.append(f"{heading}\n  left out: {figures['reason']}")
             continue
@@ -263,6 +268,15 @@ def report(metrics: Mapping) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _only_label(figures: Mapping) -> str | None:
+    """The true label that all faces have, if they have one alone."""
+    counts = figures.get("confusion", ())
+    occurring = [
+        label for label, row in zip(figures.get("labels", ()), counts, strict=True) if sum(row)
+    ]
+    return occurring[0] if len(occurring) == 1 else None
+
+
 def _headline(name: str, figures: Mapping) -> str:
     """A task's figures over all faces, a line each."""
     task = TASKS[name]
@@ -271,8 +285,9 @@ def _headline(name: str, figures: Mapping) -> str:
         rows = [
             ["cross-entropy", f"{figures['cross_entropy']:.4f}", ""],
             [task.score_name, *score],
-            ["balanced accuracy", text.percent(figures["balanced_accuracy"]), ""],
         ]
+        if "balanced_accuracy" in figures:
+            rows.append(["balanced accuracy", text.percent(figures["balanced_accuracy"]), ""])
     else:
         rows = [
             [task.score_name, *score],

@@ -8,7 +8,7 @@ import pandas as pd
 from vggface_gender.base import files, runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, splits
-from vggface_gender.evaluation import card, metrics, predictions, unseen
+from vggface_gender.evaluation import card, few_examples, metrics, predictions, unseen
 
 SUMMARY = "summary.json"
 
@@ -37,7 +37,7 @@ def publish(
     Returns:
         The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
         `metrics.of_unseen` gives them; `overlap` with the training images and `made_by` where
-        these are known.
+        these are known; `few`, the labels with few training examples (see `few_examples.few`).
     """
     path = predictions.place(folder, dataset, split=split, made_by=made_by, table=table)
     predictions.write(table, path, made_by=made_by)
@@ -51,6 +51,8 @@ def publish(
     }
     if learned_from is not None:
         figures["overlap"] = (unseen.overlap(written) or {}) | dict(learned_from)
+    if few := few_examples.of_run(folder):
+        figures["few"] = few
     if made_by:
         figures["made_by"] = dict(made_by)
     files.write_json(figures, metrics_path)
