@@ -14,7 +14,7 @@ from pathlib import Path
 from vggface_gender.base import labels
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
+from vggface_gender.datasets.sources import Labelled, problem_of, read_table
 
 FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
@@ -51,7 +51,7 @@ class Builder(FacesBuilder):
                     age=years(row.age),
                     subject=row.user_id,
                     fold=fold,
-                    problem=None if image.exists() else NOT_THERE,
+                    problem=problem_of(image),
                 )
 
 

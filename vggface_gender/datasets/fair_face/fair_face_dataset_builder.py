@@ -7,7 +7,7 @@ from pathlib import Path
 from vggface_gender.base import labels
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
+from vggface_gender.datasets.sources import Labelled, problem_of, read_table
 
 # What a spreadsheet makes of "3-9" and "10-19", in the orders that its locales write dates.
 MANGLED_AGES = {"03-Sep": "3-9", "3-Sep": "3-9", "9-Mar": "3-9", "09-Mar": "3-9"} | {
@@ -48,7 +48,7 @@ class Builder(FacesBuilder):
                     race=labels.race(row.race),
                     age=years(row.age),
                     split=split,
-                    problem=None if image.exists() else NOT_THERE,
+                    problem=problem_of(image),
                 )
 
 

@@ -15,7 +15,7 @@ from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, cell, read_table
+from vggface_gender.datasets.sources import Labelled, cell, problem_of, read_table
 from vggface_gender.datasets.splits import SPLITS
 
 OLDEST = 130  # years
@@ -85,7 +85,7 @@ def parse(row: dict[str, str], source: Path, *, number: int) -> Labelled:
         name=row["file"],
         image=image,
         subject=cell(row, "subject", read=str),
-        problem=None if image.is_file() else NOT_THERE,
+        problem=problem_of(image),
         is_predicted=bool(row.get("confidence", "").strip()),
         **said,
     )
