@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import read
+from vggface_gender.photos import heic, read
 
 # How the EXIF standard says that upright pixels lie in a file of each orientation.
 STORED = {
@@ -231,10 +231,10 @@ def test_random_damage_gives_a_photo_or_a_line(rgb, format):
 
 def test_heic_is_read_or_named_with_what_it_needs():
     """There is only the first box of a photo here, which its format is known by."""
-    heic = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
+    begun = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
     with pytest.raises(InputError, match=r"^test file: ") as caught:
-        decode(heic)
-    if "HEIF" not in Image.OPEN:
+        decode(begun)
+    if not heic.is_readable():
         assert 'pip install "vggface-gender[heif]"' in str(caught.value)
 
 
@@ -248,11 +248,30 @@ HEIC = (
 )
 
 
+@pytest.mark.skipif(not heic.is_readable(), reason="pi-heif is not installed")
 def test_heic_pixels():
-    pytest.importorskip("pi_heif")
     photo = np.full((64, 64, 3), (200, 90, 40), np.uint8)
-    file = io.BytesIO(zlib.decompress(base64.b85decode(HEIC)))
-    assert difference(decode(file), photo) <= 6
+    content = zlib.decompress(base64.b85decode(HEIC))
+    assert difference(decode(io.BytesIO(content)), photo) <= 6
+    with pytest.raises(InputError, match=r"^test file: damaged or incomplete"):
+        decode(io.BytesIO(content[:-50]))
+
+
+@pytest.mark.parametrize(
+    "child, named",
+    [
+        ("import os; os.kill(os.getpid(), 11)", "damaged, and crashes the HEIC decoder"),
+        ("import time; time.sleep(60)", "not decoded within"),
+        ("raise OSError('no such box')", r"damaged or incomplete \(OSError: no such box\)"),
+    ],
+)
+def test_a_heic_decoder_that_crashes_or_hangs_is_a_line(monkeypatch, child, named):
+    monkeypatch.setattr(heic, "is_readable", lambda: True)
+    monkeypatch.setattr(heic, "_CHILD", child)
+    monkeypatch.setattr(heic, "TIMEOUT", 0.5 if "sleep" in child else 60)
+    content = zlib.decompress(base64.b85decode(HEIC))
+    with pytest.raises(InputError, match=f"^test file: {named}"):
+        decode(io.BytesIO(content))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vggface_gender.datasets.sources import Labelled
-from vggface_gender.photos import read
+from vggface_gender.photos import crops, read
 
 
 class Checked(NamedTuple):
@@ -83,7 +83,8 @@ def _look_at(item: Labelled) -> Checked | str:
             height, width, _ = read.decode(io.BytesIO(file), "image").shape
             size = width, height
     except Exception as error:  # Pillow raises whatever its many decoders do
-        return " ".join(str(error).split()).removeprefix("image: ") or repr(error)
+        reason = getattr(error, "strerror", None) or str(error)  # of files, without their path
+        return " ".join(reason.split()).removeprefix("image: ") or repr(error)
     digest = hashlib.blake2b(file, digest_size=16).hexdigest()
     return Checked(item, digest, size, is_plain)
 
@@ -107,6 +108,7 @@ def _plain_size(file: bytes) -> tuple[int, int] | None:
         if not is_plain or read.orientation(image) != 1 or read.is_too_large(image):
             return None
         size = image.size
-        image.draft(None, (1, 1))  # all of the coefficients are read, an eighth of the pixels made
+        # As photos are read; all of the coefficients, but an eighth of the pixels.
+        image.draft(None, (1, 1))
         image.load()
-        return size
+        return size if crops.is_decodable(file) else None

@@ -1,5 +1,6 @@
 """What lies in a dataset's source folder, and what the dataset says of each image."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,17 @@ def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones."""
     return folders.contents(folder, deep=False).left_out.get(folders.FOLDER, [])
+
+
+def problem_of(image: Path) -> str | None:
+    """Why a file that a dataset lists can't be there; None if it is."""
+    try:
+        image.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero in its name
+        return NOT_THERE
+    except OSError as error:
+        return f"listed, but {os.strerror(error.errno or 0).lower()}"
+    return None
 
 
 def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:

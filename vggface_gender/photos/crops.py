@@ -28,6 +28,11 @@ def decode(jpeg: bytes) -> np.ndarray:
     return image
 
 
+def is_decodable(jpeg: bytes) -> bool:
+    """Whether `decode` can read a JPEG; only an eighth of its pixels are computed."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) is not None
+
+
 def to_jpeg(image: np.ndarray, *, quality: int = QUALITY) -> bytes:
     """An image as JPEG bytes, its colours at full resolution (no chroma subsampling).
 

@@ -13,13 +13,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import folders
+from vggface_gender.photos import folders, heic
 from vggface_gender.photos.folders import VIDEO_SUFFIXES
 
 # Only formats of photographs: Pillow would also run Ghostscript on what looks like PostScript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
-# The brands of HEIF files coded in HEVC, which stand at bytes 8 to 12 (ISO/IEC 23008-12, annex B).
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
 
 MAX_PIXELS = 128_000_000  # a phone's 108 megapixels, 0.4 GB as uint8 RGB
@@ -95,11 +93,13 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
             holds pixels that have no agreed range (32-bit).
     """
     file.seek(0)
-    head = file.read(12)
+    head = file.read(64)
     if not head:
         raise InputError(f"{name}: the file is empty; give an image file")
     file.seek(0)
     try:
+        if heic.is_heic(head):
+            file = heic.decode(file.read(), max_pixels=MAX_PIXELS)
         with warnings.catch_warnings():
             # Damaged metadata is of no concern here, and for the size we have a limit of our own.
             warnings.simplefilter("ignore")
@@ -141,15 +141,9 @@ def orientation(image: Image.Image) -> int:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The formats that can be read here: HEIC is among them only with a package of its own."""
+    """Of `FORMATS`, those that the Pillow here reads."""
     Image.init()
-    known = tuple(format for format in FORMATS if format in Image.OPEN)
-    try:
-        import pi_heif
-    except ImportError:
-        return known
-    pi_heif.register_heif_opener()
-    return (*known, "HEIF")
+    return tuple(format for format in FORMATS if format in Image.OPEN)
 
 
 def _not_there(path: str) -> str | None:
@@ -167,15 +161,12 @@ def _unidentified(head: bytes, suffix: str) -> str:
     """What a file is that no decoder here takes for its own, and what to do about it.
 
     Args:
-        head: the file's first 12 bytes.
+        head: the file's first bytes.
         suffix: of its name, in lower case.
     """
     is_boxed = head[4:8] == b"ftyp"  # ISO/IEC 14496-12: HEIF, MP4, QuickTime
-    is_heic = is_boxed and head[8:12] in HEIC_BRANDS
-    if is_heic and "HEIF" not in _formats():
-        return 'a HEIC photo; pip install "vggface-gender[heif]", or save it as JPEG'
     is_avi, is_matroska = head[8:12] == b"AVI ", head[:4] == b"\x1aE\xdf\xa3"
-    is_movie = is_boxed and not is_heic and head[8:12] not in AVIF_BRANDS
+    is_movie = is_boxed and head[8:12] not in AVIF_BRANDS
     if is_avi or is_matroska or is_movie or suffix in VIDEO_SUFFIXES:
         return (
             "a video, not a photo; save its frames as images, for instance by "

@@ -19,7 +19,7 @@ from vggface_gender.base.readings import READINGS, Reading
 from vggface_gender.base.text import listed
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled
+from vggface_gender.datasets.sources import Labelled, problem_of
 from vggface_gender.datasets.tables import finder, labels_of, read_table
 
 FOLDS = range(5)
@@ -56,7 +56,7 @@ class Builder(FacesBuilder):
                     image=image or source / name,
                     subject=row["user_id"],
                     fold=fold,
-                    problem=None if image else NOT_THERE,
+                    problem=None if image else problem_of(source / name),
                     **labels_of(said, f"{table.name}, line {number}", known=KNOWN),
                 )
 

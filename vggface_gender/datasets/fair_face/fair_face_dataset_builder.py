@@ -9,7 +9,7 @@ from vggface_gender.base import ages
 from vggface_gender.base.readings import READINGS, Reading
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled
+from vggface_gender.datasets.sources import Labelled, problem_of
 from vggface_gender.datasets.tables import finder, labels_of, mended_ages, read_table
 
 COLUMNS = ("file", "age", "gender", "race")
@@ -40,7 +40,7 @@ class Builder(FacesBuilder):
                     name=name,
                     image=image or source / name,
                     split=split,
-                    problem=None if image else NOT_THERE,
+                    problem=None if image else problem_of(source / name),
                     **labels_of(row, f"{table.name}, line {number}", known=KNOWN),
                 )
 

@@ -16,7 +16,7 @@ from vggface_gender.base import labels, splits
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled
+from vggface_gender.datasets.sources import Labelled, problem_of
 from vggface_gender.datasets.tables import cell, finder, labels_of, mended_ages, read_table
 
 # How what is no label is read, and what it may be. What a row means for the split is never guessed.
@@ -103,7 +103,7 @@ def parse(
         name=name,
         image=image or source.parent / name,
         subject=cell(row, "subject", read=str),
-        problem=None if image else NOT_THERE,
+        problem=None if image else problem_of(source.parent / name),
         is_predicted=bool(row.get("confidence", "").strip()),
         **said,
         **labels_of(row, f"line {number}"),
