@@ -146,6 +146,22 @@ def prepare(
     return dataset
 
 
+def check(name: str, source: str | Path | None = None, *, data_dir: str | Path = DATA_DIR) -> None:
+    """Refuse at once what `prepare` would refuse after TensorFlow is loaded.
+
+    Args:
+        name, source, data_dir: see `prepare`.
+
+    Raises:
+        InputError: no such dataset; or its files are not there, and nor are any records of it.
+    """
+    place = _place(name, source)
+    has_source = place.source is not None and place.source.exists()
+    needs_source = name in NAMED and NAMED[name].files and not has_source
+    if needs_source and not any(Path(data_dir, place.kind).glob("*/*/*")):
+        raise InputError(_how_to_get(name, place.source, ""))
+
+
 def source_in(folder: Path | None, name: str) -> Path | None:
     """A named dataset's own source in the folder that holds one for each; None for any other."""
     return folder / name if folder and name in NAMED else None

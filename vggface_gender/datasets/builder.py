@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from vggface_gender.base import disk
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import checks, splits, summary
 from vggface_gender.datasets.catalogue import Facts
@@ -107,10 +108,11 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             change of the source is seen; and, of a fold, `fold`.
 
         Raises:
-            InputError: there are no images, or too many that can't be read.
+            InputError: there are no images, or too many that can't be read; the disk has no room.
         """
         # A dataset that needs no source takes None for one.
         listed = list(self.labelled(source))  # type: ignore[arg-type]
+        self._require_room(listed)
         images, skipped = self._check(listed, source)
         is_predicted = any(image.item.is_predicted for image in images)
         fold = None if is_predicted else self.fold
@@ -130,6 +132,16 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             "listing": summary.listing_hash(listed),
         }
         return Plan(divided, summed)
+
+    def _require_room(self, listed: list[Labelled]) -> None:
+        """Refuse to begin where the disk has no room for the records of all splits."""
+        images = (item.image for item in listed)
+        needed = sum(
+            len(image) if isinstance(image, bytes) else image.stat().st_size
+            for image in images
+            if isinstance(image, bytes) or image.is_file()
+        )
+        disk.require(Path(self._data_dir_root), needed, what="the records of all its splits")
 
     def _check(
         self, listed: list[Labelled], source: Path | None
