@@ -12,11 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from vggface_gender.base import console
 
 console.quiet()  # before any test module imports Keras
+
+# The same examples in every run, however slow the machine; nothing is kept between runs.
+hypothesis.settings.register_profile(
+    "here", max_examples=60, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

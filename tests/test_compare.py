@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vggface_gender import compare
+from vggface_gender import audit, compare
 from vggface_gender.base import files, labels, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import metrics, predictions, repeats
@@ -127,7 +127,7 @@ def test_a_link_to_a_repeat_and_one_run_twice_are_refused(two_runs):
     Path("model_files/b/seed-3").symlink_to("seed-1", target_is_directory=True)
     with pytest.raises(InputError, match="seed-1 and seed-3 of B are one checkpoint"):
         compare.main(["a", "b"])
-    with pytest.raises(InputError, match="one of A and one of B are one checkpoint"):
+    with pytest.raises(InputError, match="one of A and model_files/one of B are one checkpoint"):
         compare.main(["one", "model_files/one"])
 
 
@@ -165,3 +165,57 @@ def test_what_is_not_there_is_said(two_runs, arguments, message):
     (write_repeat(Path("model_files/odd"), 0, 0.5) / "config.json").write_text("[]")
     with pytest.raises(InputError, match=message):
         compare.main(arguments)
+
+
+def test_two_folders_of_one_name_are_told_apart(two_runs, capsys):
+    for place, seed in (("x", 1), ("y", 2)):
+        write_repeat(Path(place, "run"), seed, 0.2)
+    found = written("x/run", "y/run")
+    (test,) = found["tasks"]["gender"]["same_images"]
+    assert (test["a"], test["b"]) == ("x/run", "y/run")
+    assert "  x/run  y/run" in capsys.readouterr().out
+
+
+def test_predictions_of_a_classifier_that_was_replaced_are_refused(two_runs):
+    folder = runs.MODEL_FILES / "one"
+    path = folder / "predictions-UTKFace-test.csv"
+    made_by = {"classifier": files.digest(folder / runs.CLASSIFIER), "records": "r"}
+    predictions.write(predictions.read(path), path, made_by=made_by)
+    compare.main(["one", "a"])
+    (folder / runs.CLASSIFIER).write_text("trained again")
+    for command, line in (
+        (compare, ["one", "a"]),
+        (audit, ["--run", "one", "--dataset", "UTKFace"]),
+    ):
+        with pytest.raises(InputError, match="another classifier"):
+            command.main(line)
+
+
+def test_tables_that_are_damaged_are_one_line(two_runs):
+    """Bytes flipped, cut, or whole cells of nonsense, at places drawn at random."""
+    path = runs.MODEL_FILES / "one" / "predictions-UTKFace-test.csv"
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(150):
+        damaged = bytearray(whole)
+        start = int(rng.integers(len(whole)))
+        if trial % 3 == 0:
+            damaged = damaged[:start]
+        elif trial % 3 == 1:
+            for place in rng.integers(len(whole), size=rng.integers(1, 20)):
+                damaged[place] = rng.integers(256)
+        else:
+            filler = [b"\0" * 50, b"9" * 10_000, b'"' * 7, b"\xff" * 200_000, b",,,\r\n"][trial % 5]
+            damaged[start:start] = filler
+        path.write_bytes(bytes(damaged))
+        for command, line in (
+            (audit, ["--run", "one", "--dataset", "UTKFace"]),
+            (compare, ["one", "a"]),
+        ):
+            try:
+                command.main(line)
+            except InputError as error:
+                refused += 1
+                assert len(str(error)) < 500
+    assert refused > 100

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vggface_gender import datasets, evaluate
+from vggface_gender import datasets, evaluate, gradcam, robustness
 from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
-from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.evaluation import metrics, predictions, provenance
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads
 
@@ -71,9 +71,10 @@ def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_ta
         "split": "test",
         "count": 10,
         "tasks": metrics.evaluate(table),
+        "overlap": {"images": None, "unknown": []},
     }
-    made_by = predictions.made_by(run / runs.CLASSIFIER, dataset, split="test")
-    assert predictions.is_current(run / "predictions-faces-test.csv", made_by)
+    made_by = provenance.made_by(run / runs.CLASSIFIER, dataset, split="test")
+    assert provenance.is_current(run / "predictions-faces-test.csv", made_by)
 
 
 def test_another_table_of_the_same_name_is_written_beside(home):
@@ -93,6 +94,61 @@ def test_another_table_of_the_same_name_is_written_beside(home):
     (added,) = set(found) - {"faces"}
     assert len(predictions.read(found[added])) == 4
     assert json.loads((run / f"metrics-{added}-test.json").read_text())["count"] == 4
+
+
+@pytest.fixture
+def other(home):
+    """Another table of the name `faces`, of the first four faces."""
+    (home / "other").mkdir()
+    rows = pd.read_csv("faces.csv")[:4]
+    for name in rows["file"]:
+        shutil.copy(name, "other")
+    rows.to_csv("other/faces.csv", index=False)
+    return "other/faces.csv"
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (gradcam, ["--task", "age"]),
+        (robustness, ["--rotations", "9", "--margins", "--resolutions"]),
+    ],
+)
+def test_pictures_and_figures_of_two_tables_of_one_name_are_apart(home, other, command, options):
+    run = Path("model_files/tiny")
+    command.main(["--run", "tiny", "--dataset", "faces.csv", *options])
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert len(before) > 2
+    for _ in range(2):
+        command.main(["--run", "tiny", "--dataset", other, *options])
+        after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        assert before.items() <= after.items()
+        assert len(after) - 1 == 2 * (len(before) - 1)  # all but the classifier
+    command.main(["--run", "tiny", "--dataset", "faces.csv", *options])
+    assert after.keys() == {path for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("changed", ["labels", "classifier", "dropout"], ids="{} changed".format)
+def test_whatever_makes_a_table_makes_it_anew(home, changed):
+    """Labels swapped, a classifier replaced, settings edited: an older table stands for nothing."""
+    line, place = ["--run", "tiny", "--dataset", "faces.csv"], "predictions-faces-test"
+    evaluate.main(line)
+    run = Path("model_files/tiny")
+    dataset = datasets.prepare("faces.csv")
+    key = provenance.made_by(run / runs.CLASSIFIER, dataset, split="test")
+    assert provenance.is_current(run / f"{place}.csv", key)
+    if changed == "labels":
+        swap = {"female": "male", "male": "female"}
+        rows = pd.read_csv("faces.csv")
+        rows.assign(gender=rows.gender.map(swap)).to_csv("faces.csv", index=False)
+        dataset = datasets.prepare("faces.csv")
+    elif changed == "classifier":
+        with (run / runs.CLASSIFIER).open("ab") as file:
+            file.write(b"another")
+    more = {"mc_dropout": 3} if changed == "dropout" else {}
+    other = provenance.made_by(run / runs.CLASSIFIER, dataset, split="test", **more)
+    assert not provenance.is_current(run / f"{place}.csv", other)
+    assert predictions.current(run, dataset, split="test", made_by=other) is None
 
 
 @pytest.mark.parametrize("option", ["--mc-dropout", "--dropout"])
@@ -122,6 +178,17 @@ def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(hom
     with pytest.raises(InputError, match="trained on"):
         evaluate.main(["--run", "tiny", "--dataset", "./faces.csv"])
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split-seed", "0", "--out", "out"])
+
+
+def test_a_whole_table_is_evaluated_with_split_all(home):
+    table = pd.read_csv("faces.csv")
+    table.assign(split=["train", "val", "test", "test", ""] * 2).to_csv("faces.csv", index=False)
+    run = Path("model_files/tiny")
+    for split, named, count in (("all", "all", 10), ("val", "validation", 2)):
+        evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split", split])
+        assert len(predictions.read(run / f"predictions-faces-{named}.csv")) == count
+        figures = json.loads((run / f"metrics-faces-{named}.json").read_text())
+        assert (figures["split"], figures["count"]) == (named, count)
 
 
 @pytest.mark.parametrize(

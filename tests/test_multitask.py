@@ -62,8 +62,10 @@ def test_a_run_holds_two_phases_and_only_what_is_unfrozen_moved(tiny_run, drawn)
         assert (kernel(tiny_run, layer) != start).any() == moved
     figures = json.loads((tiny_run / "metrics.json").read_text())
     assert set(figures["tasks"]) == {"gender", "race", "age"}
-    settings = json.loads((tiny_run / "config.json").read_text())["settings"]
-    assert settings["counts"]["test"] == figures["count"]
+    config = json.loads((tiny_run / "config.json").read_text())
+    assert config["settings"]["counts"]["test"] == figures["count"]
+    tuned = history[history.phase == "backbone"]
+    assert config["kept"] == {"phase": "backbone", "epoch": tuned.epoch[tuned.is_best].item()}
 
 
 def test_tensorboard_holds_what_is_promised(tiny_run):

@@ -1,7 +1,9 @@
 """From photos to answers and drawn copies, with a tiny untrained network for a classifier."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
 from vggface_gender.inference import classifier
-from vggface_gender.photos import detect, read
+from vggface_gender.photos import crops, detect, read
 from vggface_gender.photos.align import align
 from vggface_gender.training import heads
 
@@ -102,12 +104,17 @@ def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
 
     output = capsys.readouterr()
     answers = [json.loads(line) for line in output.out.splitlines()]
-    assert status == 0
+    assert status == 1
     expected = [*people, str(folder / "a.JPG"), str(folder / "b.png"), people[0]]
     assert [answer["photo"] for answer in answers] == expected
     assert [answer["status"] for answer in answers] == ["ok", "ok", "unreadable", "no face", "ok"]
     assert [len(answer["faces"]) for answer in answers] == [2, 1, 0, 0, 2]
-    assert output.err == f"error: {answers[2]['error']}\n"
+    assert output.err.splitlines() == [
+        "left out: 1 hidden, or a tool's",
+        f"left out: 1 not named as an image: {folder / 'notes.txt'}",
+        f"error: {answers[2]['error']}",
+        "error: 1 of 5 photos can't be read",
+    ]
     for answer in answers:
         check_answer(answer)
     assert answers[0] == answers[4]
@@ -234,7 +241,56 @@ def test_faults(run, photos_dir, tmp_path, capsys):
     output = capsys.readouterr()
     for line in output.out.splitlines():
         check_answer(json.loads(line))
-    assert len(output.out.splitlines()) == len(output.err.splitlines()) == 2
+    assert len(output.out.splitlines()) == 2
+    assert output.err.splitlines()[2:] == ["error: 2 of 2 photos can't be read"]
+
+
+def test_the_status_is_0_only_where_every_photo_was_answered(run, tmp_path, capsys):
+    good, bad = str(blank(tmp_path / "good.png")), str(tmp_path / "bad.png")
+    Path(bad).write_bytes(b"no image")
+    statuses = [predict.main([*photos, "--run", run]) for photos in ([good], [good, bad], [bad])]
+    assert statuses == [0, 1, 2]
+
+
+def test_odd_files_and_names_in_a_folder_are_answered_or_named(run, photos_dir, tmp_path, capsys):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    content = (photos_dir / "rose_leslie.jpg").read_bytes()
+    undecoded = os.fsencode(folder) + b"/caf\xe9.jpg"
+    names = [os.fsdecode(undecoded), str(folder / ("x" * 251 + ".jpg")), str(folder / "a\nb.jpg")]
+    for name in names:
+        Path(name).write_bytes(content)
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "null.jpg").symlink_to("/dev/null")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder / "socket.jpg"))
+        assert predict.main([str(folder), "--run", run, "--json", "--out", "drawn"]) == 1
+    output = capsys.readouterr()
+    answers = {answer["photo"]: answer for answer in map(json.loads, output.out.splitlines())}
+    assert [answers[name]["status"] for name in names] == ["ok"] * 3
+    for name in ("pipe", "null", "socket"):
+        assert "not a regular file" in answers[str(folder / f"{name}.jpg")]["error"]
+    assert "No such file" in answers[str(folder / "gone.jpg")]["error"]
+    drawn = {os.fsencode(path.name) for path in Path("drawn").iterdir()}
+    assert drawn == {b"caf\xe9-faces.jpg", b"x" * 245 + b"-faces.jpg", b"a\nb-faces.jpg"}
+    # As text every answer and error is a line of its own.
+    predict.main([str(folder), "--run", run, "--no-draw"])
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3 and r"a\nb.jpg: " in output.out
+    assert len(output.err.splitlines()) == 5
+
+
+def test_a_crop_that_is_not_square_is_answered_as_its_record_is(run, model, faces_dir, capsys):
+    image = Image.open(next((faces_dir / "UTKFace").glob("*.jpg"))).crop((0, 10, 200, 163))
+    image.save("wide.jpg")
+    predict.main(["wide.jpg", "--crops", "--run", run, "--json"])
+    [face] = json.loads(capsys.readouterr().out)["faces"]
+    assert face["box"] == [23, 0, 176, 153]
+    fitted = crops.fit(crops.decode(Path("wide.jpg").read_bytes()), model.size)
+    expected = model.predict(fitted[None])["gender"][0]
+    given = list(face["gender"]["probabilities"].values())
+    np.testing.assert_allclose(given, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The classifier is one whose answers are known: how much more red than blue a cro
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -217,6 +218,26 @@ def test_a_dataset_is_labelled_in_the_classifiers_frame(run, crops, capsys):
         assert abs(crop - part["image"][place]).mean() < 3
     with pytest.raises(InputError, match=r"best.*train"):
         pseudo_label.main([*options, "--split", "best", "--out", "other"])
+
+
+def test_a_dataset_is_divided_as_the_run_had_it(run, crops, capsys):
+    """Its test split is the one that was held out from the run, not that of seed 0."""
+    folder = Path("model_files/mine")
+    folder.mkdir(parents=True)
+    shutil.copy(run, folder / "classifier.keras")
+    settings = {"dataset": "true.csv", "split_seed": 3}
+    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    line = ["--dataset", "true.csv", "--split", "test", "--run", "mine", "--threshold", "0.6"]
+    said = {}
+    for name, more in (("own", []), ("given", ["--split-seed", "0"])):
+        pseudo_label.main([*line, *more, "--out", name])
+        said[name] = predictions.read(f"{name}/predictions.csv").name.tolist()
+    for name, seed in (("own", 3), ("given", 0)):
+        assert (
+            said[name]
+            == records.labels(datasets.prepare("true.csv", seed=seed), "test").name.tolist()
+        )
+    assert said["own"] != said["given"]
 
 
 # --- training on them

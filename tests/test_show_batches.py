@@ -1,5 +1,7 @@
 """show_batches: a sheet of crops, each beside augmented copies of it."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -19,3 +21,7 @@ def test_each_row_begins_with_a_crop_as_it_is(drawn, workplace):
         # Without changes a copy differs by what two interpolations round differently.
         assert np.abs(plain[:, copies] - plain[:, :48]).mean() < 4
         assert np.abs(augmented[:, copies] - plain[:, :48]).mean() > 5
+    show_batches.main([*data, *layout, "--augment", "all=0"])
+    assert (workplace / "model_files" / "crops-faces.png").read_bytes() == Path(
+        "none.png"
+    ).read_bytes()

@@ -1,6 +1,7 @@
 """transfer from end to end: a drawn dataset, a run, its figures, kills and seeds."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,37 @@ def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(
     assert json.loads((RUN / "metrics-faces-test.json").read_text())["split"] == "test"
     with pytest.raises(InputError, match="no split holdout: give one of train, validation, test"):
         evaluate.main(["--run", "mine", *data, "--split", "holdout"])
+
+
+def test_damaged_features_are_made_anew_and_change_nothing(command_line, drawn, workplace, capfd):
+    shutil.copytree(drawn.records, "data", ignore=shutil.ignore_patterns("features"))
+    options = [*command_line, "--data-dir", "data", "--epochs", "2"]
+    transfer.main([*options, "--run", "before"])
+    features = sorted(Path("data/features").iterdir())
+    assert len(features) == 3
+    for path in features:
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 2)
+            file.write(bytes(500))
+    capfd.readouterr()
+    transfer.main([*options, "--run", "after"])
+    said = capfd.readouterr().err
+    assert all(f"{path} is damaged: its features are computed anew" in said for path in features)
+    for name in ("history.csv", TABLE):
+        before, after = (Path("model_files", run, name).read_bytes() for run in ("before", "after"))
+        assert before == after
+
+
+def test_room_is_needed_for_the_features_of_all_splits_before_any_is_computed(
+    command_line, drawn, workplace, monkeypatch
+):
+    shutil.copytree(drawn.records, "data", ignore=shutil.ignore_patterns("features"))
+    room = 200 * (7 * 7 * 8 * 4 + 4) - 1
+    usage = type(shutil.disk_usage("."))(10**9, 10**9 - room, room)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="make room"):
+        transfer.main([*command_line, "--data-dir", "data", "--run", "mine"])
+    assert not list(Path("data/features").iterdir())
 
 
 @pytest.mark.parametrize("task", ["race", "age"])

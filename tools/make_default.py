@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     device.start()
     import default_card
     import half_precision
-    from vggface_gender.evaluation import card_sources, held_out
+    from vggface_gender.evaluation import card_sources, held_out, trained_on
     from vggface_gender.inference import classifier
 
     datasets = {
@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         about = card_sources.without_paths(trained.about)
         half_precision.save(dataclasses.replace(trained, precision="float32", about=about), file)
         check(file, trained, datasets[names[0]])
+        trained_on.carry(path, file)
         config = runs.config(path.parent)
         files.write_json(card_sources.without_paths(config), part / "config.json")
         for name, dataset in datasets.items():
@@ -152,13 +153,17 @@ def evaluate(file: Path, dataset: "Dataset") -> Path:
 
     It goes where `vggface-gender evaluate` writes what it finds of the default classifier.
     """
-    from vggface_gender.evaluation import metrics, predictions, results
+    from vggface_gender.evaluation import metrics, predictions, provenance, results, trained_on
     from vggface_gender.inference import classifier
 
     trained = classifier.load(file)
     truth, outputs = classifier.classify(trained, dataset, split="test")
     table = predictions.table(
-        truth["name"], truth[list(TASKS)], outputs=outputs, tasks=trained.tasks
+        truth["name"],
+        truth[list(TASKS)],
+        outputs=outputs,
+        tasks=trained.tasks,
+        overlap=trained_on.marks(file, dataset, "test"),
     )
     folder = runs.MODEL_FILES / f"{runs.DEFAULT}-evaluation"
     path = folder / f"metrics-{dataset.label}-test.json"
@@ -168,7 +173,8 @@ def evaluate(file: Path, dataset: "Dataset") -> Path:
         split="test",
         folder=folder,
         metrics_path=path,
-        made_by=predictions.made_by(file, dataset, split="test"),
+        made_by=provenance.made_by(file, dataset, split="test"),
+        learned_from=trained_on.about(file, dataset, "test"),
     )
     print(metrics.report(figures))
     return path

@@ -5,6 +5,7 @@
 
 Reads the predictions table that `evaluate` wrote. Prints accuracy and recall by group, the largest
 gaps between groups, the calibration error, and what is left if uncertain predictions are withheld.
+Faces that lack a group's label are a row of their own; copies of training images are left out.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from vggface_gender.base import console, files, options
+from vggface_gender.base import console, files, options, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.datasets import catalogue
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     """Audit each task of a predictions table, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
 
-    from vggface_gender.evaluation import audit, predictions, repeats
+    from vggface_gender.evaluation import audit, predictions, provenance, repeats
 
     folders = repeats.folders(arguments.run)
     if len(folders) > 1:
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{arguments.dataset}"
         )
     path = found[dataset]
+    provenance.check_classifier(path, folder / runs.CLASSIFIER)
     table = predictions.read(path)
     has = [task for task in CLASSIFICATION if predictions.has(table, task)]
     for task in arguments.tasks or ():

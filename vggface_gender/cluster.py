@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="the folder that all is written to (default: a folder clusters-... in model_files, or "
-        "in the run's folder)",
+        "in the run's folder; another one where that is of other datasets)",
     )
     return parser
 
@@ -123,15 +123,17 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name in arguments.datasets
     ]
-    labels = [faces.dataset.label for faces in chosen]
-    if len(set(labels)) < len(labels):
-        raise InputError(f"--datasets names two of one name: {', '.join(labels)}")
+    called = catalogue.labels(arguments.datasets)
+    if len(called) < len(chosen):
+        raise InputError(f"--datasets names one twice: {', '.join(arguments.datasets)}")
+    chosen = [faces._replace(label=called[faces.dataset.name]) for faces in chosen]
     results = clusters_results.measure(
         chosen, network, directory=arguments.data_dir / "features", seed=arguments.seed
     )
-    written = clusters_results.write(
-        results, arguments.out or default_out(arguments, path, network.about["layer"])
+    out = arguments.out or clusters_results.place(
+        default_out(arguments, path, network.about["layer"]), results
     )
+    written = clusters_results.write(results, out)
     print(clusters_report.report(results.summary) + "\n")
     for file in written:
         print(file)

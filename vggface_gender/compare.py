@@ -45,9 +45,15 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     split = arguments.split
 
-    from vggface_gender.evaluation import comparison, comparison_report, repeats
+    from vggface_gender.evaluation import comparison, comparison_notes, comparison_report, repeats
 
     folders = [repeats.folders(run) for run in (arguments.a, arguments.b)]
+    if len(folders[0]) == 1 and folders[0].keys() == folders[1].keys():
+        # Two folders of one name are told apart by what was given.
+        names = (arguments.a, arguments.b)
+        folders = [
+            dict.fromkeys([name], *side.values()) for name, side in zip(names, folders, strict=True)
+        ]
     dataset = repeats.choose_dataset(*folders, split=split, wanted=arguments.dataset)
     a, b = (
         {key: repeats.read(folder, dataset, split=split) for key, folder in side.items()}
@@ -60,8 +66,8 @@ def main(argv: list[str] | None = None) -> None:
         "a": {"run": arguments.a, "repeats": list(a)},
         "b": {"run": arguments.b, "repeats": list(b)},
     }
-    for letter in ("a", "b"):
-        print(f"{letter.upper()}: {about[letter]['run']} ({', '.join(about[letter]['repeats'])})")
+    for letter, side in (("A", a), ("B", b)):
+        print(f"{letter}: {comparison_notes.describe(about[letter.lower()]['run'], side)}")
     print(f"{dataset} {split}\n\n{comparison_report.report(compared)}", end="")
     if arguments.json:
         files.write_json(about | compared, arguments.json)

@@ -1,31 +1,58 @@
-"""Convert VGG-Face from MatConvNet to Keras, and check the file that was written.
+"""Make VGG-Face a backbone, from MatConvNet's or Keras's files, and check what was written.
 
     vggface-gender convert --mat model_files/vgg_face.mat
     vggface-gender convert --mat vgg-face.mat --output identities --to model_files/identities.keras
+    vggface-gender convert --h5 rcmalli_vggface_tf_notop_vgg16.h5
+    vggface-gender convert --h5 my_vgg_face.keras --channels rgb
 
-The check runs the written file and, in NumPy and float64, the .mat file on one image, and compares
-them after every layer. It prints a line a layer. The file appears only if they agree.
+The backbone takes raw RGB crops and subtracts the mean itself. The check runs the written file and,
+in NumPy and float64, the original on one image, and compares them after every layer. It prints a
+line a layer. The file appears only if they agree.
 """
 
 import argparse
+import functools
 import sys
 import time
 from pathlib import Path
 
 from vggface_gender.base import console, options
 
+CHANNELS = ("rgb", "bgr")
 OUTPUTS = ("pool5", "fc6", "fc7", "identities")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = options.Parser("convert", __doc__)
-    parser.add_argument(
+    original = parser.add_mutually_exclusive_group()
+    original.add_argument(
         "--mat",
         type=Path,
         default=Path("model_files/vgg_face.mat"),
         metavar="FILE",
         help="the weights: the Oxford archive's vgg_face.mat, or MatConvNet's vgg-face.mat",
+    )
+    original.add_argument(
+        "--h5",
+        type=Path,
+        metavar="FILE",
+        help="the same network in a Keras file, weights alone or a whole model (.h5, .weights.h5,"
+        " .keras): keras-vggface's, deepface's, or your own",
+    )
+    parser.add_argument(
+        "--channels",
+        choices=CHANNELS,
+        help="of --h5: the order in which its network takes an image's colours (default: what is"
+        " known of keras-vggface's and deepface's files)",
+    )
+    parser.add_argument(
+        "--mean",
+        type=options.amount,
+        nargs=3,
+        metavar=("RED", "GREEN", "BLUE"),
+        help="of --h5: what is subtracted from colours in [0, 255] (default: VGG-Face's own,"
+        " 129.1863 104.7624 93.594)",
     )
     parser.add_argument(
         "--output",
@@ -53,18 +80,27 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parser().parse_args(argv)
+    made = parser()
+    arguments = made.parse_args(argv)
+    if arguments.h5 is None and (arguments.channels or arguments.mean):
+        made.error("--channels and --mean go with --h5: a .mat file says them itself")
     start = time.perf_counter()
 
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.backbones import conversion
+    from vggface_gender.backbones import conversion, vggface_keras
+    from vggface_gender.weights import matconvnet
 
+    read = matconvnet.read
+    if arguments.h5 is not None:
+        given = {"channels": arguments.channels, "mean": arguments.mean}
+        read = functools.partial(vggface_keras.read, **given)
     try:
         done = conversion.convert(
-            arguments.mat,
+            arguments.h5 or arguments.mat,
             arguments.to,
+            read=read,
             output=arguments.output,
             tolerance=arguments.tolerance,
         )

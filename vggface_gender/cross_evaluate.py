@@ -1,4 +1,4 @@
-"""Evaluate classifiers on datasets, each on each: the matrix that shows what one accuracy hides.
+"""Evaluate every classifier on every dataset: a matrix of figures, in-domain and cross-dataset.
 
     vggface-gender cross_evaluate --runs A B --datasets UTKFace FairFace --source path/to/faces
 

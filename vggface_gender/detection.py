@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from vggface_gender.base import console, files, options, runs
-from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
 NOTE = """A record is a crop of one face, not a photograph. It is harder, since the frame cuts away
@@ -99,9 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     for dataset in chosen:
         dataset.require(arguments.split)
-    names = [dataset.label for dataset in chosen]
-    if len(set(names)) < len(names):
-        raise InputError(f"--datasets names two of one name: {', '.join(names)}")
+    called = catalogue.labels(arguments.datasets)
     settings = {key: getattr(arguments, key) for key in ("upsample", "threshold", "border", "fill")}
     found = []
     for dataset in chosen:
@@ -112,7 +109,7 @@ def main(argv: list[str] | None = None) -> None:
             count=arguments.count,
             **settings,
         )
-        found.append({"dataset": dataset.label, "split": arguments.split, **settings, **one})
+        found.append({"dataset": called[dataset.name], "split": arguments.split, **settings, **one})
         print(f"\n{describe(found[-1])}\n\n{detection.report(one)}\ntable: {one['table']}")
     print(f"\n{NOTE}")
     if arguments.json:

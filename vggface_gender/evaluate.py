@@ -6,6 +6,9 @@
 Writes the predictions table and the metrics computed from it into the run's folder; for the default
 classifier, which is the package's, into model_files/default-evaluation. A dataset that the run was
 trained on is divided as it was then, unless --split-seed says otherwise: its test split is unseen.
+Faces that the run was trained on all the same are recognized by their content, under whatever name:
+copies are counted and left out of the figures; near-duplicates are counted, and the figures without
+them given, too.
 """
 
 import argparse
@@ -61,7 +64,9 @@ def main(argv: list[str] | None = None) -> None:
         held_out,
         metrics,
         predictions,
+        provenance,
         results,
+        trained_on,
         uncertainty,
     )
     from vggface_gender.inference import classifier, dropout
@@ -70,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
     split, samples = arguments.split, arguments.mc_dropout
     dataset.require(split)
-    made_by = predictions.made_by(
+    made_by = provenance.made_by(
         path,
         dataset,
         split=split,
@@ -84,11 +89,15 @@ def main(argv: list[str] | None = None) -> None:
     else:
         truth, outputs = classifier.classify(trained, dataset, **how)
     table = predictions.table(
-        truth["name"], truth[list(TASKS)], outputs=outputs, tasks=trained.tasks
+        truth["name"],
+        truth[list(TASKS)],
+        outputs=outputs,
+        tasks=trained.tasks,
+        overlap=trained_on.marks(path, dataset, arguments.split),
     )
 
     folder = arguments.out or runs.results_folder(path)
-    place = predictions.place(folder, dataset, split=split, made_by=made_by)
+    place = predictions.place(folder, dataset, split=split, made_by=made_by, table=table)
     named = place.stem.removeprefix("predictions-")
     metrics_path = folder / f"metrics-{named}.json"
     figures = results.publish(
@@ -98,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
         folder=folder,
         metrics_path=metrics_path,
         made_by=made_by,
+        learned_from=trained_on.about(path, dataset, arguments.split),
     )
     print(metrics.report(figures))
     if samples:

@@ -88,7 +88,9 @@ def main(argv: list[str] | None = None) -> None:
         its = settings | {"fresh": fresh}
         if not fresh:
             its["head_epochs"] = 0  # the head is trained already: all of it is tuned together
-        return train.Plan(tasks, its, lambda config: network.continued(config, tasks, path=path))
+        return train.Plan(
+            tasks, its, lambda config: network.continued(config, tasks, path=path), init=path
+        )
 
     data = options.dataset_arguments(arguments)
     trainings = train.plan(each, data=data, configure=configure)

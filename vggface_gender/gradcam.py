@@ -59,35 +59,42 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.evaluation import gradcam, gradcam_figure, held_out
+    from vggface_gender.evaluation import (
+        gradcam,
+        gradcam_figure,
+        held_out,
+        provenance,
+        trained_on,
+    )
     from vggface_gender.inference import classifier
 
     trained = classifier.load(path)
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
     dataset.require(arguments.split)
+    how = {"task": arguments.task, "layer": arguments.layer, "align": arguments.align}
     summary = gradcam.summarize(
         trained,
         dataset,
         split=arguments.split,
-        task=arguments.task,
-        layer=arguments.layer,
-        align=arguments.align,
         examples=EXAMPLES,
+        overlap=trained_on.marks(path, dataset, arguments.split),
+        **how,
     )
-    if arguments.align:
-        print(f"no face detected, left out: {summary.undetected:,} of {summary.count:,} images")
+    print(gradcam.describe(summary))
     title = f"{arguments.task}, {dataset.label} {arguments.split}: mean face and mean Grad-CAM map"
     pictures = {
         "averages": gradcam_figure.averages(summary.averages, title=title),
         "examples": gradcam_figure.examples(summary),
     }
     folder = arguments.out or runs.results_folder(path)
-    stem = f"gradcam-{dataset.label}-{arguments.split}-{arguments.task}"
+    made_by = provenance.made_by(path, dataset, split=arguments.split, **how)
     for kind, picture in pictures.items():
         if picture is not None:
-            file = folder / f"{stem}-{kind}.png"
+            name = f"gradcam-{{}}-{arguments.split}-{arguments.task}-{kind}.png"
+            file = provenance.place(folder, name, dataset, made_by=made_by)
             with files.whole(file) as part:
                 picture.save(part)
+            provenance.sign(file, made_by)
             print(file)
 
 

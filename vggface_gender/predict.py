@@ -5,8 +5,13 @@
 
 Detects the faces, aligns and classifies them. Prints a line a face (or a JSON object a photo) in
 the order given, and writes a drawn copy of each photo that has a face. A photo without a face is an
-answer. One that can't be read is named on standard error and the others are still done; the exit
-status is 2 if none could be read.
+answer. One that can't be read is named on standard error and the others are still done.
+
+A folder stands for the images in it, by their names' endings; folders within it are not entered.
+What in it is left out is counted on standard error.
+
+Exit status: 0 if every photo was answered, 1 if some could not be read, 2 if none could or the
+command could not begin.
 
 A box is (left, top, right, bottom) in pixels of the upright photo. Labels say how the annotators of
 the training data would have perceived the face, not who the person is.
@@ -16,7 +21,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, files, options, runs
+from vggface_gender.base import console, files, options, runs, text
 from vggface_gender.base.errors import InputError
 
 DRAWING_QUALITY = 90  # of the drawn copies' JPEGs
@@ -29,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
 
     parser = options.Parser("predict", __doc__)
     parser.add_argument(
-        "photos", nargs="+", metavar="PHOTO", help="an image file, or a folder of them"
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="an image file, or a folder of them (those within it are not entered)",
     )
     options.add_run_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
@@ -74,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Answer photos; the exit status is 2 if none could be read."""
+    """Answer photos; the exit status is 0 only if all of them could be read."""
     arguments = parser().parse_args(argv)
     if arguments.out.exists() and not arguments.out.is_dir():
         raise InputError(f"{arguments.out}: not a folder; give --out a folder for drawn copies")
@@ -83,9 +91,11 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     from vggface_gender.inference import answers
-    from vggface_gender.photos import draw, read
+    from vggface_gender.photos import draw, folders, read
 
-    photos = read.find_photos(arguments.photos)
+    photos, left_out = read.find_photos(arguments.photos)
+    for line in folders.describe(left_out):
+        print(f"left out: {line}", file=sys.stderr)
     answered = answers.of_files(
         photos,
         classifier,
@@ -103,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     ):
         if answer.error:
             unreadable += 1
-            tqdm.write(f"error: {answer.error}", file=sys.stderr)
+            tqdm.write(f"error: {text.printable(answer.error)}", file=sys.stderr)
         elif answer.faces and not arguments.no_draw:
             boxes = [face.box for face in answer.faces]
             labels = ["\n".join(face.describe()) for face in answer.faces]
@@ -112,7 +122,9 @@ def main(argv: list[str] | None = None) -> int:
         for line in [answer.to_json()] if arguments.json else answer.describe():
             tqdm.write(line)
             sys.stdout.flush()
-    return 2 if unreadable == len(photos) else 0
+    if unreadable and len(photos) > 1:
+        print(f"error: {unreadable:,} of {len(photos):,} photos can't be read", file=sys.stderr)
+    return 0 if not unreadable else 1 if unreadable < len(photos) else 2
 
 
 if __name__ == "__main__":

@@ -17,7 +17,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, contract, files, locks, numbers, options, runs, state
+from vggface_gender.base import (
+    console,
+    contract,
+    files,
+    locks,
+    numbers,
+    options,
+    runs,
+    state,
+    text,
+)
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS
 from vggface_gender.datasets import catalogue
@@ -31,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     parser = options.Parser("pseudo_label", __doc__)
     parser.add_argument(
-        "photos", nargs="*", metavar="PHOTO", help="an image file, a folder of them, or a video"
+        "photos",
+        nargs="*",
+        metavar="PHOTO",
+        help="an image file, a folder of them (those within it are not entered), or a video",
     )
     options.add_run_argument(parser)
     parser.add_argument(
@@ -46,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         parser,
         catalogue.NAMED,
         title="or a dataset, whose labels only score",
+        split_seed=None,
         required=False,
     )
     options.add_split_argument(parser, default="train")
@@ -135,9 +149,11 @@ def _label(arguments: argparse.Namespace, path: Path) -> None:
     _check_is_free(arguments.out, asked)
 
     from vggface_gender import datasets
-    from vggface_gender.photos import read
+    from vggface_gender.photos import folders, read
 
-    photos = read.find_photos(arguments.photos)
+    photos, left_out = read.find_photos(arguments.photos)
+    for line in folders.describe(left_out):
+        print(f"left out: {line}", file=sys.stderr)
     if arguments.dataset:
         datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
@@ -149,6 +165,7 @@ def _label(arguments: argparse.Namespace, path: Path) -> None:
         predictions,
         pseudo_label_results,
         pseudo_label_sweep,
+        unseen,
     )
     from vggface_gender.inference import classifier
 
@@ -158,12 +175,16 @@ def _label(arguments: argparse.Namespace, path: Path) -> None:
         raise InputError(f"{path} was not trained to predict {task}: {', '.join(trained.tasks)}")
     names = trained.tasks[task]
     thresholds = _thresholds(arguments, names)
-    seen, truth = _classified(arguments, photos, trained, thresholds)
+    seen, truth, marks = _classified(arguments, photos, path, trained, thresholds)
     print(f"{seen.describe()}\n")
     frame = predictions.table(
-        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}
+        seen.names, truth, outputs={task: seen.probability}, tasks={task: names}, overlap=marks
     )
-    summary = _source(arguments, path) | seen.counts | {"faces": len(frame), "asked": asked}
+    counts = unseen.overlap(frame)
+    if counts:
+        print("\n".join(unseen.describe(counts)) + "\n")
+    summary = _source(arguments, path) | {"left_out": left_out} | seen.counts
+    summary |= {"faces": len(frame), "overlap": counts, "asked": asked}
     kept, swept = None, None
     if thresholds is not None:
         kept, figures = pseudo_label_results.keep(
@@ -225,24 +246,25 @@ def _check_is_free(out: Path, asked: dict) -> None:
 def _classified(
     arguments: argparse.Namespace,
     photos: list[Path],
+    path: Path,
     trained: "Classifier",
     thresholds: list[float] | None,
-) -> "tuple[Seen, dict]":
-    """What is predicted for the faces of the photos or the dataset; their true labels by task.
+) -> "tuple[Seen, dict, list[str | None] | None]":
+    """What is predicted for the faces of the photos or the dataset; their true labels by task; of a
+    dataset's, which ones the classifier was trained on (see `trained_on.marks`).
 
     Raises:
         InputError: there is no face.
     """
     from tqdm import tqdm
 
-    from vggface_gender import datasets
     from vggface_gender.data import records
     from vggface_gender.datasets import mixes
-    from vggface_gender.evaluation import pseudo_label_faces
+    from vggface_gender.evaluation import held_out, pseudo_label_faces, trained_on
 
     size, padding, dataset = trained.size, trained.padding, None
     if arguments.dataset:
-        dataset = datasets.prepare(**options.dataset_arguments(arguments))
+        dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
         if arguments.dataset in mixes.names(trained.about.get("dataset", "")):
             print("note: the classifier was trained on this dataset; its accuracy here is too high")
         pictures = pseudo_label_faces.of_dataset(
@@ -257,7 +279,7 @@ def _classified(
         trained,
         task=arguments.task,
         thresholds=thresholds,
-        warn=lambda error: tqdm.write(f"error: {error}", file=sys.stderr),
+        warn=lambda error: tqdm.write(f"error: {text.printable(error)}", file=sys.stderr),
     )
     if not seen.names:
         raise InputError(
@@ -265,10 +287,11 @@ def _classified(
             "be read): give others, or --crops if they are faces cut out already"
         )
     if dataset:
-        return seen, dict(records.labels(dataset, arguments.split)[list(TASKS)])
+        truth = dict(records.labels(dataset, arguments.split)[list(TASKS)])
+        return seen, truth, trained_on.marks(path, dataset, arguments.split)
     if arguments.hidden:
-        return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files)
-    return seen, {}
+        return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files), None
+    return seen, {}, None
 
 
 def _source(arguments: argparse.Namespace, path: Path) -> dict:

@@ -79,7 +79,15 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.evaluation import held_out, perturbations, robustness, robustness_figure
+    from vggface_gender.evaluation import (
+        held_out,
+        perturbations,
+        provenance,
+        robustness,
+        robustness_figure,
+        trained_on,
+        unseen,
+    )
     from vggface_gender.inference import classifier
 
     trained = classifier.load(path)
@@ -103,21 +111,29 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"{dataset.name} has no labels that the classifier predicts: {', '.join(trained.tasks)}"
         )
-    print(f"{dataset.label} {split}, {summary['count']:,} faces\n\n{robustness.report(summary)}\n")
+    overlap = (summary["overlap"] or {}) | trained_on.about(path, dataset, split)
+    seen = "".join(f"\n  {line}" for line in unseen.describe(overlap))
+    print(
+        f"{dataset.label} {split}, {summary['count']:,} faces{seen}\n\n"
+        f"{robustness.report(summary)}\n"
+    )
     print(NOTE.format(size=trained.size) + "\n")
-    is_whole = summary["count"] == dataset.counts[split]
-    stem = f"robustness-{dataset.label}-{split}" + ("" if is_whole else f"-{summary['count']}")
-    folder = robustness.folder(path)
+    count = arguments.count
+    part = "" if count is None or count >= dataset.count(split) else f"-{count}"
+    made_by = provenance.made_by(path, dataset, split=split, count=count)
+    name = f"robustness-{{}}-{split}{part}.json"
+    figures = provenance.place(robustness.folder(path), name, dataset, made_by=made_by)
     if len(perturbed) > 1:
         for task in tasks:
             title = f"{task}: {dataset.label} {split}, {summary['count']:,} faces"
             chart = robustness_figure.figure(summary, task, title=title)
-            for file in robustness_figure.save(chart, folder / f"{stem}-{task}"):
+            for file in robustness_figure.save(chart, figures.with_name(f"{figures.stem}-{task}")):
                 print(file)
     about = {"run": arguments.run or runs.DEFAULT, "dataset": dataset.label, "split": split}
-    for file in filter(None, (folder / f"{stem}.json", arguments.json)):
+    for file in filter(None, (figures, arguments.json)):
         files.write_json(about | summary, file)
         print(file)
+    provenance.sign(figures, made_by)
 
 
 def degrees(text: str) -> float:

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, files, options, training_options
+from vggface_gender.base import console, files, options, runs, training_options
 from vggface_gender.datasets import catalogue
 
 
@@ -33,7 +33,10 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=options.count, default=0, metavar="N", help="of the crops and their changes"
     )
     group.add_argument(
-        "--out", type=Path, default=Path("crops.png"), metavar="FILE", help="the picture's file"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the picture's file (default: model_files/crops-<dataset>.png)",
     )
     return parser
 
@@ -65,9 +68,10 @@ def main(argv: list[str] | None = None) -> None:
         seed=arguments.seed,
     )
     rows = len(crops) // (arguments.columns + 1)
-    with files.whole(arguments.out) as part:
+    out = arguments.out or runs.MODEL_FILES / f"crops-{mix.label}.png"
+    with files.whole(out) as part:
         Image.fromarray(sheets.sheet(crops, arguments.columns + 1)).save(part)
-    print(f"{rows} crops and {arguments.columns} augmented copies of each: {arguments.out}")
+    print(f"{rows} crops and {arguments.columns} augmented copies of each: {out}")
 
 
 if __name__ == "__main__":

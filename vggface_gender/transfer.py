@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
         "(default: dlib's map, else the last)",
     )
     group.add_argument(
-        "--epochs", type=options.positive, default=10, metavar="N", help="epochs at most"
+        "--epochs",
+        type=options.positive,
+        default=10,
+        metavar="N",
+        help="epochs at most; one of a small dataset passes over its images several times",
     )
     group.add_argument(
         "--patience",
@@ -86,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     precision = device.precision(arguments.precision)
     backbone = backbones.load(arguments.backbone, precision=precision, layer=arguments.layer)
-    recipe = config.transfer_recipe(backbone.name)
+    recipe = config.transfer_recipe(backbones.family(backbone))
     settings = {
         "command": "transfer",
         "backbone": arguments.backbone,

@@ -13,6 +13,7 @@ from vggface_gender.backbones import conversion, vggface
 from vggface_gender.base import console
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import matconvnet
+from vggface_gender.weights.network import forward
 
 
 @pytest.mark.parametrize("output", vggface.OUTPUTS)
@@ -34,7 +35,7 @@ def test_converts_checks_and_reports(tmp_path, output):
 
     image = np.random.default_rng(8).integers(0, 256, (64, 64, 3)).astype(np.float32)
     last = dict(zip(vggface.OUTPUTS, ("pool5", "relu6", "relu7", "prob"), strict=True))[output]
-    steps = matconvnet.forward(matconvnet.read(mat), image)
+    steps = forward(matconvnet.parse(mat), image)
     expected = next(step for layer, step in steps if layer.name == last)
     found = vggface.load(to)(image[np.newaxis]).numpy().reshape(expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
@@ -93,9 +94,9 @@ def one_bias_lost(kernel, bias):
 @pytest.mark.parametrize("fault", [rows_for_columns, one_bias_lost, one_bias_infinite])
 @pytest.mark.parametrize("name", ["conv1_1", "conv5_3"])
 def test_the_check_finds_a_fault_and_its_layer(tmp_path, name, fault):
-    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
-    model = vggface.from_matconvnet(network, **files.SMALL)
-    network = matconvnet.read(tmp_path / "vgg.mat")
+    network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
+    model = vggface.from_network(network, **files.SMALL)
+    network = matconvnet.parse(tmp_path / "vgg.mat")
     assert max(conversion.compare(model, network).values()) < 1e-5
 
     layer = model.get_layer(name)
@@ -105,10 +106,10 @@ def test_the_check_finds_a_fault_and_its_layer(tmp_path, name, fault):
 
 
 def test_the_check_finds_a_wrong_mean(tmp_path):
-    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
+    network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
     model = vggface.build(**files.SMALL, mean=files.MEAN[::-1])  # BGR
-    model.set_weights(vggface.from_matconvnet(network, **files.SMALL).get_weights())
-    assert conversion.compare(model, matconvnet.read(tmp_path / "vgg.mat"))["conv1_1"] > 1e-3
+    model.set_weights(vggface.from_network(network, **files.SMALL).get_weights())
+    assert conversion.compare(model, matconvnet.parse(tmp_path / "vgg.mat"))["conv1_1"] > 1e-3
 
 
 def test_a_missing_file_is_told_with_its_source(tmp_path):

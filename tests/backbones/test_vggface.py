@@ -12,6 +12,7 @@ from PIL import Image
 from vggface_gender.backbones import vggface, vggface_file
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import matconvnet
+from vggface_gender.weights.network import forward
 
 SMALL = files.SMALL
 
@@ -26,10 +27,10 @@ def converted(tmp_path, output="pool5", mean=files.MEAN, change=lambda layers: N
     layers = files.network(**form)
     change(layers)
     path = files.write(tmp_path / "vgg.mat", layers, mean=mean)
-    model = vggface.from_matconvnet(matconvnet.read(path), output, **SMALL)
+    model = vggface.from_network(matconvnet.parse(path), output, **SMALL)
 
     def expected(image):
-        steps = matconvnet.forward(matconvnet.read(path), image)
+        steps = forward(matconvnet.parse(path), image)
         return {layer.name: step for layer, step in steps}
 
     return model, expected
@@ -216,23 +217,23 @@ def test_a_mean_of_another_size_and_missing_names_are_refused(tmp_path):
         converted(tmp_path, mean=np.ones((32, 32, 3)))
     path = files.write(tmp_path / "vgg.mat", files.network(), identities=files.names(11))
     with pytest.raises(InputError, match="classes: 11 names of identities; expected fc8's 12"):
-        vggface.from_matconvnet(matconvnet.read(path), "identities", **SMALL)
-    vggface.from_matconvnet(matconvnet.read(path), "fc7", **SMALL)
+        vggface.from_network(matconvnet.parse(path), "identities", **SMALL)
+    vggface.from_network(matconvnet.parse(path), "fc7", **SMALL)
 
 
 def test_weights_of_other_layers_than_the_files_are_told_by_name(tmp_path):
-    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
+    network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
     network.weights["conv9"] = network.weights.pop("conv3_2")
     with pytest.raises(InputError, match=r"weights missing: conv3_2; left over: conv9$"):
-        vggface.from_matconvnet(network, **SMALL)
+        vggface.from_network(network, **SMALL)
 
 
 def test_every_weight_is_taken_up_to_the_output(tmp_path):
-    network = matconvnet.read(files.write(tmp_path / "vgg.mat", files.network()))
-    vggface.from_matconvnet(network, **SMALL)
+    network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
+    vggface.from_network(network, **SMALL)
     assert list(network.weights) == ["fc6", "fc7", "fc8"]
     with pytest.raises(InputError, match=r"weights missing: conv1_1, .*; left over: none$"):
-        vggface.from_matconvnet(network, **SMALL)
+        vggface.from_network(network, **SMALL)
 
 
 def test_an_output_that_it_does_not_have_is_refused():

@@ -51,6 +51,20 @@ def test_an_error_of_several_lines_is_told_in_one(capsys):
     assert capsys.readouterr().err == "error: a.csv: damaged:  line 3\n"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError(f"a.csv: {'x' * 5_000_000} is no label; give a word"),
+        OSError(36, "File name too long", "x" * 5_000_000),
+    ],
+)
+def test_what_quotes_a_giant_cell_is_cut_in_its_middle(error, capsys):
+    assert console.run(raising(error)) == 2
+    line = capsys.readouterr().err
+    assert len(line) < 2100 and " … " in line and line.count("\n") == 1
+    assert line.endswith(("give a word\n", "give a shorter name\n"))
+
+
 def test_a_programming_error_keeps_its_traceback():
     for error in (ValueError("odd"), FileNotFoundError(errno.ENOENT, "gone", "a")):
         with pytest.raises(type(error)):

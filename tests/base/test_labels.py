@@ -26,8 +26,10 @@ def test_race_spellings_lead_to_the_taxonomies_names():
     for name in itertools.chain(*labels.RACES):
         for spelling in (name, name.upper(), name.lower().replace(" ", "_"), f" {name} "):
             assert labels.race(spelling) == name
-    assert labels.race("latino-hispanic") == "Latino_Hispanic"
-    assert labels.race("martian") is None
+    for word in ("latino-hispanic", "Latino/Hispanic", "Hispanic"):
+        assert labels.race(word) == "Latino_Hispanic"
+    assert labels.race("Caucasian") == "White"
+    assert labels.race("martian") is None and labels.race("1") is None
 
 
 def test_fairfaces_own_table_is_understood(faces_dir):

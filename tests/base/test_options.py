@@ -50,7 +50,8 @@ def test_help_shows_defaults(parser):
 
 
 def test_dataset_arguments_are_what_prepare_takes(parser):
-    given = "--dataset UTKFace --source here --data-dir there --split-seed 3 --keep-going"
+    given = "--dataset UTKFace --source here --data-dir there --split-seed 3 --keep-going "
+    given += "--frame 0.4"
     keywords = options.dataset_arguments(parser.parse_args(given.split()))
     assert keywords == {
         "name": "UTKFace",
@@ -58,6 +59,7 @@ def test_dataset_arguments_are_what_prepare_takes(parser):
         "data_dir": Path("there"),
         "seed": 3,
         "keep_going": True,
+        "padding": 0.4,
     }
     # A fold is not one of these: the commands that train by folds give each in its turn.
     assert {*keywords, "fold", "say"} == inspect.signature(datasets.prepare).parameters.keys()

@@ -1,9 +1,14 @@
 """Cached features: what they equal, when they are found again, and what a kill costs."""
 
+import contextlib
+import dataclasses
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -13,7 +18,7 @@ import pytest
 
 from vggface_gender import datasets
 from vggface_gender.base.errors import InputError
-from vggface_gender.data import features, records
+from vggface_gender.data import features, features_file, records
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +74,13 @@ def test_the_cache_is_found_and_is_one_hdf5_file(dataset, tmp_path):
     )
     (path,) = tmp_path.iterdir()
     with h5py.File(path) as file:
-        assert (file["features"][:] == first).all()
+        np.testing.assert_array_equal(file["features"], first)
     written = path.stat().st_mtime_ns
     again = features.extract(
         dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
     )
-    assert (again == first).all() and path.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(again, first)
+    assert path.stat().st_mtime_ns == written
 
 
 def test_whatever_makes_the_features_makes_another_cache(dataset, tmp_path):
@@ -93,13 +99,27 @@ def test_whatever_makes_the_features_makes_another_cache(dataset, tmp_path):
 
 
 def test_no_room_on_the_disk_is_said_before_anything_is_written(dataset, tmp_path, monkeypatch):
-    usage = type(features.shutil.disk_usage(tmp_path))(10**9, 10**9 - 1000, 1000)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda path: usage)
+    all_splits = [features.Wanted(dataset, split) for split in ("train", "validation", "test")]
+    arguments = {"backbone": tiny_backbone(), "padding": None, "directory": tmp_path}
+    needed = sum(dataset.counts.values()) * (8 * 8 * 4 * 4 + 4)
+    room = needed - 1
+
+    kind = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: kind(10**9, 10**9 - room, room))
     with pytest.raises(InputError, match="make room"):
-        features.extract(
-            dataset, "train", backbone=tiny_backbone(), padding=None, directory=tmp_path
-        )
+        features.reserve(all_splits, **arguments)
     assert not list(tmp_path.iterdir())
+    room = needed
+    features.reserve([*all_splits, *all_splits], **arguments)
+    taken = sum(path.stat().st_blocks * 512 for path in tmp_path.glob("*.part.h5"))
+    assert len(list(tmp_path.iterdir())) == 3 and taken >= needed
+    room = 0  # what has its space already needs no more
+    features.reserve(all_splits, **arguments)
+    assert len(features.extract(dataset, "train", **arguments)) == dataset.counts["train"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match="make room"):
+        features.extract(dataset, "train", **arguments | {"directory": tmp_path / "other"})
+    assert not list((tmp_path / "other").iterdir())
 
 
 SLOWLY = """
@@ -128,13 +148,12 @@ def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not any(features.rows_done(path) for path in unlocked(tmp_path)):
+    while not rows_done(tmp_path, dataset):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (part,) = tmp_path.glob("*.part.h5")
-    done = features.rows_done(part)
+    done = rows_done(tmp_path, dataset)
     assert 0 < done < dataset.counts["train"]
 
     computed = []
@@ -156,17 +175,20 @@ def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path
     np.testing.assert_array_equal(resumed, undisturbed)
 
 
-def unlocked(folder):
-    """Copies of the unfinished files, which can be read while the originals are written."""
+def rows_done(folder, dataset):
+    """How many rows the unfinished file in a folder has; 0 where there is none."""
     for path in folder.glob("*.part.h5"):
-        copy = folder.parent / f"{folder.name}-copy.h5"
-        copy.write_bytes(path.read_bytes())
-        yield copy
+        with contextlib.suppress(OSError, KeyError):  # while it is created
+            shape = (dataset.counts["train"], *tiny_backbone().output_shape[1:])
+            return features_file.FeaturesFile(path, shape=shape, dtype="float32").whole()
+    return 0
 
 
 def test_a_file_broken_in_its_creation_is_made_anew(dataset, tmp_path):
-    expected = features.extract(
-        dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+    expected = np.asarray(
+        features.extract(
+            dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+        )
     )
     (path,) = tmp_path.iterdir()
     path.rename(path.with_suffix(".part.h5"))
@@ -175,3 +197,164 @@ def test_a_file_broken_in_its_creation_is_made_anew(dataset, tmp_path):
         dataset, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
     )
     np.testing.assert_array_equal(got, expected)
+
+
+def cut(path, place):
+    os.truncate(path, place)
+
+
+def zero(path, place):
+    overwrite(path, place, bytes(100))
+
+
+def flip(path, place):
+    with open(path, "rb") as file:
+        file.seek(place)
+        (before,) = file.read(1)
+    overwrite(path, place, bytes([before ^ 4]))
+
+
+def overwrite(path, place, content):
+    with open(path, "r+b") as file:
+        file.seek(place)
+        file.write(content)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("damage", [cut, zero, flip])
+def test_a_damaged_file_is_made_anew_wherever_it_is_and_that_is_said(
+    damage, dtype, dataset, tmp_path, capfd
+):
+    backbone = tiny_backbone()
+
+    def extract():
+        found = features.extract(
+            dataset,
+            "test",
+            backbone=backbone,
+            padding=None,
+            directory=tmp_path,
+            batch_size=5,
+            dtype=dtype,
+        )
+        return np.asarray(found)
+
+    expected = extract()
+    (path,) = tmp_path.iterdir()
+    used = path.stat().st_size
+    for place in (48, 300, used // 2, used - 20):  # HDF5's own structures, rows, checksums
+        damage(path, place)
+        capfd.readouterr()
+        changed = path.read_bytes()
+        np.testing.assert_array_equal(extract(), expected)
+        said = [line for line in capfd.readouterr().err.splitlines() if str(path) in line]
+        if path.read_bytes() == changed:  # a part of the file that nothing is read from
+            assert not said
+        else:
+            assert len(said) == 1 and "computed anew" in said[0]
+        assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_empty_file_or_one_of_other_things_is_made_anew(dataset, tmp_path, capfd):
+    backbone = tiny_backbone()
+
+    def extract():
+        return features.extract(
+            dataset, "test", backbone=backbone, padding=None, directory=tmp_path
+        )
+
+    expected = np.asarray(extract())
+    (path,) = tmp_path.iterdir()
+    with h5py.File(tmp_path / "earlier.h5", "w") as file:  # as written before there were checksums
+        file["features"] = expected
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["features"] = expected[:, 0]
+        file["checksums"] = np.zeros(len(expected), np.uint32)
+    for content in (
+        b"",
+        b"{}",
+        (tmp_path / "earlier.h5").read_bytes(),
+        (tmp_path / "other.h5").read_bytes(),
+    ):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(extract(), expected)
+        assert "earlier version: its features are computed anew" in capfd.readouterr().err
+
+
+def test_of_a_damaged_file_the_rows_before_the_damage_are_kept(dataset, tmp_path, capfd):
+    def extract(backbone):
+        return features.extract(
+            dataset, "train", backbone=backbone, padding=None, directory=tmp_path, batch_size=8
+        )
+
+    expected = np.asarray(extract(tiny_backbone()))
+    (path,) = tmp_path.iterdir()
+    place = path.read_bytes().index(expected[50].tobytes())
+    flip(path, place + 30)
+    backbone, computed = tiny_backbone(), []
+    at_once = backbone.predict_on_batch
+    backbone.predict_on_batch = lambda x: (computed.append(1), at_once(x))[1]
+    np.testing.assert_array_equal(extract(backbone), expected)
+    assert "damaged: its features are computed anew from row 51 on" in capfd.readouterr().err
+    assert len(computed) == -(-(len(expected) - 48) // 8)
+
+
+def test_of_two_that_want_the_same_features_one_computes_and_the_other_waits(
+    dataset, tmp_path, capfd
+):
+    computed = []
+
+    def extract(backbone):
+        at_once = backbone.predict_on_batch
+        backbone.predict_on_batch = lambda x: (computed.append(1), time.sleep(0.05), at_once(x))[2]
+        return np.asarray(
+            features.extract(
+                dataset, "train", backbone=backbone, padding=None, directory=tmp_path, batch_size=8
+            )
+        )
+
+    with ThreadPoolExecutor() as pool:  # whose locks are as those of two processes
+        first, second = pool.map(extract, [tiny_backbone(), tiny_backbone()])
+    np.testing.assert_array_equal(first, second)
+    assert len(computed) == -(-len(first) // 8)
+    assert "waiting until it is done" in capfd.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_features_that_are_not_finite_are_refused_and_the_image_named(dataset, tmp_path):
+    backbone = tiny_backbone()
+    kernel, bias = backbone.get_layer("last").get_weights()
+    backbone.get_layer("last").set_weights([np.full_like(kernel, np.nan), bias])
+    with pytest.raises(InputError, match=r"tiny, layer last: .* not finite for (fe)?male/\d+.jpg"):
+        features.extract(dataset, "test", backbone=backbone, padding=None, directory=tmp_path)
+    assert not [path for path in tmp_path.iterdir() if ".part" not in path.name]
+
+
+def test_records_that_are_fewer_or_more_than_was_written_are_refused(dataset, tmp_path):
+    for change in (-1, 1):
+        counts = dataset.counts | {"test": dataset.counts["test"] + change}
+        other = dataclasses.replace(dataset, summary=dataset.summary | {"counts": counts})
+        with pytest.raises(InputError, match=f"test split does not have the {counts['test']} rec"):
+            features.extract(
+                other, "test", backbone=tiny_backbone(), padding=None, directory=tmp_path
+            )
+    assert not [path for path in tmp_path.iterdir() if ".part" not in path.name]
+
+
+def test_wide_features_are_kept_in_float16_and_narrow_ones_as_they_are(dataset, tmp_path):
+    assert features.kept_in((128,)) == features.kept_in((4, 4, 256)) == "float32"
+    assert features.kept_in((4097,)) == features.kept_in((7, 7, 512)) == "float16"
+    crop = keras.Input((32, 32, 3))
+    raw = keras.Model(crop, keras.layers.Conv2D(5, 1, name="wide")(crop), name="raw")
+    wide = features.extract(dataset, "test", backbone=raw, padding=None, directory=tmp_path)
+    (path,) = tmp_path.iterdir()
+    with h5py.File(path) as file:
+        assert file["features"].dtype == np.float16
+        shape = (-1, 1, 1, 1)
+        rows = file["features"][:].astype(np.float32) * file["scales"][:].reshape(shape)
+    np.testing.assert_array_equal(wide, rows)
+    exact = features.extract(
+        dataset, "test", backbone=raw, padding=None, directory=tmp_path, dtype="float32"
+    )
+    np.testing.assert_allclose(wide, exact, rtol=2**-11)
+    assert wide[2:3].dtype == np.float32

@@ -49,6 +49,13 @@ def test_batches_hold_each_record_once_with_its_own_image(dataset):
         assert np.abs(image.astype(int) - 6 * number(name)).max() <= 2
 
 
+def test_all_is_every_split(dataset):
+    (part,) = records.batches(dataset, "all", batch_size=50, size=8).as_numpy_iterator()
+    assert sorted(number(name.decode()) for name in part["name"]) == list(range(40))
+    assert [name.decode() for name in part["name"]] == list(records.labels(dataset, "all").name)
+    assert len(records.jpegs(dataset, "all")) == dataset.count("all") == 40
+
+
 def test_skipping_gives_the_rest_of_the_same_order(dataset):
     def names(skip):
         parts = records.batches(

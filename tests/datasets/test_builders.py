@@ -143,9 +143,11 @@ def test_a_folder_that_is_not_the_dataset_is_refused_in_one_line(name, plan, tmp
 
 def test_a_name_that_holds_no_labels_is_left_out_and_listed(plan, tmp_path):
     source = trees.utk_face(tmp_path)
-    trees.write(source / "somebody.jpg", 99)
+    names = ["200_0_0_20170116174500000.jpg", "somebody.jpg"]
+    for i, name in enumerate(names):
+        trees.write(source / name, 1000 + i)
     summary = plan("UTKFace", source).summary
-    assert sum(summary["counts"].values()) == 100 and list(summary["skipped"]) == ["somebody.jpg"]
+    assert sum(summary["counts"].values()) == 100 and list(summary["skipped"]) == names
 
 
 def test_fairface_keeps_its_published_half_as_the_test_split(plan, rows, tmp_path):
@@ -166,6 +168,52 @@ def test_a_label_file_that_is_no_table_is_named(plan, tmp_path):
     with pytest.raises(InputError, match=r"fairface_label_train\.csv") as caught:
         plan("FairFace", source)
     assert "\n" not in str(caught.value)
+
+
+FAIRFACE_CASE = [  # as spreadsheets, other copies and people write FairFace's labels
+    ("9-Mar", "Male", "White", 6.0),
+    ("2019-10-01", "female", "Latino/Hispanic", 14.5),
+    ("3–9", "F", "middle-eastern", 6.0),
+    ("70+", "Male", "East Asian", 75.0),
+]
+
+
+def fairface_rows(root: Path, rows: list[str]) -> Path:
+    source = trees.fair_face(root, {"train": len(rows)})
+    lines = ["file,age,gender,race", *(f"train/{i}.jpg,{row}" for i, row in enumerate(rows, 1))]
+    (source / "fairface_label_train.csv").write_text("\n".join(lines) + "\n")
+    return source
+
+
+def test_fairface_understands_what_a_table_does(plan, rows, tmp_path):
+    said = [",".join(row[:3]) for row in FAIRFACE_CASE]
+    found = rows(plan("FairFace", fairface_rows(tmp_path, said)))
+    assert [found[f"train/{i}.jpg"].age for i in range(1, 5)] == [row[3] for row in FAIRFACE_CASE]
+    assert {item.race for item in found.values()} == {
+        *("White", "Latino_Hispanic", "Middle Eastern", "East Asian")
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("43717,Male,White", "line 3: '43717' is not a known age"),
+        ("3,Male,White", "line 3: '3' is not a known age; give a band"),
+        ("3-9,0,White", "line 3: '0' is not a known gender.*female or male.*differs"),
+        ("3-9,Male,0", "line 3: '0' is not a known race"),
+    ],
+)
+def test_what_fairface_says_and_nobody_understands_is_refused_or_counted(
+    row, named, plan, rows, tmp_path
+):
+    good = "3-9,Male,White"
+    source = fairface_rows(tmp_path, [good, row, *[good] * 8])
+    with pytest.raises(InputError, match=rf"fairface_label_train\.csv, {named}"):
+        plan("FairFace", source)
+    planned = plan("FairFace", source, keep_going=True)
+    assert len(rows(planned)) == 10
+    (found,) = planned.summary["not understood"].values()
+    assert found == {"count": 1, "first": "fairface_label_train.csv, line 3"}
 
 
 @pytest.mark.parametrize("inside", ["", "combined"])
@@ -195,6 +243,21 @@ def test_nobodys_album_is_on_two_sides(plan, rows, tmp_path):
     for split in planned.summary["labels"].values():
         missing.update({task: counts.get("missing", 0) for task, counts in split.items()})
     assert missing["gender"] == 3 and missing["age"] == 4
+
+
+def test_ages_between_adiences_bins_are_missing_and_counted(plan, tmp_path):
+    summary = plan("Adience", trees.adience(tmp_path)).summary
+    assert "ages between two bins, so missing: 35 (1), 58 (1)" in summary["notes"]
+    assert summary["not understood"] == {}
+
+
+@pytest.mark.parametrize(("age", "gender"), [("young", "f"), ("(4, 6)", "0")])
+def test_what_adience_says_and_nobody_understands_is_refused(age, gender, plan, tmp_path):
+    source = trees.adience(tmp_path)
+    with (source / "fold_1_data.txt").open("a") as table:
+        table.write(trees.adience_row("001@N01", "0_0_o.jpg", 100, age, gender) + "\n")
+    with pytest.raises(InputError, match=r"1 label .*fold_1_data\.txt, line 18: "):
+        plan("Adience", source)
 
 
 def test_adiences_own_folds_are_the_test_splits_of_five(plan, rows, tmp_path):

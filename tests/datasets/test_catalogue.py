@@ -39,3 +39,10 @@ def test_ones_own_have_facts_and_a_label_too():
     assert catalogue.facts("some/faces") is catalogue.FOLDER
     assert catalogue.label("UTKFace") == "UTKFace"
     assert catalogue.label("some/faces.csv") == catalogue.label("some/faces/") == "faces"
+
+
+def test_datasets_of_one_label_are_told_apart_by_their_folders():
+    found = catalogue.labels(["UTKFace", "a/faces.csv", "b/faces.csv", "c/others.csv"])
+    assert [*found.values()] == ["UTKFace", "a/faces", "b/faces", "others"]
+    alike = ["x/a/faces.csv", "y/a/faces.csv"]
+    assert catalogue.labels(alike) == dict(zip(alike, alike, strict=True))

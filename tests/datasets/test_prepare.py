@@ -16,7 +16,8 @@ import trees
 from vggface_gender import datasets, records
 from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import catalogue
+from vggface_gender.datasets import catalogue, summary
+from vggface_gender.datasets.sources import Labelled
 
 BUILD = """
 import sys
@@ -127,11 +128,63 @@ def test_faces_dir_is_where_named_datasets_are_looked_for(prepare, utk_face, mon
     assert sum(prepare("UTKFace").counts.values()) == 32
 
 
+def test_a_source_may_be_the_folder_that_holds_one_for_each_dataset(prepare, utk_face):
+    assert prepare("UTKFace", utk_face.parent) == prepare("UTKFace", utk_face)
+
+
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(prepare, tmp_path):
     dataset = prepare(trees.folder(tmp_path, {"female": 20}))
-    dataset.require("test")
-    with pytest.raises(InputError, match="train, validation, test"):
-        dataset.require("all")
+    for split in ("test", "all"):
+        dataset.require(split)
+    assert dataset.count("all") == 20 and dataset.count("test") == 2
+    with pytest.raises(InputError, match="train, validation, test, or all"):
+        dataset.require("holdout")
+
+
+def test_editing_a_tables_split_or_confidence_makes_its_records_anew(prepare, tmp_path):
+    def rows(**changes) -> list[str]:
+        said = {f"r{i}": ("train" if i % 4 else "test", "") for i in range(40)} | changes
+        return [f"images/{row[1:]}.jpg,f,{','.join(cells)}" for row, cells in said.items()]
+
+    table = trees.table(tmp_path, "file,gender,split,confidence", rows())
+    counts = [prepare(table).counts]
+    trees.table(tmp_path, "file,gender,split,confidence", rows(r1=("test", "")))
+    counts.append(prepare(table).counts)
+    trees.table(tmp_path, "file,gender,split,confidence", rows(r1=("test", ""), r2=("", "0.9")))
+    counts.append(prepare(table).counts)
+    assert [each["test"] for each in counts] == [10, 11, 11]
+    assert "validation" in counts[1] and "validation" not in counts[2]  # none drawn of predictions
+
+
+def test_a_listing_without_splits_and_predictions_has_the_hash_that_it_had():
+    items = [Labelled(f"train/{i}.jpg", b"", "female", age=float(i)) for i in range(9)]
+    before = summary.listing_hash(items, with_splits=True)
+    assert before == "2833eb08800f35d9932fd98e78ae9cdf"
+    with_split = [item._replace(split="train") for item in items]
+    assert summary.listing_hash(with_split) == before  # where the names show the splits
+    changed = [with_split, [item._replace(split="test") for item in items]]
+    hashes = {summary.listing_hash(each, with_splits=True) for each in changed}
+    hashes.add(summary.listing_hash([item._replace(is_predicted=True) for item in items]))
+    assert len(hashes) == 3 and before not in hashes
+
+
+def test_a_frame_is_stated_once_for_every_split(prepare, tmp_path):
+    source = trees.folder(tmp_path, {"female": 20})
+    unknown = prepare(source)
+    written = state(unknown.directory)
+    known = prepare(source, padding=0.4)
+    assert (unknown.padding, known.padding) == (None, 0.4)
+    assert known.fingerprint != unknown.fingerprint and state(known.directory) == written
+    assert prepare(source).fingerprint == known.fingerprint
+    trees.write(source / "female" / "more.jpg", 99)
+    assert prepare(source, seed=1).padding == prepare(source).padding == 0.4
+    assert "frame: padding 0.4" in datasets.describe(known)
+    assert prepare(source, padding=0.1).fingerprint != prepare(source, padding=0.4).fingerprint
+
+
+def test_a_frame_that_is_known_is_not_stated(prepare, utk_face):
+    with pytest.raises(InputError, match="frame is known"):
+        prepare("UTKFace", utk_face, padding=0.4)
 
 
 def test_what_is_not_a_dataset_leaves_no_records(prepare, tmp_path):
@@ -155,7 +208,7 @@ def test_a_build_that_fails_keeps_what_was_there(prepare, tmp_path, monkeypatch)
         def fail(image):
             raise OSError(28, "No space left on device")
 
-        patched.setattr(checks, "jpeg", fail)
+        patched.setattr(checks, "encoded", fail)
         with pytest.raises(OSError, match="No space"):
             prepare(source)
     assert state(first.directory) == written
@@ -222,6 +275,18 @@ def test_the_command_writes_records_and_says_what_is_in_them(tmp_path, capsys):
     assert len(list((tmp_path / "tfrecords").glob("folder/*/*/metadata.json"))) == 2
     with pytest.raises(InputError):
         records.main(["--dataset", "Imaginary", *where[2:]])
+
+
+def test_what_is_left_out_is_said_by_reason(tmp_path, capsys):
+    source = trees.folder(tmp_path, {"female": 200, "male": 200})
+    for i in range(5):
+        (source / "male" / f"{i + 200}.jpg").write_bytes(b"")
+    (source / "male" / "notes.txt").write_text("")
+    (source / "@eaDir").mkdir()
+    records.main(["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")])
+    said = capsys.readouterr().out
+    assert "left out: 5\n    5 zero bytes: male/200.jpg, male/201.jpg, male/202.jpg and 2" in said
+    assert "    1 hidden, or a tool's\n    1 not named as an image: male/notes.txt\n" in said
 
 
 # --- the real faces

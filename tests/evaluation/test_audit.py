@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from vggface_gender import audit as command
+from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import audit, calibration, groups, predictions
 
@@ -182,3 +183,44 @@ def test_a_table_of_ages_alone_is_not_audited(tmp_path, monkeypatch):
     predictions.write(ages, Path("mine/predictions-faces-test.csv"))
     with pytest.raises(InputError, match="age alone"):
         command.main(["--run", "mine", "--dataset", "faces"])
+
+
+def test_faces_without_a_race_are_a_row_with_their_accuracy():
+    frame = table()
+    frame.loc[:19, "race"] = None
+    audited = audit.audit(frame, "gender")
+    true, probability = arrays(frame)
+    right = (probability.argmax(1) == true)[:20]
+    unknown = audited["ungrouped"]["race"]
+    assert unknown["count"] == 20 and unknown["accuracy"] == pytest.approx(right.mean())
+    assert audited["ungrouped"].keys() == {"race", "gender x race"}
+    rows = [line.split() for line in audit.report(audited).splitlines()]
+    assert [row[3:5] for row in rows if row[:3] == ["race", "not", "known"]] == [
+        ["20", f"{right.mean():.1%}"]
+    ]
+
+
+def test_seven_races_fit_a_page():
+    rng = np.random.default_rng(0)
+    races = labels.FAIRFACE_RACES
+    probability = rng.dirichlet(np.ones(7), 700)
+    truth = {"race": rng.choice(races, 700), "gender": rng.choice(GENDERS, 700)}
+    names = [f"{i}.jpg" for i in range(700)]
+    frame = predictions.table(names, truth, outputs={"race": probability}, tasks={"race": races})
+    lines = audit.report(audit.audit(frame, "race")).splitlines()
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 100
+    assert sum(line.startswith("  female, Southeast Asian") for line in lines) == 1
+
+
+def test_an_audit_leaves_out_what_was_trained_on():
+    frame = table()
+    marked = frame.assign(overlap=["exact"] * 50 + ["near"] * 30 + [None] * 320)
+    audited, without = audit.audit(marked, "gender"), audit.audit(frame[50:], "gender")
+    for key in ("count", "groups", "calibration", "confusion"):
+        assert audited[key] == without[key]
+    assert audited["overlap"] == {"exact": 50, "near": 80, "names": ["0.jpg", "1.jpg", "2.jpg"]}
+    assert audited["without_near"]["count"] == 320
+    text = audit.report(audited)
+    assert "left out: 50 that are copies of images" in text
+    assert "(0.jpg, 1.jpg, 2.jpg and 47 more)" in text
+    assert "near-duplicates of training images: 30 of the faces" in text

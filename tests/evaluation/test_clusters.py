@@ -8,9 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vggface_gender.base import files
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import clusters, clusters_figure, clusters_network
+from vggface_gender.evaluation import (
+    clusters,
+    clusters_figure,
+    clusters_network,
+    clusters_results,
+    palette,
+)
+from vggface_gender.evaluation.clusters_results import Results
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads
 
@@ -174,7 +182,7 @@ def test_a_figure_shows_the_same_points_in_each_panels_colours():
         (scatter,) = axes.collections
         assert axes.get_title() == heading
         assert (scatter.get_offsets() == points).all()
-        expected = [matplotlib.colors.to_rgba(clusters_figure.COLOURS[place]) for place in places]
+        expected = [matplotlib.colors.to_rgba(palette.LABELS[place]) for place in places]
         assert (scatter.get_facecolors() == expected).all()
         legend = axes.get_legend()
         shown = {
@@ -184,7 +192,7 @@ def test_a_figure_shows_the_same_points_in_each_panels_colours():
         counts = np.bincount(places, minlength=3)
         assert shown == {
             f"{name} ({number})": colour
-            for name, number, colour in zip("abc", counts, clusters_figure.COLOURS, strict=False)
+            for name, number, colour in zip("abc", counts, palette.LABELS, strict=False)
         }
 
 
@@ -243,3 +251,21 @@ def test_a_network_up_to_a_layer_of_the_head_or_of_the_backbone(tmp_path, mirror
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * expected.max())
     with pytest.raises(InputError, match=r"nose.*shared.*mean"):
         clusters_network.cut(trained, "nose")
+
+
+def test_a_gender_has_one_colour_in_every_picture():
+    assert palette.of(("female", "male")) == [*palette.GENDERS.values()]
+    assert palette.of(("White", "Black")) == [*palette.LABELS[:2]]
+
+
+def test_results_of_other_records_have_a_folder_of_their_own(tmp_path):
+    def results(*fingerprints: str) -> Results:
+        return Results({"datasets": [{"fingerprint": each} for each in fingerprints]}, None, {})
+
+    usual = tmp_path / "clusters-test-gender"
+    assert clusters_results.place(usual, results("a")) == usual
+    files.write_json(results("a", "b").summary, usual / "clusters.json")
+    assert clusters_results.place(usual, results("a", "b")) == usual
+    other = clusters_results.place(usual, results("a"))
+    assert other.parent == tmp_path and other != usual
+    assert clusters_results.place(usual, results("c")) not in (usual, other)

@@ -14,6 +14,7 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import (
     comparison,
+    comparison_notes,
     comparison_report,
     metrics,
     repeats,
@@ -187,7 +188,9 @@ def test_a_whole_comparison_against_metrics_scipy_and_itself_in_json():
     compared = comparison.compare(a, b)
     assert json.loads(json.dumps(compared, allow_nan=False)) == compared
     assert compared["tasks"].keys() == {"gender", "race", "age"}
-    assert compared["warnings"] == []
+    assert compared["warnings"] == [
+        "seed-3 of B has no counterpart in A: in the means, not in a test on the same images"
+    ]
     evaluated = [[metrics.evaluate(repeat.table) for repeat in side.values()] for side in (a, b)]
     p = []
     for task, names in ((name, task.metrics) for name, task in TASKS.items()):
@@ -251,7 +254,9 @@ def test_what_makes_a_difference_doubtful_is_warned_of():
         assert all(
             "p" not in test and "in common" in test["reason"] for test in task["same_images"]
         )
-    assert comparison.compare({"run": a["seed-0"]}, elsewhere)["warnings"] == [first, second]
+    alone = comparison.compare({"run": a["seed-0"]}, elsewhere)["warnings"]
+    assert alone[1:] == [first, second]
+    assert "only run of A and seed-0 of B are tested on the same images" in alone[0]
     report = comparison_report.report(compared)
     assert first in report and second in report
 
@@ -275,3 +280,27 @@ def test_the_report_says_what_the_comparison_says():
             assert f"{test['difference']:+.4f}" in line.split()
         block = part.split("\n\n")[1].splitlines()
         assert len({len(line) for line in block}) == 1  # all columns are flush right but the first
+
+
+def test_a_side_that_was_trained_on_the_dataset_is_named():
+    a, b = {"x": Repeat(table(1, 0.3))}, {"y": Repeat(table(2, 0.5))}
+    assert comparison.compare(a, b)["warnings"] == []
+    a["x"] = a["x"]._replace(is_in_domain=True)
+    b["y"] = b["y"]._replace(is_in_domain=True)
+    assert comparison.compare(a, b)["warnings"] == []
+    b["y"] = b["y"]._replace(is_in_domain=False)
+    (line,) = comparison.compare(a, b)["warnings"]
+    assert "A is in-domain" in line and "B is cross-dataset" in line
+    assert comparison_notes.describe("x", a) == "x (in-domain)"
+
+
+def test_faces_that_one_side_was_trained_on_are_in_neithers_figures():
+    marks = ["exact"] * 5 + ["near"] * 3 + [None] * 52
+    a, b = table(1, 0.3), table(2, 0.5)
+    marked = comparison.compare(
+        {"x": Repeat(a.assign(overlap=marks))}, {"y": Repeat(b.assign(overlap=None))}
+    )
+    without = comparison.compare({"x": Repeat(a[5:])}, {"y": Repeat(b[5:])})
+    assert marked["tasks"] == without["tasks"]
+    assert "5 faces are left out" in marked["warnings"][0]
+    assert marked["warnings"][1].startswith("3 faces are near-duplicates of training images of A")

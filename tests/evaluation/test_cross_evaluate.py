@@ -169,6 +169,11 @@ def test_tables_of_one_name_are_told_apart_by_their_content(home, tmp_path):
     )
     line = ["--runs", "b", "--without-report", "--datasets", "two/two.csv"]
     one, two = evaluate(*line, str(other))
+    assert (one["dataset"], two["dataset"]) == ("two/two", f"{tmp_path.name}/two")
+    means = json.loads(Path("matrix/means.json").read_text())
+    assert [row["gender"]["values"] for row in means] == [
+        [each["gender"]["accuracy"]] for each in (one, two)
+    ]
     assert one["gender"]["accuracy"] + two["gender"]["accuracy"] == pytest.approx(1)
     again, _ = evaluate(*line, str(other))
     assert again == one

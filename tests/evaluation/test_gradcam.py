@@ -168,6 +168,14 @@ def test_averages_are_of_each_group_alone_and_weigh_every_face_alike(monkeypatch
         "wrong": 1,
     }
 
+    batches[1] = batches[1]._replace(groups=[None, None])
+    marked = gradcam.summarize(
+        None, None, split="test", task="gender", overlap=["exact", "near", None, None]
+    )
+    assert [cell.count for cell in marked.averages.values()] == [1]
+    assert (marked.seen, marked.undetected, marked.ungrouped) == (1, 1, 1)
+    assert gradcam.describe(marked).startswith("1 of 4 faces; left out: 1 in which no face is")
+
     sheet = np.asarray(gradcam_figure.averages(cells))
     left, stride = gradcam_figure.NAMES, gradcam_figure.SIDE + gradcam_figure.MARGIN
     top = gradcam_figure.LINE + 5

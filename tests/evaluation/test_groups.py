@@ -57,3 +57,22 @@ def test_the_worst_is_of_those_that_are_not_small():
     assert groups.worst({"b": some["b"]}, score="mae", greater_is_better=False) is None
     found = groups.gap(some)
     assert (found["worst"], found["best"], found["pairs"]) == ("d", "a", 3)
+
+
+def test_faces_without_a_label_are_a_group_of_their_own():
+    some = faces(gender=["male", "female", None, "male"], race=["White", None, None, "Black"])
+    sizes = groups.ungrouped(some, lambda rows: {"rows": rows.tolist()})
+    assert {grouping: its["rows"] for grouping, its in sizes.items()} == {
+        "gender": [2],
+        "race": [1, 2],
+        "age": [0, 1, 2, 3],
+        "gender x race": [1, 2],
+    }
+    assert sizes["race"]["count"] == 2 and sizes["race"]["small"]
+    by_group = groups.by_group(some, lambda rows: {"rows": rows.tolist()})
+    shown = groups.with_unknown(by_group, sizes)
+    for grouping in ("gender", "race", "gender x race"):
+        assert sum(group["count"] for group in shown[grouping].values()) == len(some)
+        assert [*shown[grouping]][-1] == groups.UNKNOWN
+    assert "age" not in shown
+    assert groups.describe_missing(by_group) == "not by age: no face has these labels"

@@ -10,7 +10,7 @@ import pytest
 
 from vggface_gender.base import labels
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import metrics, predictions
+from vggface_gender.evaluation import metrics, predictions, provenance
 
 NAMES = {"gender": labels.GENDERS, "race": labels.FAIRFACE_RACES}
 
@@ -239,23 +239,23 @@ def key(tmp_path: Path, content: str = "a", **options) -> dict:
     classifier = tmp_path / "classifier.keras"
     classifier.write_text(content)
     given = {"split": "test", "dataset": dataset()} | options
-    return predictions.made_by(classifier, given.pop("dataset"), **given)
+    return provenance.made_by(classifier, given.pop("dataset"), **given)
 
 
 def test_a_table_is_current_only_for_exactly_what_made_it(tmp_path):
     path = tmp_path / "p.csv"
     made_by = key(tmp_path)
-    assert not predictions.is_current(path, made_by)
+    assert not provenance.is_current(path, made_by)
     predictions.write(small_table(), path, made_by=made_by)
-    assert predictions.is_current(path, key(tmp_path, mc_dropout=None))
+    assert provenance.is_current(path, key(tmp_path, mc_dropout=None))
     for other in (
         key(tmp_path, "b"),
         key(tmp_path, dataset=dataset("other")),
         key(tmp_path, split="validation"),
         key(tmp_path, mc_dropout=3),
-        made_by | {"version": predictions.VERSION + 1},
+        made_by | {"version": provenance.VERSION + 1},
     ):
-        assert not predictions.is_current(path, other)
+        assert not provenance.is_current(path, other)
 
 
 def test_neither_name_nor_date_make_a_table_current(tmp_path):
@@ -263,34 +263,39 @@ def test_neither_name_nor_date_make_a_table_current(tmp_path):
     made_by = key(tmp_path, shape=(1, 2))
     predictions.write(small_table(), path, made_by=made_by)
     os.utime(path, (0, 0))
-    assert predictions.is_current(path, made_by)
+    assert provenance.is_current(path, made_by)
     # Changed by hand, or of unknown origin, or beside something else.
     content = path.read_text()
     path.write_text(content.replace("0.25", "0.26"))
-    assert not predictions.is_current(path, made_by)
+    assert not provenance.is_current(path, made_by)
     path.write_text(content)
-    assert predictions.is_current(path, made_by)
+    assert provenance.is_current(path, made_by)
     sidecar = path.with_suffix(".made_by.json")
     for text in ("{", "[]", "{}", '{"made_by": 1}'):
         sidecar.write_text(text)
-        assert not predictions.is_current(path, made_by)
+        assert not provenance.is_current(path, made_by)
     predictions.write(small_table(), path)
-    assert not sidecar.exists() and not predictions.is_current(path, made_by)
+    assert not sidecar.exists() and not provenance.is_current(path, made_by)
     predictions.write(small_table(), path, made_by=made_by)
     path.unlink()
-    assert not predictions.is_current(path, made_by)
+    assert not provenance.is_current(path, made_by)
 
 
 def test_a_table_of_another_dataset_with_the_same_label_keeps_its_place(tmp_path):
     one, other = key(tmp_path), key(tmp_path, dataset=dataset("fedcba9876543210"))
     usual = tmp_path / "predictions-faces-test.csv"
 
-    def place(made_by: dict) -> Path:
-        return predictions.place(tmp_path, dataset(), split="test", made_by=made_by)
+    def place(made_by: dict, table: pd.DataFrame | None = None) -> Path:
+        table = small_table() if table is None else table
+        return predictions.place(tmp_path, dataset(), split="test", made_by=made_by, table=table)
 
     assert place(one) == place(other) == usual
-    predictions.write(small_table(), usual)  # of unknown origin: nothing says that it is another's
-    assert place(one) == place(other) == usual
+    predictions.write(small_table(), usual)  # of unknown origin: its faces and labels tell
+    assert place(one) == usual
+    assert place(one, small_table()[:1]) == tmp_path / "predictions-faces-01234567-test.csv"
+    assert place(one, small_table().assign(gender=None)) != usual
+    usual.write_text("no table")
+    assert place(one, small_table()[:1]) == usual
     predictions.write(small_table(), usual, made_by=one)
     assert place(one) == place(one | {"classifier": "another"}) == usual
     assert place(other) == tmp_path / "predictions-faces-fedcba98-test.csv"
@@ -299,4 +304,4 @@ def test_a_table_of_another_dataset_with_the_same_label_keeps_its_place(tmp_path
         "faces": usual,
         "faces-fedcba98": tmp_path / "predictions-faces-fedcba98-test.csv",
     }
-    assert predictions.is_current(place(one), one) and predictions.is_current(place(other), other)
+    assert provenance.is_current(place(one), one) and provenance.is_current(place(other), other)

@@ -62,6 +62,23 @@ def test_it_answers_as_backbone_then_head(trained):
     np.testing.assert_allclose(got["race"].sum(1), 1, atol=1e-6)
 
 
+def test_a_large_network_takes_fewer_crops_at_once(trained):
+    crop = keras.Input((256, 256, 3))
+    x = keras.layers.Conv2D(512, 1, strides=1, name="large")(crop)  # 134 MB for a crop
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    large = build(keras.Model(crop, x), heads.build("compact", (512,), tasks=TASKS))
+    assert (large.largest_batch, trained.largest_batch) == (2, 64)
+    taken = []
+
+    def predict(crops):
+        taken.append(len(crops))
+        return {task: np.zeros(len(crops)) for task in TASKS}
+
+    large.model.predict_on_batch = predict
+    assert len(large.predict(crops_of(8, 5))["age"]) == 5
+    assert taken == [2, 2, 1]
+
+
 def test_a_temperature_divides_the_logits_and_moves_no_label(trained, tmp_path):
     crops = crops_of(32)
     logits = logits_of(trained, crops)
@@ -82,6 +99,67 @@ def test_a_temperature_divides_the_logits_and_moves_no_label(trained, tmp_path):
 def test_no_crops_give_no_answers(trained):
     got = trained.predict(crops_of(32, 0))
     assert got["gender"].shape == (0, 2) and got["age"].shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64])
+def test_crops_of_any_number_type_in_0_to_255_give_the_same(trained, dtype):
+    crops = crops_of(32)
+    got, expected = trained.predict(crops.astype(dtype)), trained.predict(crops)
+    np.testing.assert_allclose(got["gender"], expected["gender"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (lambda crops: crops / 255, r"as if in \[0, 1\].*\[0, 255\]"),
+        (lambda crops: crops / 127.5 - 1, "from -1"),
+        (lambda crops: crops * 300.0, "from 0 to"),
+        (lambda crops: np.where(crops > 9, crops, np.nan), "nan"),
+        (lambda crops: crops[..., 0], "of shape"),
+        (lambda crops: crops[..., :1], "of shape"),
+        (lambda crops: np.concatenate([crops, crops[..., :1]], -1), "of shape"),
+        (lambda crops: crops.transpose(0, 3, 1, 2), "of shape"),
+        (lambda crops: crops[0], "of shape"),
+        (lambda crops: crops > 100, "of bool"),
+    ],
+)
+def test_crops_that_would_be_misread_are_refused(trained, change, why):
+    with pytest.raises(InputError, match=f"^crops .*{why}") as caught:
+        trained.predict(change(crops_of(32)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_black_crop_is_a_crop(trained):
+    black = np.zeros((1, 32, 32, 3), np.uint8)
+    got, expected = trained.predict(black.astype(np.float32)), trained.predict(black)
+    np.testing.assert_array_equal(got["gender"], expected["gender"])
+
+
+@pytest.mark.parametrize("shape, square", [((40, 32), np.s_[4:36]), ((32, 51), np.s_[:, 9:41])])
+def test_of_crops_that_are_not_square_the_middle_counts(trained, shape, square):
+    crops = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), np.uint8)
+    middle = np.stack([crop[square] for crop in crops])
+    got, expected = trained.predict(crops), trained.predict(middle)
+    np.testing.assert_array_equal(got["race"], expected["race"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_weight_that_is_no_number_is_refused_when_it_is_loaded(trained, tmp_path, bad):
+    kernel = trained.model.get_layer("tiny").get_layer("conv").kernel
+    weights = np.array(kernel)
+    weights[0, 1, 2, 3] = bad
+    kernel.assign(weights)
+    classifier.save(trained, tmp_path / "bad.keras")
+    with pytest.raises(InputError, match=r"bad\.keras: damaged, 1 of 600 numbers in .*conv/kernel"):
+        classifier.load(tmp_path / "bad.keras")
+
+
+def test_an_answer_that_is_no_number_is_refused(trained):
+    head = trained.parts()[1]
+    bias = next(variable for variable in head.variables if variable.path.endswith("gender/bias"))
+    bias.assign([np.nan, 0])
+    with pytest.raises(InputError, match="gender is not a number for 9 of 9 faces"):
+        trained.predict(crops_of(32))
 
 
 def test_crops_of_another_size_are_resized_within(trained):

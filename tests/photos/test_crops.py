@@ -68,9 +68,19 @@ def test_a_wider_frame_repeats_the_border_and_keeps_the_middle():
 
 
 def test_a_tighter_frame_is_the_middle():
-    image = np.random.default_rng(0).integers(0, 256, (100, 80, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
     tight = crops.fit(image, 64, frame=0.8)
-    assert (tight == cv2.resize(image[10:90, 8:72], (64, 64))).all()
+    assert (tight == cv2.resize(image[10:90, 10:90], (64, 64))).all()
+
+
+@pytest.mark.parametrize("frame", [0.8, 1.0, 1.25])
+@pytest.mark.parametrize("high, wide, inside", [(9, 0, (4, 0)), (0, 20, (0, 10))])
+def test_an_image_stands_for_its_central_square(high, wide, inside, frame):
+    image = np.random.default_rng(0).integers(0, 256, (64 + high, 64 + wide, 3), np.uint8)
+    top, left = inside
+    square = image[top : top + 64, left : left + 64]
+    assert (crops.central(image) == square).all()
+    assert (crops.fit(image, 48, frame=frame) == crops.fit(square, 48, frame=frame)).all()
 
 
 def test_widening_and_tightening_by_the_same_factor_comes_back():

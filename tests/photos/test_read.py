@@ -1,5 +1,6 @@
 """Photos of every kind, whole and damaged, as files and in folders."""
 
+import base64
 import io
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import read
+from vggface_gender.photos import heic, read
 
 # How the EXIF standard says that upright pixels lie in a file of each orientation.
 STORED = {
@@ -230,20 +231,47 @@ def test_random_damage_gives_a_photo_or_a_line(rgb, format):
 
 def test_heic_is_read_or_named_with_what_it_needs():
     """There is only the first box of a photo here, which its format is known by."""
-    heic = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
+    begun = io.BytesIO(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(40))
     with pytest.raises(InputError, match=r"^test file: ") as caught:
-        decode(heic)
-    if "HEIF" not in Image.OPEN:
-        assert "pip install pillow-heif" in str(caught.value)
+        decode(begun)
+    if not heic.is_readable():
+        assert 'pip install "vggface-gender[heif]"' in str(caught.value)
 
 
+# 64x64 pixels of one colour, written by pillow-heif 1.4, compressed by zlib.
+HEIC = (
+    "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>UfiWyMwIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfUyc"
+    "f1Az<>D`#frrGa@MQBfc#l?lqrC`&d3G5HEIOLE~#u4NV!6#(h&nFY!DK)M2`%$boHBs2l6NbUo}pT9qTFfi"
+    "~lCjfOwI56@s{{IhBzzkBs3_^0dm>d#;lG;v;jA$|o6dGBlz4Fvtm&YW<!vPXH0U|gYl7Q;jT^J7*ZBTLmS|"
+    "gmCpHq~VoKpc5=4D`O01Am@78j&K{pJA00tJ~BnIHjX4i2Dc4C0vuxv<~^h6qa|6Eh2tsgj$L2nsz34aW7t4"
+    "Nr{^%>Tb@#s6O$&+{)lp&erD-v9t4uT0P"
+)
+
+
+@pytest.mark.skipif(not heic.is_readable(), reason="pi-heif is not installed")
 def test_heic_pixels():
-    pillow_heif = pytest.importorskip("pillow_heif")
-    photo = np.full((64, 96, 3), (200, 90, 40), np.uint8)
-    file = io.BytesIO()
-    pillow_heif.from_pillow(Image.fromarray(photo)).save(file, quality=95)
-    file.seek(0)
-    assert difference(decode(file), photo) <= 6
+    photo = np.full((64, 64, 3), (200, 90, 40), np.uint8)
+    content = zlib.decompress(base64.b85decode(HEIC))
+    assert difference(decode(io.BytesIO(content)), photo) <= 6
+    with pytest.raises(InputError, match=r"^test file: damaged or incomplete"):
+        decode(io.BytesIO(content[:-50]))
+
+
+@pytest.mark.parametrize(
+    "child, named",
+    [
+        ("import os; os.kill(os.getpid(), 11)", "damaged, and crashes the HEIC decoder"),
+        ("import time; time.sleep(60)", "not decoded within"),
+        ("raise OSError('no such box')", r"damaged or incomplete \(OSError: no such box\)"),
+    ],
+)
+def test_a_heic_decoder_that_crashes_or_hangs_is_a_line(monkeypatch, child, named):
+    monkeypatch.setattr(heic, "is_readable", lambda: True)
+    monkeypatch.setattr(heic, "_CHILD", child)
+    monkeypatch.setattr(heic, "TIMEOUT", 0.5 if "sleep" in child else 60)
+    content = zlib.decompress(base64.b85decode(HEIC))
+    with pytest.raises(InputError, match=f"^test file: {named}"):
+        decode(io.BytesIO(content))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
@@ -258,8 +286,28 @@ def test_a_video_is_named_as_such(tmp_path):
     video = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
     video.write(np.zeros((48, 64, 3), np.uint8))
     video.release()
-    with pytest.raises(InputError, match="video"):
+    with pytest.raises(InputError, match=r"video.*save its frames as images"):
         read.read_photo(path)
+    other = tmp_path / "clip.MPG"  # whose format shows in nothing but its name
+    other.write_bytes(b"\0\0\1\xba" + bytes(100))
+    with pytest.raises(InputError, match="video"):
+        read.read_photo(other)
+
+
+@pytest.mark.parametrize(
+    "path, remedy",
+    [
+        ("-", "standard input is not read; save"),
+        ("https://example.org/a.jpg", "URL.*download the photo"),
+        ("FILE:///a.jpg", "URL"),
+        ("photos/*.jpg", "no file matches; give photos or their folder"),
+        ("photos/a?.jpg", "no file matches"),
+        ("missing.jpg", "No such file"),
+    ],
+)
+def test_what_is_no_file_is_said_with_what_to_do(path, remedy):
+    with pytest.raises(InputError, match=remedy):
+        read.read_photo(Path(path))
 
 
 # Finding
@@ -277,17 +325,22 @@ def test_a_folder_stands_for_its_images(tmp_path):
         touch(tmp_path / name)
     touch(tmp_path / ".ipynb_checkpoints" / "a-checkpoint.jpg")
     touch(tmp_path / "__MACOSX" / "._a.jpg")
-    assert read.find_photos([tmp_path]) == [tmp_path / name for name in images]
+    found = read.find_photos([tmp_path])
+    assert found.photos == [tmp_path / name for name in images]
+    counts = {reason: each["count"] for reason, each in found.left_out.items()}
+    assert counts == {"hidden, or a tool's": 6, "not named as an image": 1}
 
 
 def test_files_stay_in_the_order_given(tmp_path):
     inside = [touch(tmp_path / "folder" / name) for name in ("1.jpg", "2.jpg")]
     named = ["z.txt", str(tmp_path / "folder"), "a.jpg", "z.txt"]
     expected = [Path("z.txt"), *inside, Path("a.jpg"), Path("z.txt")]
-    assert read.find_photos(named) == expected
+    assert read.find_photos(named).photos == expected
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
     touch(tmp_path / "notes.txt")
-    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: ")):
+    touch(tmp_path / "inner" / "a.jpg")
+    left = r".*1 not named as an image: .*notes\.txt; 1 a folder, which is not entered: .*inner\)"
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: ") + left):
         read.find_photos([tmp_path])

@@ -14,7 +14,7 @@ from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import splits
 from vggface_gender.datasets.mixes import prepare
-from vggface_gender.evaluation import predictions
+from vggface_gender.evaluation import predictions, provenance
 from vggface_gender.training import run
 
 
@@ -93,8 +93,8 @@ def _predict(path: Path, dataset, split: str) -> None:
     guess = Guess(path)
     outputs = guess.outputs(np.random.default_rng(0).normal(size=(len(truth), 3)))
     table = predictions.table(truth.name, truth[list(TASKS)], outputs=outputs, tasks=guess.tasks)
-    made_by = predictions.made_by(path, dataset, split=split)
-    place = predictions.place(path.parent, dataset, split=split, made_by=made_by)
+    made_by = provenance.made_by(path, dataset, split=split)
+    place = predictions.place(path.parent, dataset, split=split, made_by=made_by, table=table)
     predictions.write(table, place, made_by=made_by)
 
 

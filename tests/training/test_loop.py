@@ -168,6 +168,23 @@ def test_one_seed_gives_one_result_and_another_another(tmp_path):
     assert (weights(one) != weights(third)).any()
 
 
+def test_a_validation_loss_that_is_not_finite_stops_and_nothing_of_the_epoch_is_kept(tmp_path):
+    with pytest.raises(InputError, match=r"val_score is nan after epoch 2: lower the learning"):
+        scores = iter([0.5, np.nan])
+        fit(tmp_path, epochs=3, score=lambda: next(scores))
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1
+
+    class Overflow(keras.callbacks.Callback):
+        """What an epoch's last step may do: its own loss was that of the weights before it."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 9:
+                self.model.set_weights([w * np.nan for w in self.model.get_weights()])
+
+    with pytest.raises(InputError, match="val_loss is nan after epoch 1"):
+        fit(tmp_path / "other", epochs=1, callbacks=[Overflow()])
+
+
 def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path):
     nothing = np.full((300, 2), np.nan, np.float32)
     with pytest.raises(InputError, match=r"loss is nan in epoch 1, batch 1 \(batch 0\): lower"):

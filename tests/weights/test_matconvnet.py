@@ -11,6 +11,7 @@ import scipy.special
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import matconvnet
+from vggface_gender.weights.network import Layer, Network, forward
 
 WEIGHTED = [f"conv{b}_{n}" for b in (1, 2, 3, 4, 5) for n in range(1, 3 + (b > 2))]
 WEIGHTED += ["fc6", "fc7", "fc8"]
@@ -18,7 +19,7 @@ WEIGHTED += ["fc6", "fc7", "fc8"]
 
 def assert_read(path, layers):
     """What was read is what was written, layer for layer and number for number."""
-    network = matconvnet.read(path)
+    network = matconvnet.parse(path)
     assert [layer.name for layer in network.layers] == [layer["name"] for layer in layers]
     assert [layer.type for layer in network.layers] == [layer["type"] for layer in layers]
     assert list(network.weights) == WEIGHTED
@@ -72,7 +73,7 @@ def test_a_mean_image_keeps_its_axes(tmp_path, version):
     # (rows, columns, channels), all different: a mirrored or turned image would show.
     mean = np.arange(64 * 64 * 3, dtype=np.float32).reshape(64, 64, 3)
     path = files.write(tmp_path / "vgg.mat", files.network(), version=version, mean=mean)
-    np.testing.assert_array_equal(matconvnet.read(path).mean, mean)
+    np.testing.assert_array_equal(matconvnet.parse(path).mean, mean)
 
 
 def test_fields_are_found_by_name_in_any_order(tmp_path):
@@ -81,20 +82,20 @@ def test_fields_are_found_by_name_in_any_order(tmp_path):
     assert_read(files.write(tmp_path / "vgg.mat", turned), layers)
 
 
-def test_training_state_is_left_out_and_told(tmp_path):
+def test_left_out_is_left_out_and_told(tmp_path):
     layers = files.network()
     conv = files.layer(layers, "conv2_1")
     conv["momentum"] = files.cell([np.zeros_like(tensor) for tensor in conv["weights"].flat])
     conv["learningRate"] = [1.0, 2.0]
     network = assert_read(files.write(tmp_path / "vgg.mat", layers), layers)
-    assert network.training_state == ("conv2_1.momentum{1}", "conv2_1.momentum{2}")
+    assert network.left_out == ("conv2_1.momentum{1}", "conv2_1.momentum{2}")
 
 
 def test_forward_agrees_with_scipys_correlation(tmp_path):
     path = files.write(tmp_path / "vgg.mat", files.network(size=32), layout="oxford")
-    network = matconvnet.read(path)
+    network = matconvnet.parse(path)
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
-    outputs = {layer.name: output for layer, output in matconvnet.forward(network, image)}
+    outputs = {layer.name: output for layer, output in forward(network, image)}
 
     def correlated(x, name, mode):
         kernel, bias = (tensor.astype(np.float64) for tensor in network.weights[name])
@@ -122,16 +123,16 @@ def test_forward_agrees_with_scipys_correlation(tmp_path):
 def test_forward_pads_and_strides_each_side_on_its_own():
     x = np.random.default_rng(2).standard_normal((7, 6, 2))
     kernel = np.random.default_rng(3).standard_normal((3, 2, 2, 4)).astype(np.float32)
-    layer = matconvnet.Layer("c", "conv", kernel.shape, stride=(2, 3), pad=(1, 0, 2, 1))
-    network = matconvnet.MatConvNet(
+    layer = Layer("c", "conv", kernel.shape, stride=(2, 3), pad=(1, 0, 2, 1))
+    network = Network(
         path=None,
         layers=(layer,),
         weights={"c": (kernel, np.zeros(4))},
         mean=np.zeros((1, 1, 2)),
         identities=(),
-        training_state=(),
+        left_out=(),
     )
-    [(_, found)] = matconvnet.forward(network, x)
+    [(_, found)] = forward(network, x)
     padded = np.zeros((8, 9, 2))
     padded[1:, 2:8] = x
     expected = np.empty((3, 3, 4))
@@ -175,7 +176,7 @@ def broken(change):
 def test_a_wrong_layer_is_named_in_one_line(tmp_path, change, message):
     path = files.write(tmp_path / "vgg.mat", broken(change))
     with pytest.raises(InputError) as error:
-        matconvnet.read(path)
+        matconvnet.parse(path)
     assert message in str(error.value)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value) and "expected" in str(error.value)
@@ -187,7 +188,7 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path, version, share):
     path = files.write(tmp_path / "vgg.mat", files.network(), version=version, layout="oxford")
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match=r"expected|truncated") as error:
-        matconvnet.read(path)
+        matconvnet.parse(path)
     assert "\n" not in str(error.value)
 
 
@@ -195,10 +196,10 @@ def test_files_of_something_else_are_refused(tmp_path):
     path = tmp_path / "other.mat"
     path.write_text("not MATLAB at all\n" * 100)
     with pytest.raises(InputError, match="not a whole MATLAB file"):
-        matconvnet.read(path)
+        matconvnet.parse(path)
     scipy.io.savemat(path, {"x": np.ones(3)})
     with pytest.raises(InputError, match="no cell array `layers`"):
-        matconvnet.read(path)
+        matconvnet.parse(path)
     scipy.io.savemat(path, {"layers": files.cell(files.network())})
     with pytest.raises(InputError, match=r"no `normalization\.averageImage`"):
-        matconvnet.read(path)
+        matconvnet.parse(path)

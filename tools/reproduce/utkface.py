@@ -22,6 +22,7 @@ from vggface_gender.evaluation import (
     held_out,
     metrics,
     predictions,
+    provenance,
     repeats,
 )
 from vggface_gender.inference import classifier
@@ -136,10 +137,9 @@ def evaluate_oversampled(
         copies: how often a face of each race is there; once where a race is not named.
     """
     path = folder / runs.CLASSIFIER
-    key = predictions.made_by(path, dataset, split=OVERSAMPLED, copies=copies, drawn=VERSION)
-    place = predictions.place(folder, dataset, split=OVERSAMPLED, made_by=key)
-    if predictions.is_current(place, key):
-        return predictions.read(place)
+    key = provenance.made_by(path, dataset, split=OVERSAMPLED, copies=copies, drawn=VERSION)
+    if there := predictions.current(folder, dataset, split=OVERSAMPLED, made_by=key):
+        return predictions.read(there)
     trained = classifier.load(path)
     truth = records.labels(dataset, "validation")
     crops = np.concatenate(
@@ -153,6 +153,7 @@ def evaluate_oversampled(
     names = [f"{name} copy {copy}" for name, copy in zip(truth.name[rows], number, strict=True)]
     true = truth[list(TASKS)].iloc[rows].reset_index(drop=True)
     table = predictions.table(names, true, outputs=outputs, tasks=trained.tasks)
+    place = predictions.place(folder, dataset, split=OVERSAMPLED, made_by=key, table=table)
     predictions.write(table, place, made_by=key)
     return table
 

@@ -6,14 +6,27 @@ A backbone takes raw RGB crops (b, size, size, 3) in `[0, 255]` and returns feat
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from vggface_gender.backbones import dlib_resnet, resnet50, vggface
-from vggface_gender.backbones.surgery import FEATURES, freeze_before, split, with_precision
+from vggface_gender.backbones.surgery import (
+    FEATURES,
+    freeze_before,
+    maker,
+    require_finite,
+    split,
+    with_precision,
+)
 from vggface_gender.base.errors import InputError, first_line
 
-__all__ = ["freeze_before", "load", "split", "with_precision"]
+__all__ = ["family", "freeze_before", "load", "require_finite", "split", "with_precision"]
+
+_CONVERT = "Make VGG-Face's a backbone with `vggface-gender convert --h5 {}` (see its --help)"
+
+# Outputs that are probabilities: answers of a classifier, not features.
+_PROBABILITIES = ("softmax", "sigmoid", "log_softmax")
 
 _SMALL_MAP = 2  # rows and columns up to which a map's places tell more than noise
 
@@ -34,7 +47,8 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
         A functional model from crops to one tensor of features.
 
     Raises:
-        InputError: no such backbone or layer, or the weights are not there.
+        InputError: no such backbone or layer, or the weights are not there, not all numbers, or of
+            no use: a whole classifier, or VGG-Face without its preprocessing.
     """
     kind, _, file = name.partition(":")
     if name == "dlib":
@@ -47,7 +61,37 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
         model = with_precision(resnet50.load(file or None), precision)
     else:
         model = with_precision(_load_file(Path(name)), precision)
-    return model if layer is None else _features(model, layer.split("+"), name)
+    require_finite(model, name)
+    if layer is not None:
+        model = _features(model, layer.split("+"), name)
+    return _without_answers(model, name)
+
+
+def family(model: keras.Model) -> str:
+    """What a backbone is, whatever it is called: "vggface" by its weights, else its own name."""
+    return "vggface" if vggface.has_its_convolutions(model) else model.name
+
+
+def _without_answers(model: keras.Model, name: str) -> keras.Model:
+    """A model, once its output is known to be features."""
+    last = maker(model.output)
+    while isinstance(last, keras.Model):
+        last = maker(last.output)
+    if _activation(last) in _PROBABILITIES:
+        before = [layer.name for layer in model.layers if layer is not last][-4:]
+        raise InputError(
+            f"{name}: a whole classifier: {last.name} gives probabilities ({model.output.shape[-1]}"
+            f" a crop), not features; name a layer before it with --layer: {', '.join(before)}"
+        )
+    return model
+
+
+def _activation(operation: Any) -> str:
+    """The name of the function that an operation ends in."""
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    activation = getattr(operation, "activation", None)
+    return getattr(activation, "__name__", type(operation).__name__.lower())
 
 
 def _features(model: keras.Model, layers: list[str], name: str) -> keras.Model:
@@ -93,10 +137,36 @@ def _load_file(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
-        raise InputError(f"{path}: not a model that Keras can load: {first_line(error)}") from None
-    if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
-        raise InputError(f"{path}: a backbone has one input and one output")
+        hint = (
+            "" if path.suffix == ".keras" else f"; are they weights alone? {_CONVERT.format(path)}"
+        )
+        raise InputError(
+            f"{path}: not a model that Keras can load: {first_line(error)}{hint}"
+        ) from None
+    model = _functional(model, path)
     shape = model.input_shape
     if len(shape) != 4 or shape[3] != 3 or shape[1] is None or shape[1] != shape[2]:
         raise InputError(f"{path}: takes {shape}; expected crops of (batch, size, size, 3)")
+    if vggface.has_its_convolutions(model) and vggface.takes_no_preprocessing(model):
+        raise InputError(
+            f"{path}: VGG-Face's layers without its preprocessing: raw crops would give wrong"
+            f" features. {_CONVERT.format(path)}"
+        )
+    return model
+
+
+def _functional(model: Any, path: Path) -> keras.Model:
+    """A loaded model as a functional one of one input and one output."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise InputError(
+            f"{path}: a {type(model).__name__} that says no input; expected a functional or"
+            " Sequential model that takes crops of (batch, size, size, 3): save it once it is built"
+        )
+    if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
+        raise InputError(
+            f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a backbone has"
+            " one of each (a classifier of this package is continued by `finetune --init`)"
+        )
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.input, model.output, name=model.name)
     return model

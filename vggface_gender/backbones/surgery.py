@@ -7,6 +7,7 @@ skip connections the two differ.
 from collections.abc import Collection, Iterable
 
 import keras
+import numpy as np
 
 from vggface_gender.base.errors import InputError
 
@@ -62,7 +63,7 @@ def freeze_before(backbone: keras.Model, first: str | None) -> list[str]:
     before: set[int] = set()
     if first is not None:
         taken = _taken(backbone, _find(backbone, first))
-        before = {id(_maker(tensor)) for tensor in _leading_to(taken)}
+        before = {id(maker(tensor)) for tensor in _leading_to(taken)}
     layers = [layer for layer in backbone.layers if not isinstance(layer, keras.layers.InputLayer)]
     for layer in layers:
         layer.trainable = id(layer) not in before
@@ -83,6 +84,25 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     for variable, value in zip(changed.weights, model.weights, strict=True):
         variable.assign(value)
     return changed
+
+
+def require_finite(model: keras.Model, name: object) -> None:
+    """Raise an InputError unless every weight of a model is a finite number.
+
+    A network with one that is not still answers, with nothing or with nonsense.
+
+    Args:
+        name: what to call the model in the error: its file, or what it was loaded by.
+    """
+    for variable in model.variables:
+        weights = keras.ops.convert_to_numpy(variable)
+        # Least and largest are NaN if any is, and take no memory.
+        if weights.size and not (np.isfinite(weights.min()) and np.isfinite(weights.max())):
+            bad = np.count_nonzero(~np.isfinite(weights))
+            raise InputError(
+                f"{name}: damaged, {bad:,} of {weights.size:,} numbers in {variable.path} are "
+                "infinite or none; make or get the file again"
+            )
 
 
 def _find(backbone: keras.Model, first: str) -> keras.Operation:
@@ -131,14 +151,14 @@ def _places(backbone: keras.Model) -> list[str]:
 # Keras gives no public way from a tensor back to what it was made from: a layer's `input` is that
 # of its first call, and a nested model's the one within it. Hence the two private attributes here,
 # and nowhere else.
-def _maker(tensor: keras.KerasTensor) -> keras.Operation:
-    """The operation that made a tensor."""
+def maker(tensor: keras.KerasTensor) -> keras.Operation:
+    """The layer, operation or model that made a tensor."""
     return tensor._keras_history.operation
 
 
 def _sources(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
     """The tensors that one was made from."""
-    return _maker(tensor)._inbound_nodes[tensor._keras_history.node_index].input_tensors
+    return maker(tensor)._inbound_nodes[tensor._keras_history.node_index].input_tensors
 
 
 def _taken(backbone: keras.Model, operation: keras.Operation) -> list[keras.KerasTensor]:
@@ -146,7 +166,7 @@ def _taken(backbone: keras.Model, operation: keras.Operation) -> list[keras.Kera
     return [
         source
         for tensor in _leading_to(backbone.outputs)
-        if _maker(tensor) is operation
+        if maker(tensor) is operation
         for source in _sources(tensor)
     ]
 

@@ -4,8 +4,9 @@ Its weights are the authors' to give: `SOURCE` holds them, and `vggface-gender c
 file that `load` reads.
 """
 
+import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 from vggface_gender.backbones import vggface_file
 from vggface_gender.base import networks
 from vggface_gender.base.errors import InputError
-from vggface_gender.weights.matconvnet import MatConvNet
+from vggface_gender.weights.network import Network
 
 PAGE, SOURCE, PATH = networks.PAGE, networks.SOURCE, networks.VGGFACE
 
@@ -24,9 +25,16 @@ DENSE = 4096
 IDENTITIES = 2622
 MEAN = (129.1863, 104.7624, 93.5940)  # RGB
 
-OUTPUTS = ("pool5", "fc6", "fc7", "identities")
+# What a network can give, and the published name of the last layer of each.
+LAST = {"pool5": "pool5", "fc6": "relu6", "fc7": "relu7", "identities": "prob"}
+OUTPUTS = tuple(LAST)
 
-_IDENTITIES_FILE = "identities.txt"  # within the .keras file, which is a zip archive
+# Layers before the first convolution that leave pixels as they are.
+_UNCHANGED = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Resizing)
+
+# Within the .keras file, which is a zip archive; until version 0.1, a name a line of a .txt.
+_IDENTITIES_FILE = "identities.json"
+_IDENTITIES_LINES = "identities.txt"
 
 
 def build(
@@ -144,8 +152,8 @@ def build(
     return model(x)
 
 
-def from_matconvnet(
-    network: MatConvNet,
+def from_network(
+    network: Network,
     output: str = "pool5",
     *,
     channels: Sequence[Sequence[int]] = CHANNELS,
@@ -153,7 +161,7 @@ def from_matconvnet(
     dense: int = DENSE,
     identities: int = IDENTITIES,
 ) -> keras.Model:
-    """The same model with a file's weights, mean and layer names.
+    """The same model with a file's weights, mean and layer names; it takes RGB in any case.
 
     The arrays are taken out of `network.weights` on the way, so that a network of 580 MB is not
     held twice; what is left there belongs to the layers beyond `output`.
@@ -165,8 +173,8 @@ def from_matconvnet(
     expected = vggface_file.architecture(
         channels, size, dense=dense, identities=identities, has_dropout=has_dropout
     )
-    matched = vggface_file.match(network, expected)
-    if output == "identities" and len(network.identities) != identities:
+    matched = vggface_file.match(network, expected, last=LAST[output])
+    if output == "identities" and len(network.identities) not in (0, identities):
         raise InputError(
             f"{network.path}: classes: {len(network.identities)} names of identities;"
             f" expected fc8's {identities}"
@@ -192,7 +200,7 @@ def from_matconvnet(
             config["rate"] = matched[layer.name].rate
         return type(layer).from_config(config)
 
-    if any(layer != matched[layer.name] for layer in expected):
+    if any(layer != matched.get(layer.name, layer) for layer in expected):
         model = keras.models.clone_model(model, clone_function=as_in_file)
     _assign(model, network)
     return model
@@ -203,7 +211,7 @@ def save(model: keras.Model, path: Path, *, identities: Sequence[str] = ()) -> N
     model.save(path)
     if identities:
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(_IDENTITIES_FILE, "\n".join(identities))
+            archive.writestr(_IDENTITIES_FILE, json.dumps(list(identities)))
 
 
 def load(path: Path = PATH) -> keras.Model:
@@ -215,6 +223,24 @@ def load(path: Path = PATH) -> keras.Model:
     return keras.models.load_model(_converted(path), compile=False)
 
 
+def has_its_convolutions(model: keras.Model) -> bool:
+    """Whether a model begins with VGG-Face's convolutions at full size, whatever it is called."""
+    kernels = [layer.kernel.shape for layer in _flat(model) if hasattr(layer, "kernel")]
+    widths = [width for block in CHANNELS for width in block]
+    shapes = zip((3, *widths[:-1]), widths, strict=True)
+    return [tuple(shape) for shape in kernels[: len(widths)]] == [(3, 3, *pair) for pair in shapes]
+
+
+def takes_no_preprocessing(model: keras.Model) -> bool:
+    """Whether a model's first convolution sees the crops' pixels as they are."""
+    for operation in _flat(model):
+        if isinstance(operation, keras.layers.Conv2D):
+            return True
+        if not isinstance(operation, _UNCHANGED):
+            return False
+    return False
+
+
 def identity_names(path: Path = PATH) -> tuple[str, ...]:
     """The names of a converted network's outputs; () where its outputs are features.
 
@@ -222,22 +248,35 @@ def identity_names(path: Path = PATH) -> tuple[str, ...]:
         InputError: the file is missing or damaged.
     """
     with zipfile.ZipFile(_converted(path)) as archive:
-        if _IDENTITIES_FILE not in archive.namelist():
-            return ()
-        return tuple(archive.read(_IDENTITIES_FILE).decode().split("\n"))
+        if _IDENTITIES_FILE in archive.namelist():
+            return tuple(json.loads(archive.read(_IDENTITIES_FILE)))
+        if _IDENTITIES_LINES in archive.namelist():
+            return tuple(archive.read(_IDENTITIES_LINES).decode().split("\n"))
+        return ()
 
 
-def _assign(model: keras.Model, network: MatConvNet) -> None:
+def _flat(model: keras.Model) -> Iterator[keras.Operation]:
+    """A model's layers and operations in order, those of models within it among them."""
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from _flat(operation)
+        else:
+            yield operation
+
+
+def _assign(model: keras.Model, network: Network) -> None:
     """Move a file's weights into a model whose layers have the file's names."""
-    for layer in model.layers:
-        if layer.weights:
-            kernel, bias = network.weights.pop(layer.name)
-            # No axis moves: both frameworks keep (rows, columns, in, out), and neither flips a
-            # kernel. fc6's (7, 7, 512, 4096) becomes Dense's (25088, 4096): its first three axes
-            # are flattened in the order in which Flatten does it to pool5's (7, 7, 512).
-            # MATLAB's arrays are column-major, so this copies; the original is let go of (411 MB).
-            kernel = kernel.reshape(layer.kernel.shape)
-            layer.set_weights([kernel, bias])
+    weighted = [layer for layer in model.layers if layer.weights]
+    for layer in weighted:
+        kernel, bias = network.weights.pop(layer.name)
+        # No axis moves: both frameworks keep (rows, columns, in, out), and neither flips a kernel.
+        # fc6's (7, 7, 512, 4096) becomes Dense's (25088, 4096): its first three axes are flattened
+        # in the order in which Flatten does it to pool5's (7, 7, 512).
+        # MATLAB's arrays are column-major, so this copies; the original is let go of (411 MB).
+        kernel = kernel.reshape(layer.kernel.shape)
+        if layer is weighted[0] and network.channels == "bgr":
+            kernel = kernel[:, :, ::-1]
+        layer.set_weights([kernel, bias])
 
 
 _converted = networks.converted

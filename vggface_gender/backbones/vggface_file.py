@@ -1,4 +1,4 @@
-"""VGG-Face in the terms of MatConvNet's files: which layers a file has to hold, and in which order.
+"""VGG-Face in MatConvNet's terms: which layers a file has to hold, and in which order.
 
 Written apart from the Keras graph (`vggface.build`), so that a file is compared with the published
 network, not with what Keras makes of it.
@@ -11,7 +11,7 @@ from itertools import zip_longest
 import numpy as np
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.weights.matconvnet import Layer, MatConvNet, times
+from vggface_gender.weights.network import Layer, Network, times
 
 # A Caffe network rounds a pool's size up, which MatConvNet writes as this padding. It does nothing
 # here, where every pool halves an even size.
@@ -52,18 +52,24 @@ def architecture(
     return tuple(layers)
 
 
-def match(network: MatConvNet, expected: Sequence[Layer]) -> dict[str, Layer]:
+def match(network: Network, expected: Sequence[Layer], *, last: str) -> dict[str, Layer]:
     """The file's layers by the published names, once they are known to be the expected ones.
 
-    Layers without weights may have names of their own, and dropout a rate of its own.
+    Layers without weights may have names of their own, and dropout a rate of its own. A file may
+    end early: one of convolutions alone, say, gives pool5.
+
+    Args:
+        last: the last layer that is needed, by its published name.
 
     Raises:
         InputError: a layer is missing, is another one, or is one too many; or the names under which
             the file has weights are not those of its layers.
     """
-    matched = {}
+    matched: dict[str, Layer] = {}
     for found, wanted in zip_longest(network.layers, expected):
         if found is None:
+            if last in matched:
+                break
             raise _other(network, wanted.name, "missing at the end", _described(wanted))
         if wanted is None:
             raise _other(network, found.name, _described(found), "no layer after the softmax")
@@ -78,7 +84,7 @@ def match(network: MatConvNet, expected: Sequence[Layer]) -> dict[str, Layer]:
             raise _other(network, found.name, _described(found), _described(wanted))
         matched[wanted.name] = found
 
-    weighted = {layer.name for layer in expected if layer.shape}
+    weighted = {layer.name for layer in matched.values() if layer.shape}
     missing, left = weighted - network.weights.keys(), network.weights.keys() - weighted
     if missing or left:
         raise InputError(
@@ -88,8 +94,8 @@ def match(network: MatConvNet, expected: Sequence[Layer]) -> dict[str, Layer]:
     return matched
 
 
-def mean(network: MatConvNet, size: int) -> np.ndarray:
-    """The file's mean as float32.
+def mean(network: Network, size: int) -> np.ndarray:
+    """The file's mean, of red, green and blue, as float32.
 
     Returns:
         (3,) where it is the same all over the image, else (size, size, 3); in [0, 255].
@@ -103,10 +109,12 @@ def mean(network: MatConvNet, size: int) -> np.ndarray:
             f"{network.path}: averageImage is {times(found.shape)};"
             f" expected 1x1x3 or {size}x{size}x3"
         )
+    if network.channels == "bgr":
+        found = found[..., ::-1]
     return found[0, 0] if (found == found[0, 0]).all() else found
 
 
-def _other(network: MatConvNet, layer: str, found: str, expected: str) -> InputError:
+def _other(network: Network, layer: str, found: str, expected: str) -> InputError:
     return InputError(
         f"{network.path}: not VGG-Face: layer {layer}: found {found}; expected {expected}"
     )

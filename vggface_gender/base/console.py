@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from vggface_gender.base.errors import InputError
+from vggface_gender.base.errors import LONGEST, InputError
+from vggface_gender.base.text import shortened
 
 # What the machine may refuse a sound program, and what its user can do about it.
 _REMEDIES = {
@@ -78,7 +79,8 @@ def run(main: Callable[[], int | None]) -> int:
         reason = str(error) if isinstance(error, InputError) else _refusal(error) or _absence(error)
         if reason is None:
             raise
-        print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
+        line = shortened(" ".join(reason.splitlines()), LONGEST)
+        print(f"error: {line}", file=sys.stderr)
         _drop_output()
         return 2
 

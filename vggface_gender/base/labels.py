@@ -5,7 +5,10 @@ a batch, where a label is its index in the task's tuple of names and `MISSING` w
 """
 
 import math
+import re
 from collections.abc import Iterable
+
+from vggface_gender.base.text import plain
 
 MISSING = -1  # a label's index where the dataset gives none
 TASKS = ("gender", "race", "age")  # their names, in order; `base.tasks` describes them
@@ -46,24 +49,38 @@ _GENDER_WORDS = {
 }
 
 
+def _spaced(text: str) -> str:
+    return " ".join(re.sub("[-_/]", " ", plain(text)).split())
+
+
+_RACE_WORDS = {
+    **{_spaced(name): name for taxonomy in RACES for name in taxonomy},
+    # Other words that datasets have for one of these.
+    "caucasian": "White",
+    "african": "Black",
+    "african american": "Black",
+    "other": "Others",
+    **dict.fromkeys(("latino", "hispanic", "hispanic latino"), "Latino_Hispanic"),
+}
+
+
 def gender(text: str) -> str | None:
     """The gender's name for a word that people use for it, else None.
 
     >>> gender("F"), gender(" men "), gender("unknown")
     ('female', 'male', None)
     """
-    word = text.strip().lower()
+    word = plain(text)
     return next((name for name, words in _GENDER_WORDS.items() if word in words), None)
 
 
 def race(text: str) -> str | None:
     """The race's name as a known taxonomy spells it, else None.
 
-    >>> race("east_asian")
-    'East Asian'
+    >>> race("east_asian"), race("Latino/Hispanic"), race("Caucasian"), race("1")
+    ('East Asian', 'Latino_Hispanic', 'White', None)
     """
-    names = {_plain(name): name for taxonomy in RACES for name in taxonomy}
-    return names.get(_plain(text))
+    return _RACE_WORDS.get(_spaced(text))
 
 
 def races_of(names: Iterable[str]) -> tuple[str, ...]:
@@ -98,6 +115,15 @@ def age_band(years: float) -> str:
     return f"{AGE_BANDS[-1][0]}+"
 
 
+def age(years: float) -> str:
+    """An age to read: whole years, or the band where it is the middle of one.
+
+    >>> age(31.0), age(14.5)
+    ('31', '10-19')
+    """
+    return f"{years:.0f}" if float(years).is_integer() else age_band(years)
+
+
 AGE_BAND_NAMES = tuple(age_band(first) for first, _ in AGE_BANDS)
 
 
@@ -122,7 +148,3 @@ def common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
             return target
     reached, also_reached = ({*names, *map(_COARSER_RACE.get, names)} for names in (one, other))
     return tuple(name for name in dict.fromkeys((*one, *other)) if name in reached & also_reached)
-
-
-def _plain(text: str) -> str:
-    return text.strip().lower().replace("_", " ").replace("-", " ")

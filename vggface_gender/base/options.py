@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from vggface_gender.base import numbers
+from vggface_gender.base import numbers, splits
 from vggface_gender.base.geometry import PADDING
 
 T = TypeVar("T")
@@ -80,8 +80,16 @@ def add_dataset_arguments(
     group.add_argument(
         "--source",
         metavar="DIR",
-        help="the folder of a named dataset's own files, if its records are not written yet "
-        "(default: $FACES_DIR/NAME)",
+        help="the folder of a named dataset's own files, or one that holds a folder NAME, if its "
+        "records are not written yet (default: $FACES_DIR)",
+    )
+    group.add_argument(
+        "--frame",
+        type=share,
+        metavar="P",
+        help="how much the crops of a folder or table show: the margin on each side of the face, "
+        "as a fraction of its size (dlib.get_face_chip's padding). It is kept with the records; "
+        "where it is never stated, crops are used as they are",
     )
     _add_records_arguments(group, split_seed)
 
@@ -122,7 +130,8 @@ def _add_records_arguments(group: argparse._ArgumentGroup, split_seed: int | Non
     group.add_argument(
         "--keep-going",
         action="store_true",
-        help="write the records even if over 5%% of the images can't be read",
+        help="write the records even if over 5%% of the images can't be read; labels that are not "
+        "understood are then missing",
     )
 
 
@@ -134,12 +143,18 @@ def dataset_arguments(arguments: argparse.Namespace) -> dict:
         "data_dir": arguments.data_dir,
         "seed": arguments.split_seed,
         "keep_going": arguments.keep_going,
+        "padding": arguments.frame,
     }
 
 
 def add_split_argument(parser: argparse._ActionsContainer, default: str = "test") -> None:
     """The option that says which split to read."""
-    parser.add_argument("--split", default=default, help="train, validation or test")
+    parser.add_argument(
+        "--split",
+        type=lambda text: splits.split(text) or text,
+        default=default,
+        help=f"{', '.join(splits.SPLITS)}, or {splits.ALL}: every face, also those trained on",
+    )
 
 
 def add_run_argument(parser: argparse._ActionsContainer, required: bool = False) -> None:

@@ -67,6 +67,11 @@ def default() -> Path | None:
     return None
 
 
+def called(classifier: Path) -> str:
+    """What a classifier's file is called: its run's name, or its own of one that is in no run."""
+    return classifier.parent.name if classifier.name == CLASSIFIER else classifier.name
+
+
 def results_folder(classifier: Path) -> Path:
     """Where figures on a classifier's file go: beside it.
 

@@ -1,6 +1,10 @@
 """Figures as text: aligned tables, shares, differences and intervals."""
 
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
+
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
@@ -44,12 +48,48 @@ def interval(ends: Sequence[float] | None, form: Callable[[float], str] = percen
     return f"{form(ends[0])} to {form(ends[1])}" if ends else "-"
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names and a count of the rest.
+def listed(names: Sequence[str], most: int = 3, *, total: int | None = None) -> str:
+    """The first few names, printable, and a count of the rest.
+
+    Args:
+        total: how many there are, where `names` are only the first of them.
 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 others'
     """
-    shown = ", ".join(names[:most])
-    rest = len(names) - most
+    shown = ", ".join(map(printable, names[:most]))
+    rest = (len(names) if total is None else total) - len(names[:most])
     return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"
+
+
+def plain(words: str) -> str:
+    """A text in one way of writing it: small letters, one kind of dash, single spaces.
+
+    >>> plain(" 20 – 29 ")
+    '20 - 29'
+    """
+    composed = unicodedata.normalize("NFKC", words).lower()
+    return " ".join(_DASHES.sub("-", composed).split())
+
+
+def shortened(words: str, most: int = 80) -> str:
+    """A text with its middle cut out where it is longer than `most` characters.
+
+    >>> shortened("a very long cell", 9)
+    'a v … ell'
+    """
+    if len(words) <= most:
+        return words
+    end = most // 3
+    return f"{words[: most - end - 3]} … {words[-end:]}"
+
+
+def printable(name: str) -> str:
+    """A name on one line: what can't be printed, such as a line break in it, is escaped.
+
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
+    """
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -92,22 +92,21 @@ def mix_up(
 def _warp(
     image: np.ndarray, size: int, frame: float, amounts: Amounts, rng: np.random.Generator
 ) -> np.ndarray:
-    if min(image.shape[:2]) > 2 * size:
+    image = crops.central(image)
+    if len(image) > 2 * size:
         image = crops.fit(image, 2 * size)  # four neighbours would leave out pixels
-    height, width = image.shape[:2]
+    side = len(image)
     angle = np.deg2rad(rng.uniform(-amounts.rotation, amounts.rotation))
     zoom = 1 + rng.uniform(-amounts.scale, amounts.scale)
     shift = rng.uniform(-amounts.shift, amounts.shift, 2) * size
     mirror = -1 if rng.random() < amounts.flip else 1
     # From a pixel of the crop back to the image, both counted from their middles: pixel i's
     # middle is i + 1/2.
-    step_x, step_y = width * frame / size / zoom, height * frame / size / zoom
+    step = side * frame / size / zoom
     cosine, sine = np.cos(angle), np.sin(angle)
-    back = np.array(
-        [[mirror * step_x * cosine, -step_x * sine], [mirror * step_y * sine, step_y * cosine]]
-    )
+    back = step * np.array([[mirror * cosine, -sine], [mirror * sine, cosine]])
     middle = size / 2 - 0.5 + shift
-    offset = np.array([width / 2 - 0.5, height / 2 - 0.5]) - back @ middle
+    offset = side / 2 - 0.5 - back @ middle
     return cv2.warpAffine(
         image,
         np.column_stack([back, offset]),

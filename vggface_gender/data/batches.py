@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from vggface_gender.data import augmentation
 from vggface_gender.data.augmentation import Amounts
+from vggface_gender.data.features_file import FeaturesFile
 from vggface_gender.data.records import BATCHES_AT_ONCE
 from vggface_gender.photos import crops
 
@@ -46,14 +47,14 @@ def read_crops(
 
 
 def read_features(
-    views: Sequence[Sequence[np.ndarray]], *, part: np.ndarray, row: np.ndarray
+    views: Sequence[Sequence[np.ndarray | FeaturesFile]], *, part: np.ndarray, row: np.ndarray
 ) -> Reader:
     """A reader of cached features: of every example one of its views, drawn at random.
 
-    Nothing is copied but what is read: the arrays may be mapped from files.
+    Nothing is read but what is asked for.
 
     Args:
-        views: for each view, an array (m, ...) for each dataset of a mix.
+        views: for each view, features (m, ...) for each dataset of a mix.
         part, row: (n,): the dataset that an example is of, and its row there.
     """
     first = views[0][0]

@@ -3,22 +3,33 @@
 import hashlib
 import json
 import math
-import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import h5py
 import keras
 import numpy as np
 from tqdm import tqdm
 
+from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
-from vggface_gender.data import augmentation, records
+from vggface_gender.data import augmentation, features_cache, records
 from vggface_gender.data.augmentation import Amounts
+from vggface_gender.data.features_file import FeaturesFile
 from vggface_gender.datasets import Dataset
 
 LARGEST_BATCH = 64
 LARGEST_OUTPUT = 2**28  # bytes that one layer's output of a batch may take
+WIDE = 4096  # numbers a crop: features of more are kept in float16
 VERSION = 1  # of what lies between a record and its features: raise it when that changes
+
+
+class Wanted(NamedTuple):
+    """Of what images features are wanted."""
+
+    dataset: Dataset
+    split: str
+    view: int | None = None  # of augmented crops, as `records.batches` takes it
 
 
 def extract(
@@ -31,84 +42,128 @@ def extract(
     batch_size: int | None = None,
     view: int | None = None,
     amounts: Amounts = augmentation.NONE,
-    dtype: str = "float32",
-) -> np.ndarray:
+    dtype: str | None = None,
+) -> FeaturesFile:
     """A split's features under a frozen backbone, from the cache in `directory` or computed.
 
     The file's name is a hash of everything that makes the features: records, split, frame, view,
     backbone weights, the layer and the precision. Rows are written as they are computed into space
-    set aside at the start, so memory does not grow with the dataset, and the same call after a
-    kill goes on from the last batch written.
+    taken at the start, so memory does not grow with the dataset, and the same call after a kill
+    goes on from the last batch written. A file in which any row is not as it was written is
+    computed anew from there, which a line on standard error says. Of several processes that want
+    the same features one computes them, and the others wait.
 
     Args:
         backbone: one input (b, size, size, 3), one output.
         padding: the crops' frame (see `records.batches`).
         batch_size: crops in a forward pass; None for as many as fit (see `fitting_batch_size`).
         view, amounts: of augmented crops, as `records.batches` takes them.
-        dtype: to keep them in; "float16" halves the space of large maps.
+        dtype: to keep them in, "float32" or "float16"; by default what `kept_in` says.
 
     Returns:
-        (n, ...) of that dtype in the order of `records.labels`, mapped from the file, not
-        read.
+        (n, ...) float32 in the order of `records.labels`, read from the file row by row.
 
     Raises:
-        InputError: the disk has no room for them.
+        InputError: the disk has no room for them; the records are not as many as they should be;
+            the backbone gives a number that is not finite.
     """
-    count, shape = dataset.counts[split], tuple(backbone.output_shape[1:])
-    size = backbone.input_shape[1]
     batch_size = batch_size or fitting_batch_size(backbone)
-    key = _key(dataset, split, backbone, padding, view, amounts, dtype)
-    done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
-    if done.exists():
-        return _map(done)
-
-    part = done.with_suffix(".part.h5")
-    start = rows_done(part)
-    if start is None:
-        _create(part, count, shape, np.dtype(dtype))
-        start = 0
-    crops = records.batches(
-        dataset,
-        split,
-        batch_size=batch_size,
-        size=size,
-        padding=padding,
-        skip=start,
-        view=view,
-        amounts=amounts,
+    place = _place(
+        Wanted(dataset, split, view), backbone, padding, directory, amounts=amounts, dtype=dtype
     )
-    what = f"features, {split}" if view is None else f"features, {split}, view {view + 1}"
-    with (
-        h5py.File(part, "r+") as file,
-        tqdm(total=count, initial=start, desc=what, unit=" images") as bar,
-    ):
-        for crop in crops.as_numpy_iterator():
-            rows = predict(backbone, crop["image"], batch_size=batch_size)
-            end = start + len(rows)
-            file["features"][start:end] = rows
-            # Data first, then the count of it: a kill between the two costs one batch.
-            file.flush()
-            file["rows_done"][0] = start = end
-            file.flush()
-            bar.update(len(rows))
-    part.rename(done)
-    return _map(done)
+    if found := features_cache.whole(place):
+        return found
+    with locks.held(place.done):
+        if found := features_cache.whole(place):  # by who held the lock before
+            return found
+        rows = features_cache.unfinished(place)
+        start = rows.whole() // batch_size * batch_size
+        crops = records.batches(
+            dataset,
+            split,
+            batch_size=batch_size,
+            size=backbone.input_shape[1],
+            padding=padding,
+            skip=start,
+            view=view,
+            amounts=amounts,
+        )
+        what = f"features, {split}" if view is None else f"features, {split}, view {view + 1}"
+        with tqdm(total=len(rows), initial=start, desc=what, unit=" images") as bar:
+            for crop in crops.as_numpy_iterator():
+                computed = predict(backbone, crop["image"], batch_size=batch_size)
+                _check(computed, crop["name"], backbone=backbone, dataset=dataset, split=split)
+                first, start = start, start + len(computed)
+                if start <= len(rows):
+                    rows.write(first, computed)
+                bar.update(len(computed))
+        if start != len(rows):
+            raise InputError(
+                f"{dataset.directory}: the {split} split does not have the {len(rows):,} records "
+                "that were written; delete this folder, and give the command again"
+            )
+        place.part.replace(place.done)
+    return FeaturesFile(place.done, **place.form)
 
 
-def fitting_batch_size(backbone: keras.Model) -> int:
+def reserve(
+    wanted: Iterable[Wanted],
+    *,
+    backbone: keras.Model,
+    padding: float | None,
+    directory: Path,
+    amounts: Amounts = augmentation.NONE,
+    dtype: str | None = None,
+) -> None:
+    """Take the disk's space for all features that a training will need, before any is computed.
+
+    Args:
+        wanted: those that are there already are left alone.
+        backbone, padding, directory, amounts, dtype: see `extract`.
+
+    Raises:
+        InputError: the disk has no room for all of them.
+    """
+    places = [
+        _place(one, backbone, padding, directory, amounts=amounts, dtype=dtype) for one in wanted
+    ]
+    features_cache.reserve(places)
+
+
+def kept_in(shape: tuple[int, ...]) -> str:
+    """The dtype that features of this shape (of one crop) are kept in.
+
+    "float16" for more than `WIDE` numbers, such as VGG-Face's pool5, whose 25,088 take 5 GB for
+    100,000 crops then, in place of 10. Each row has a scale of its own, so no number is too large,
+    and none moves by more than a 2,048th of itself but those below a 200 millionth of the row's
+    largest. "float32" for narrower features, which are kept as they are.
+    """
+    return "float16" if math.prod(shape) > WIDE else "float32"
+
+
+def fitting_batch_size(model: keras.Model) -> int:
     """The power of two, at most `LARGEST_BATCH`, whose largest output is within `LARGEST_OUTPUT`.
 
     VGG-Face's first block gives 13 MB of `float32` for a crop, and holds several such at once: 64
     crops would take gigabytes, and are no faster than 16.
+
+    Args:
+        model: a functional model, or one of several.
     """
-    shapes = [
-        tuple(output.shape[1:])
-        for layer in backbone.layers
-        for output in keras.tree.flatten(layer.output)
-    ]
-    largest = 4 * max(math.prod(shape) for shape in shapes)
+    largest = 4 * max(_output_sizes(model), default=1)
     fitting = max(1, LARGEST_OUTPUT // largest)
     return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+
+
+def _output_sizes(model: keras.Model) -> Iterator[int]:
+    """How many numbers a crop each layer gives, where that does not depend on the crop."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _output_sizes(layer)
+            continue
+        for output in keras.tree.flatten(layer.output):
+            if None not in output.shape[1:]:
+                yield math.prod(output.shape[1:])
 
 
 def predict(backbone: keras.Model, crops: np.ndarray, *, batch_size: int) -> np.ndarray:
@@ -153,48 +208,41 @@ def _key(
     return hashlib.blake2b(json.dumps(made_by).encode(), digest_size=8).hexdigest()
 
 
-def _create(path: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """An HDF5 file with room for all features, laid out so that later writes touch only data."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    needed = dtype.itemsize * count * int(np.prod(shape))
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise InputError(
-            f"{path.parent}: the features need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
-            "free; make room, or have the records elsewhere (--data-dir)"
-        )
-    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    with h5py.File(path, "w") as file:
-        for name, kind, extent in (
-            ("features", h5py.h5t.py_create(dtype), (count, *shape)),
-            ("rows_done", h5py.h5t.NATIVE_INT64, (1,)),
-        ):
-            space = h5py.h5s.create_simple(extent)
-            h5py.h5d.create(file.id, name.encode(), kind, space, dcpl=early)
-        file["rows_done"][0] = 0
+def _place(
+    wanted: Wanted,
+    backbone: keras.Model,
+    padding: float | None,
+    directory: Path,
+    *,
+    amounts: Amounts,
+    dtype: str | None,
+) -> features_cache.Place:
+    dataset, split, view = wanted
+    shape = (dataset.count(split), *backbone.output_shape[1:])
+    dtype = dtype or kept_in(shape[1:])
+    key = _key(dataset, split, backbone, padding, view, amounts, dtype)
+    done = directory / f"{dataset.slug}-{split}-{backbone.name}-{key}.h5"
+    return features_cache.Place(done, done.with_suffix(".part.h5"), shape, dtype)
 
 
-def rows_done(path: Path) -> int | None:
-    """How many rows an unfinished file holds; None if there is none that can be used.
+def _check(
+    rows: np.ndarray,
+    names: np.ndarray,
+    *,
+    backbone: keras.Model,
+    dataset: Dataset,
+    split: str,
+) -> None:
+    """Refuse features that are not finite.
 
     Raises:
-        InputError: another process is writing it.
+        InputError: it names the first image that has such.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            return int(file["rows_done"][0])
-    except BlockingIOError:
-        raise InputError(f"{path}: another process is extracting these features; wait") from None
-    except (OSError, KeyError):  # not there, or the kill came while it was created
-        return None
-
-
-def _map(path: Path) -> np.ndarray:
-    """The features in a finished file as an array that reads its rows when they are asked for."""
-    with h5py.File(path, "r") as file:
-        stored = file["features"]
-        return np.memmap(
-            path, stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape
+    wrong = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if wrong.any():
+        name = names[int(wrong.argmax())].decode(errors="backslashreplace")
+        raise InputError(
+            f"{backbone.name}, layer {', '.join(backbone.output_names)}: gives numbers that are "
+            f"not finite for {name} ({dataset.name}, {split}): its weights are damaged, or it "
+            "needs --precision float32"
         )

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.base.splits import ALL
 from vggface_gender.data import augmentation
 from vggface_gender.data.augmentation import Amounts
 from vggface_gender.datasets import Dataset
@@ -30,7 +31,7 @@ def records(dataset: Dataset, split: str) -> tf.data.Dataset:
     """A split's records in a fixed order.
 
     Args:
-        split: "train", "validation" or "test", or a slice such as "train[:20%]".
+        split: "train", "validation" or "test", "all" of them, or a slice such as "train[:20%]".
 
     Returns:
         Dictionaries of "image", JPEG bytes; "name", "gender", "race" and "subject", strings, empty
@@ -145,7 +146,7 @@ def reading(dataset: Dataset) -> Iterator[None]:
 
 def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:
     return tfds.builder_from_directory(dataset.directory).as_dataset(
-        split=split,
+        split="+".join(dataset.counts) if split == ALL else split,
         shuffle_files=False,
         decoders=decoders,
         read_config=tfds.ReadConfig(interleave_cycle_length=SHARDS_AT_ONCE, try_autocache=False),

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.datasets import catalogue, stored, summary
+from vggface_gender.datasets import catalogue, frames, stored, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
@@ -51,19 +52,26 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Stands for the records' contents, labels and split."""
-        return self.summary["fingerprint"]
+        """Stands for the records' contents, labels and split, and for the crops that they give."""
+        # Of other images, versions up to 0.1 made squares by squeezing them.
+        sides = (size.split("x") for size in self.summary["sizes"])
+        is_square = all(width == height for width, height in sides)
+        return self.summary["fingerprint"] + ("" if is_square else "-central")
 
     @property
     def padding(self) -> float | None:
         """The crops' frame as `dlib.get_face_chip`'s padding; None where it is not known."""
         return self.summary["padding"]
 
+    def count(self, split: str) -> int:
+        """Records of a split, or of all."""
+        return sum(self.counts.values()) if split == ALL else self.counts[split]
+
     def require(self, split: str) -> None:
-        """Raise an InputError that names the splits there are, unless `split` is one."""
-        if split not in self.counts:
+        """Raise an InputError that names the splits there are, unless `split` is one, or all."""
+        if split not in (*self.counts, ALL):
             raise InputError(
-                f"{self.name} has no split {split}: give one of {', '.join(self.counts)}"
+                f"{self.name} has no split {split}: give one of {', '.join(self.counts)}, or {ALL}"
             )
 
     def classes(self, task: str) -> tuple[str, ...]:
@@ -101,6 +109,7 @@ def prepare(
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    padding: float | None = None,
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
@@ -110,12 +119,16 @@ def prepare(
 
     Args:
         name: one of `NAMED`, a folder of class folders, or a CSV file with a column `file`.
-        source: where a named dataset's own files lie; by default `$FACES_DIR/<name>`.
+        source: where a named dataset's own files lie, or a folder that holds one of its name; by
+            default `$FACES_DIR/<name>`.
         data_dir: where the records are kept.
         seed: of the split; each seed's records have a folder of their own.
-        keep_going: build even if more than 5% of the images are unreadable.
+        keep_going: build even if more than 5% of the images are unreadable, or labels are not
+            understood.
         fold: which fold is the test split, from 0, and of how many (see `splits.with_test_fold`);
             None for one split. Each fold's records have a folder of their own.
+        padding: the frame of the crops, as `dlib.get_face_chip`'s padding, of a dataset that does
+            not state its own. It is kept: later calls need not state it again.
         say: takes what people should know, a text at a time: which records are used, or, of new
             ones, what `describe` says.
 
@@ -126,13 +139,18 @@ def prepare(
     builder_class = _builder_class(place.kind)
     config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
+    frame = Path(data_dir, place.kind, f"{place.prefix}frame.json")
+    if padding is not None and has_frame(name):
+        raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
-        dataset, damage = _found(name, directory)
-        if dataset:
+        known, damage = _found(directory)
+        if known:
+            dataset = _open(name, directory, known, frame=frame, padding=padding)
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
-                say(f"{name}: {sum(dataset.counts.values()):,} records in {directory}")
+                there = summary.head(name, directory, summary=dataset.summary)
+                say("\n".join([there, *summary.warnings(dataset.summary)]))
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
@@ -141,7 +159,8 @@ def prepare(
             say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
-    dataset = _open(name, directory)
+    known = stored.read(directory)
+    dataset = _open(name, directory, known, frame=frame, padding=padding)
     say(describe(dataset))
     return dataset
 
@@ -167,6 +186,11 @@ def source_in(folder: Path | None, name: str) -> Path | None:
     return folder / name if folder and name in NAMED else None
 
 
+def has_frame(name: str) -> bool:
+    """Whether a dataset states the frame of its crops itself."""
+    return name in NAMED and _builder_class(NAMED[name].kind).PADDING is not None
+
+
 def describe(dataset: Dataset) -> str:
     """What the build of a dataset's records found and did, to read."""
     return summary.describe(dataset.name, dataset.directory, summary=dataset.summary)
@@ -174,9 +198,7 @@ def describe(dataset: Dataset) -> str:
 
 def _place(name: str, source: str | Path | None) -> _Place:
     if name in NAMED:
-        if source is None and "FACES_DIR" in os.environ:
-            source = Path(os.environ["FACES_DIR"]) / name
-        return _Place(NAMED[name].kind, "", None if source is None else Path(source))
+        return _Place(NAMED[name].kind, "", _files_of(name, source))
     path = Path(name)
     if source is not None:
         raise InputError(
@@ -185,9 +207,17 @@ def _place(name: str, source: str | Path | None) -> _Place:
     if not is_own(name):
         raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
-    digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
     return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
+
+
+def _files_of(name: str, source: str | Path | None) -> Path | None:
+    """Where a named dataset's own files should lie: see `prepare`."""
+    if source is None:
+        return Path(os.environ["FACES_DIR"], name) if "FACES_DIR" in os.environ else None
+    within = Path(source, name)
+    return within if within.is_dir() else Path(source)
 
 
 def is_own(name: str) -> bool:
@@ -209,7 +239,7 @@ def _has_changed(builder_class: Any, source: Path | None, dataset: Dataset) -> b
     """Whether a source is there and is not what the records were written from."""
     if source is None or not source.exists():
         return False
-    return summary.listing_hash(builder_class.labelled(source)) != dataset.summary["listing"]
+    return builder_class.listing(builder_class.labelled(source)) != dataset.summary["listing"]
 
 
 def _build(
@@ -253,16 +283,21 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _open(name: str, directory: Path) -> Dataset:
-    return Dataset(name, directory, stored.read(directory))
+def _open(
+    name: str, directory: Path, summary: dict, *, frame: Path, padding: float | None
+) -> Dataset:
+    """The records in a folder, in the frame that is stated now or was before."""
+    if padding is not None:
+        frames.keep(frame, padding)
+    return Dataset(name, directory, frames.framed(summary, frames.kept(frame)))
 
 
-def _found(name: str, directory: Path) -> tuple[Dataset | None, str]:
-    """The records that are there, or what is wrong with them, "" where there are none."""
+def _found(directory: Path) -> tuple[dict | None, str]:
+    """What is known of the records that are there, or what is wrong with them; "" of none."""
     if not directory.exists():
         return None, ""
     try:
-        return _open(name, directory), ""
+        return stored.read(directory), ""
     except InputError as error:
         return None, str(error)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from vggface_gender.base import disk
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import checks, splits, summary
+from vggface_gender.datasets import checks, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
 from vggface_gender.datasets.checks import Checked
 from vggface_gender.datasets.sources import Labelled
@@ -45,6 +45,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
     PADDING: float | None = None  # the crops' frame, as dlib.get_face_chip's padding
     NOTES: tuple[str, ...] = ()  # what was done to the data, for the summary
+    STATES_SPLITS = False  # whether it says a split for its images that their names don't show
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
         Args:
             seed: of the split.
-            keep_going: build even if much of it is unreadable.
+            keep_going: build even if much of it is unreadable, or labels are not understood.
             fold: which fold is the test split, and of how many; None for a split by fractions.
         """
         self.seed = seed
@@ -82,6 +83,11 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         """What was done to the data at `source`, for the summary."""
         return cls.NOTES
 
+    @classmethod
+    def listing(cls, listed: Iterable[Labelled]) -> str:
+        """A hash of what the source holds, by which a change is seen."""
+        return summary.listing_hash(listed, with_splits=cls.STATES_SPLITS)
+
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
@@ -104,14 +110,23 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
         Returns:
             Its summary holds what `summary.summarize` gives; `drawn`, the splits that were drawn
-            with `seed`; `skipped`, a reason by name; `padding`; `notes`; `listing`, by which a
-            change of the source is seen; and, of a fold, `fold`.
+            with `seed`; `skipped`, a reason by name; `unused`, what else lies in the source
+            (`folders.tally`); `not understood`, labels that are missing for it; `padding`;
+            `notes`; `listing`, by which a change of the source is seen; and, of a fold, `fold`.
 
         Raises:
-            InputError: there are no images, or too many that can't be read; the disk has no room.
+            InputError: there are no images, or too many that can't be read, or a label is not
+                understood; the disk has no room.
         """
         # A dataset that needs no source takes None for one.
         listed = list(self.labelled(source))  # type: ignore[arg-type]
+        unread = [label for item in listed for label in item.unread]
+        if unread and not self.keep_going:
+            raise InputError(
+                f"{source}: {len(unread):,} label{'s are' if len(unread) > 1 else ' is'} not "
+                f"understood, the first: {unread[0].where}: {unread[0].refusal}, or nothing; or "
+                "keep going with these labels missing (keep_going)"
+            )
         self._require_room(listed)
         images, skipped = self._check(listed, source)
         is_predicted = any(image.item.is_predicted for image in images)
@@ -126,10 +141,12 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         summed |= summary.summarize(divided, images) | {
             "drawn": splits.drawn(images),
             "skipped": skipped | copies,
+            "not understood": summary.count_unread(unread),
+            "unused": sources.unused(source, listed) if source and source.is_dir() else {},
             "padding": self.PADDING,
             "notes": [*self.notes(source), *([PREDICTED] if is_predicted else [])],
             "seed": self.seed,
-            "listing": summary.listing_hash(listed),
+            "listing": self.listing(listed),
         }
         return Plan(divided, summed)
 
@@ -185,7 +202,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             yield (
                 item.name,
                 {
-                    "image": io.BytesIO(checks.jpeg(image)),
+                    "image": io.BytesIO(checks.encoded(image)),
                     "name": item.name,
                     "gender": item.gender or "",
                     "race": item.race or "",

@@ -4,6 +4,8 @@ Nothing here needs TensorFlow. What was done to a dataset's images and how it is
 its own folder, by its builder and its README.
 """
 
+import collections
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -154,3 +156,12 @@ def facts(name: str) -> Facts:
 def label(name: str) -> str:
     """A short name for people and runs: a folder's or a table's last part without its ending."""
     return name if name in NAMED else Path(name).resolve().stem
+
+
+def labels(names: Iterable[str]) -> dict[str, str]:
+    """Labels that tell several datasets apart: with their folder's where two have one label."""
+    plain = {name: label(name) for name in names}
+    for tell in (lambda name: f"{Path(name).resolve().parent.name}/{label(name)}", str):
+        counts = collections.Counter(plain.values())
+        plain = {name: tell(name) if counts[its] > 1 else its for name, its in plain.items()}
+    return plain

@@ -101,6 +101,7 @@ def prepare(
     seed: int = 0,
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
+    padding: float | None = None,
     say: Callable[[str], None] = print,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
@@ -110,11 +111,15 @@ def prepare(
         source: where the files lie: of one dataset, its own folder; of a mix, the folder that
             holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
         data_dir, seed, keep_going, fold, say: see `datasets.prepare`.
+        padding: the frame of those parts that do not state their own.
 
     Raises:
         InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
             or reaches beyond the split.
     """
+    unframed = [part for part, _, _ in parse(name) if not datasets.has_frame(part)]
+    if padding is not None and not unframed:
+        raise InputError(f"{name}: the frame of every part is known; state none")
     parts: list[Part] = []
     for (asked_for, share, weight), its_source in _with_sources(name, source):
         dataset = datasets.prepare(
@@ -124,6 +129,7 @@ def prepare(
             seed=seed,
             keep_going=keep_going,
             fold=fold,
+            padding=padding if asked_for in unframed else None,
             say=say,
         )
         part = Part(dataset, share, weight)

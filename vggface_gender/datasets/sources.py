@@ -1,18 +1,23 @@
 """What lies in a dataset's source folder, and what the dataset says of each image."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import pandas as pd
-
-from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.photos.read import SUFFIXES
-
-T = TypeVar("T")
+from vggface_gender.photos import folders
 
 NOT_THERE = "listed, but not there"
+UNUSED = "an image that the dataset does not list"
+
+
+class Unread(NamedTuple):
+    """A label that is not understood, so missing."""
+
+    task: str
+    text: str  # what stands there
+    where: str  # "line 7", or "fold_0_data.txt, line 7" of a dataset of several tables
+    refusal: str  # what is said of it, and what is allowed
 
 
 class Labelled(NamedTuple):
@@ -28,6 +33,7 @@ class Labelled(NamedTuple):
     split: str | None = None  # where the dataset itself says so
     problem: str | None = None  # why it can't be used, where its name or row shows that already
     is_predicted: bool = False  # its labels are a classifier's: to train on, not to score by
+    unread: tuple[Unread, ...] = ()
 
     @property
     def key(self) -> list[str]:
@@ -37,9 +43,9 @@ class Labelled(NamedTuple):
 
 
 def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
-    """Every file below `folder` whose name ends like an image's, unlabelled.
+    """Every image below `folder`, unlabelled, folder by folder; none where there is no such folder.
 
-    Hidden files and folders are left out, and macOS's `__MACOSX`, which mirrors them.
+    Which files are images is said in `photos.folders`.
 
     Args:
         within: the dataset's own folder, to which the images' names are relative.
@@ -47,80 +53,38 @@ def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
     Raises:
         OSError: a folder can't be read.
     """
-    # os.walk and text: in a folder of tens of thousands of files, pathlib would take seconds.
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = sorted(filter(is_shown, folders))
-        start = Path(parent).relative_to(within).as_posix()
-        start = "" if start == "." else f"{start}/"
-        for file in sorted(filter(is_shown, files)):
-            if os.path.splitext(file)[1].lower() in SUFFIXES:
-                yield Labelled(start + file, Path(parent, file))
-
-
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a folder that need not be there
-        raise error
+    if not folder.is_dir():  # one that need not be there
+        return
+    start = len(within.parts)
+    for image in folders.contents(folder, deep=True).images:
+        yield Labelled("/".join(image.parts[start:]), image)
 
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones."""
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_shown(path.name)]
+    return folders.contents(folder, deep=False).left_out.get(folders.FOLDER, [])
 
 
-def is_shown(name: str) -> bool:
-    """Whether a file or folder is the user's, not a tool's: `.ipynb_checkpoints`, `__MACOSX`."""
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def read_table(
-    path: Path, *, needed: Sequence[str], expected: str, separator: str = ","
-) -> pd.DataFrame:
-    """A table of text, "" where a cell is empty.
-
-    Args:
-        needed: columns without which it is of no use.
-        expected: what should be there, for the error.
-
-    Raises:
-        InputError: it is not there, not such a table, or lacks a column.
-    """
-    kind = {",": "CSV", "\t": "tab-separated"}[separator]
+def problem_of(image: Path) -> str | None:
+    """Why a file that a dataset lists can't be there; None if it is."""
     try:
-        rows = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; expected {expected}") from None
-    except (OSError, ValueError) as error:  # ValueError: pandas's parser errors, bad UTF-8
-        reason = first_line(error)
-        raise InputError(
-            f"{path}: not a readable {kind} file: {reason}; save it as {kind}, in UTF-8"
-        ) from None
-    if missing := [column for column in needed if column not in rows]:
-        # What is no such table (a web page, another separator) may be one column of a whole line.
-        found = ", ".join(rows.columns[:10])[:200]
-        raise InputError(
-            f"{path}: no column {', '.join(missing)}; found {found}; expected {expected}"
-        )
-    return rows
+        image.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero in its name
+        return NOT_THERE
+    except OSError as error:
+        return f"listed, but {os.strerror(error.errno or 0).lower()}"
+    return None
 
 
-def cell(row: dict[str, str], column: str, *, read: Callable[[str], T | None]) -> T | None:
-    """What a row says in a column; None where it is empty.
+def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:
+    """What lies in a dataset's folder and is none of the images that it lists.
 
-    Args:
-        read: its value from its text; None, or a ValueError, where it can't be understood.
-
-    Raises:
-        ValueError: it can't be understood; the message quotes it.
+    Its own tables of labels are among what is not named as an image.
     """
-    text = row.get(column, "").strip()
-    if not text:
-        return None
-    try:
-        value = read(text)
-    except ValueError:
-        value = None
-    if value is None:
-        raise ValueError(f"{text[:80]!r} is not a known {column}")
-    return value
+    taken = {str(item.image) for item in listed if isinstance(item.image, Path)}
+    found = folders.contents(source, deep=True)
+    others = [image for image in found.images if str(image) not in taken]
+    reasons = {**({UNUSED: others} if others else {}), **found.left_out}
+    return folders.tally(
+        {reason: [path.relative_to(source) for path in paths] for reason, paths in reasons.items()}
+    )

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggface_gender.base import labels, text
+from vggface_gender.base.tasks import CLASSIFICATION
+from vggface_gender.photos import folders
 
 if TYPE_CHECKING:  # what is built needs OpenCV; what is said of it doesn't
     from vggface_gender.datasets.checks import Checked
-    from vggface_gender.datasets.sources import Labelled
+    from vggface_gender.datasets.sources import Labelled, Unread
 
-LISTED = 10  # of the images left out, those that are named in the text
+REENCODED = "png"  # how a record holds an image whose own bytes it can't: in the fingerprint
+LISTED = 10  # of the reasons to leave an image out, those that are named in the text
+LONGEST_LINE = 500
+FEW_FACES = 30  # of fewer, a share's 95% interval is wider than 35 points
+FEW_OF_CLASS = 10  # of fewer, one face is more than 10 points of the class's recall
 
 
 def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Checked"]) -> dict:
@@ -25,49 +31,140 @@ def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Chec
 
     Returns:
         `fingerprint` stands for the records' contents, labels and split: features cached from them
-        are kept under it.
+        are kept under it. `too small` is of `too_small`; `persons` counts subjects by split, and
+        is 0 where the dataset names none.
     """
+    counts = {split: len(part) for split, part in divided.items()}
+    counted = {split: _count_labels([i.item for i in part]) for split, part in divided.items()}
     return {
-        "counts": {split: len(part) for split, part in divided.items()},
-        "labels": {split: _count_labels([i.item for i in part]) for split, part in divided.items()},
+        "counts": counts,
+        "labels": counted,
+        "too small": too_small(counts, counted),
+        "persons": {split: _count_persons(part) for split, part in divided.items()},
         "sizes": dict(collections.Counter(_size(image) for image in images).most_common()),
         "duplicates": _count_copies(images),
         "subjects on two sides": _torn(divided),
         "reencoded": sum(not image.is_plain for image in images),
         "fingerprint": _hash(
-            [split, image.digest, *image.item.key]
+            [split, image.digest, *([] if image.is_plain else [REENCODED]), *image.item.key]
             for split, part in divided.items()
             for image in part
         ),
     }
 
 
-def listing_hash(listed: Iterable["Labelled"]) -> str:
-    """A hash of names, labels, and the files' sizes and times: has the source changed since?"""
-    return _hash([item.name, *_state(item.image), *item.key] for item in listed)
+def listing_hash(listed: Iterable["Labelled"], *, with_splits: bool = False) -> str:
+    """A hash of names, labels, and the files' sizes and times: has the source changed since?
+
+    Args:
+        with_splits: whether the images' splits are in it too, where they have some. (Of a dataset
+            whose names show them, that would say the same twice.)
+    """
+
+    def row(item: "Labelled") -> list:
+        split = [f"split {item.split}"] if with_splits and item.split else []
+        predicted = ["predicted"] if item.is_predicted else []
+        return [item.name, *_state(item.image), *item.key, *split, *predicted]
+
+    return _hash(map(row, listed))
+
+
+def count_unread(unread: Iterable["Unread"]) -> dict[str, dict]:
+    """How often each label that is not understood is there, and where first."""
+    counts: dict[str, dict] = {}
+    for label in unread:
+        key = f"{label.task} {label.text!r}"
+        counts.setdefault(key, {"count": 0, "first": label.where})["count"] += 1
+    return counts
+
+
+def too_small(counts: Mapping[str, int], counted: Mapping[str, Mapping]) -> list[str]:
+    """What of validation and test is too small for figures to mean anything, to read.
+
+    That is a split of fewer than `FEW_FACES` faces, or one with fewer than `FEW_OF_CLASS` of a
+    gender or race that the dataset has.
+
+    Args:
+        counts: records by split.
+        counted: counts of labels by split and task, as `summarize` gives them.
+    """
+    found = []
+    for split in ("validation", "test"):
+        if split not in counts:
+            continue
+        if counts[split] < FEW_FACES:
+            found.append(f"{split} has {counts[split]} faces, fewer than {FEW_FACES}")
+            continue
+        for task in CLASSIFICATION:
+            known = {label for its in counted.values() for label in its[task]} - {"missing"}
+            few = {name: counted[split][task].get(name, 0) for name in sorted(known)}
+            few = {name: count for name, count in few.items() if count < FEW_OF_CLASS}
+            if few:
+                named = text.listed([f"{name} {count}" for name, count in few.items()], 10)
+                found.append(f"{split} has fewer than {FEW_OF_CLASS} of a {task}: {named}")
+    return found
+
+
+def head(name: str, directory: Path, *, summary: Mapping) -> str:
+    """How many records there are, and where, to read."""
+    return f"{name}: {sum(summary['counts'].values()):,} records in {directory}"
+
+
+def warnings(summary: Mapping) -> list[str]:
+    """A line for whatever is too small (see `too_small`)."""
+    return [f"  WARNING: {what}" for what in too_small(summary["counts"], summary["labels"])]
 
 
 def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     """The summary of a build, to read."""
-    lines = [f"{name}: {sum(summary['counts'].values()):,} records in {directory}"]
+    lines = [head(name, directory, summary=summary)]
     for split, count in summary["counts"].items():
-        lines.append(f"  {split} {count:,}")
+        persons = summary.get("persons", {}).get(split)
+        lines.append(f"  {split} {count:,}" + (f" of {persons:,} persons" if persons else ""))
         for task, counts in summary["labels"][split].items():
             listed = ", ".join(f"{label} {n:,}" for label, n in counts.items())
             lines.append(f"    {task}: {listed}")
     lines += _describe_split(summary)
+    lines += warnings(summary)
+    lines += _describe_unread(summary.get("not understood", {}))
     sizes = [f"{size} ({n:,})" for size, n in summary["sizes"].items()]
     lines.append(f"  sizes: {text.listed(sizes)}")
+    frame = summary["padding"]
+    shown = "not known, so crops are used as they are" if frame is None else f"padding {frame:.3g}"
+    lines.append(f"  frame: {shown}")
     lines += _describe_copies(summary)
     if summary["reencoded"]:
-        lines.append(f"  encoded anew as upright JPEG: {summary['reencoded']:,}")
-    if skipped := summary["skipped"]:
-        lines.append(f"  left out: {len(skipped):,}")
-        lines += [f"    {name}: {why}" for name, why in list(skipped.items())[:LISTED]]
-        if len(skipped) > LISTED:
-            lines.append(f"    ... all are listed in {directory / 'metadata.json'}")
+        lines.append(f"  encoded anew as upright PNG: {summary['reencoded']:,}")
+    if summary["skipped"]:
+        lines += _describe_skipped(summary["skipped"], directory)
+    if unused := summary.get("unused"):  # records of earlier versions lack it
+        lines += ["  not used, of what else lies there:"]
+        lines += [f"    {line}" for line in folders.describe(unused)]
     lines += [f"  note: {note}" for note in summary["notes"]]
-    return "\n".join(lines)
+    return "\n".join(text.shortened(line, LONGEST_LINE) for line in lines)
+
+
+def _describe_unread(unread: Mapping[str, Mapping]) -> list[str]:
+    if not unread:
+        return []
+    total = sum(label["count"] for label in unread.values())
+    lines = [f"  not understood, so missing: {total:,} labels"]
+    for name, label in list(unread.items())[:LISTED]:
+        lines.append(f"    {name}: {label['count']:,} (first: {label['first']})")
+    if len(unread) > LISTED:
+        lines.append(f"    and {len(unread) - LISTED:,} others")
+    return lines
+
+
+def _describe_skipped(skipped: Mapping[str, str], directory: Path) -> list[str]:
+    """The images left out, a line a reason, the most frequent reasons first."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        by_reason.setdefault(why, []).append(name)
+    ordered = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
+    lines = [f"  left out: {len(skipped):,}"]
+    lines += [f"    {len(names):,} {why}: {text.listed(names)}" for why, names in ordered[:LISTED]]
+    return [*lines, f"    all are listed in {directory / 'metadata.json'}"]
 
 
 def _describe_split(summary: Mapping) -> list[str]:
@@ -95,6 +192,10 @@ def _describe_copies(summary: Mapping) -> list[str]:
             f"{torn[0]}"
         )
     return lines
+
+
+def _count_persons(part: Iterable["Checked"]) -> int:
+    return len({image.item.subject for image in part} - {None})
 
 
 def _count_labels(items: Sequence["Labelled"]) -> dict[str, dict[str, int]]:

@@ -17,33 +17,48 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import calibration, groups, intervals, metrics
+from vggface_gender.evaluation import calibration, groups, intervals, metrics, unseen
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
+
+IN_ONE_TABLE = 2  # labels whose recalls stand beside the accuracy: more make it too wide
 
 
 def audit(frame: pd.DataFrame, task: str) -> dict:
     """Everything below for a table's gender or race, as JSON can hold it.
+
+    Copies of images that the classifier was trained on are left out, as far as the table has them.
 
     Args:
         frame: see `predictions.table`.
 
     Returns:
         `count`, `labels`; `confusion`, counts by true and predicted label; `groups` and `gaps` by
-        grouping (see `rates` and `groups.gap`); `calibration` and `abstention` of all faces (see
-        `evaluation.calibration`) and, as `calibration_by` (the expected error) and `abstention_by`,
-        of each gender, race and age band that is not small.
+        grouping (see `rates` and `groups.gap`); `ungrouped`, the same rates of the faces in no
+        group of a grouping; `overlap` (see `unseen.overlap`) and the `accuracy`
+        `without_near`-duplicates of training images, where there are any; `calibration` and
+        `abstention` of all faces (see `evaluation.calibration`) and, as `calibration_by` (the
+        expected error) and `abstention_by`, of each gender, race and age band that is not small.
 
     Raises:
-        InputError: no face has a true label that the outputs have a name for.
+        InputError: no face that the classifier was not trained on has a true label that the outputs
+            have a name for.
     """
-    faces, names, true, probability = metrics.compared(frame, task)
+    overlap = unseen.overlap(frame)
+    figures = metrics.of_unseen(frame)[task]
+    faces, names, true, probability = metrics.compared(unseen.faces(frame), task)
     if faces.empty:
-        raise InputError(f"no face has a true {task} that the outputs have a name for")
+        raise InputError(figures["reason"])
     predicted = probability.argmax(axis=1)
+    called = groups.names(faces)
     by_group = {
         grouping: rates(true, predicted, names=names, group=group)
-        for grouping, group in groups.names(faces).items()
+        for grouping, group in called.items()
+    }
+    ungrouped = {
+        grouping: rates(true, predicted, names=names, group=_unknown(group))[groups.UNKNOWN]
+        for grouping, group in called.items()
+        if group.isna().any()
     }
     single = groups.keys(faces)
 
@@ -57,7 +72,12 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "task": task,
         "count": len(faces),
         "labels": list(names),
+        "overlap": overlap,
+        "accuracy": figures["accuracy"],
+        "interval": figures["interval"],
+        **({"without_near": figures["without_near"]} if "without_near" in figures else {}),
         "groups": by_group,
+        "ungrouped": ungrouped,
         "gaps": {grouping: groups.gap(members) for grouping, members in by_group.items()},
         "confusion": metrics.confusion(true, predicted, classes=len(names)).tolist(),
         "calibration": calibration.calibration(true, probability),
@@ -65,6 +85,12 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "abstention": calibration.abstention(true, probability),
         "abstention_by": of_single(calibration.abstention),
     }
+
+
+def _unknown(group: pd.Series) -> pd.Series:
+    """The faces in no group as one, the others in none."""
+    name = group.isna().map({True: groups.UNKNOWN, False: None})
+    return name.astype(pd.CategoricalDtype([groups.UNKNOWN]))
 
 
 def _of_large(group: pd.Series, score: Callable[[np.ndarray], object]) -> dict[str, object]:
@@ -158,29 +184,64 @@ def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 def report(audited: Mapping) -> str:
     """A plain-text report of what `audit` gives."""
+    overlap = audited["overlap"]
+    unmarked = "the table does not say which faces the classifier was trained on"
+    heading = [f"{audited['task']}: {audited['count']:,} faces"]
+    heading += [unmarked] if overlap is None else unseen.describe(overlap)
+    if audited.get("without_near", {}).get("count"):
+        share = text.percent(audited["without_near"]["accuracy"])
+        heading.append(f"accuracy {text.percent(audited['accuracy'])}, without them {share}")
+    parts = [
+        "\n  ".join(heading),
+        _describe_groups(audited),
+        "\n".join(groups.describe_gaps(audited["gaps"])),
+        calibration.describe(audited["calibration"]),
+        calibration.describe_abstention(audited["abstention"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_groups(audited: Mapping) -> str:
+    """Every group's accuracy and recalls; of many labels the recalls in a table of their own."""
     names = audited["labels"]
     rows = [
+        (grouping, name, group)
+        for grouping, members in groups.with_unknown(
+            audited["groups"], audited["ungrouped"]
+        ).items()
+        for name, group in members.items()
+    ]
+    of_group = [
         [
             grouping,
             name,
             f"{group['count']:,}",
             text.percent(group["accuracy"]),
             text.interval(group["interval"]),
-            *("-" if share is None else text.percent(share) for share in group["recall"].values()),
-            "small" if group["small"] else "",
         ]
-        for grouping, members in audited["groups"].items()
-        for name, group in members.items()
+        for grouping, name, group in rows
     ]
+    recalls = [
+        ["-" if share is None else text.percent(share) for share in group["recall"].values()]
+        for *_, group in rows
+    ]
+    marks = [["small" if group["small"] else ""] for *_, group in rows]
     header = ["by", "group", "faces", "accuracy", f"{CONFIDENCE:.0%} interval"]
-    header += [*(f"{name} recall" for name in names), ""]
-    parts = [
-        f"{audited['task']}: {audited['count']:,} faces",
-        text.table(header, rows, text_columns=2)
-        + "\n  recall: of the faces with this true label, the share that it is predicted for"
-        + metrics.small_note(row[-1] for row in rows),
-        "\n".join(groups.describe_gaps(audited["gaps"])),
-        calibration.describe(audited["calibration"]),
-        calibration.describe_abstention(audited["abstention"]),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    note = "\n  recall: of the faces with this true label, the share that it is predicted for"
+    small = metrics.small_note(mark for [mark] in marks)
+    absent = groups.describe_missing(audited["groups"])
+    below = note + small + (f"\n  {absent}" if absent else "")
+    if not rows:
+        return below.removeprefix("\n")
+
+    def joined(*parts: Sequence[list[str]]) -> list[list[str]]:
+        return [[cell for part in row for cell in part] for row in zip(*parts, strict=True)]
+
+    if len(names) <= IN_ONE_TABLE:
+        header = [*header, *(f"{name} recall" for name in names), ""]
+        return text.table(header, joined(of_group, recalls, marks), text_columns=2) + below
+    groups_table = text.table([*header, ""], joined(of_group, marks), text_columns=2)
+    lines = [[f"{by} {name}" if name == groups.UNKNOWN else name] for by, name, _ in rows]
+    # A label's words below one another: seven of them are as wide as a page.
+    header = ["recall of", *("\n".join(name.replace("_", " ").split()) for name in names)]
+    return f"{groups_table}\n\n{text.table(header, joined(lines, recalls))}{below}"

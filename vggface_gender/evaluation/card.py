@@ -77,6 +77,7 @@ def content(folder: Path) -> dict:
         InputError: `config.json` is not a run's.
     """
     settings = runs.settings(folder, SETTINGS)
+    config = runs.config(folder)
     said = contract.read(folder / runs.CLASSIFIER)
     names = card_sources.names(settings["dataset"])
     before = [name for text in settings.get("before") or () for name in card_sources.names(text)]
@@ -92,7 +93,7 @@ def content(folder: Path) -> dict:
         "made": "Every evaluation writes this page anew from the files beside it; every figure on "
         f"it is that of `{runs.CLASSIFIER}`.",
         "tasks": said["tasks"],
-        "network": _network(settings),
+        "network": _network(settings, config.get("kept")),
         "continued": _continued(settings) if init else "",
         "data": _training_data(settings, names),
         "file": f"{(folder / runs.CLASSIFIER).stat().st_size:,} bytes",
@@ -103,7 +104,7 @@ def content(folder: Path) -> dict:
         "is_for_research_only": card_sources.is_for_research_only(sources),
         "init": init,
         "small": SMALL,
-        "config": card_sources.without_paths(runs.config(folder)),
+        "config": card_sources.without_paths(config),
         **_figures(folder, names, init=init, is_known=is_known),
     }
 
@@ -134,12 +135,24 @@ def _run_name(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}" if is_repeat else folder.name
 
 
-def _network(settings: Mapping) -> str:
+def _network(settings: Mapping, kept: Mapping | None) -> str:
+    """What the network is.
+
+    Args:
+        kept: which phase's weights the classifier holds (see `training.run.keep`); None of an older
+            run, which holds the last one's.
+    """
     unfrozen = settings.get("unfreeze") or "none"  # the first layer trained, `all` or `none`
+    note = ""
+    if kept and kept["phase"] != "backbone" and unfrozen != "none":
+        unfrozen = "none"
+        note = " Fine-tuning it validated worse and is not kept."
     how = {"none": "It is frozen", "all": "All of it was fine-tuned"}.get(
         unfrozen, f"From its layer {unfrozen} on it was fine-tuned"
     )
-    return f"{card_sources.network(settings['backbone']).about}. {how}, under a head of our own."
+    return (
+        f"{card_sources.network(settings['backbone']).about}. {how}, under a head of our own.{note}"
+    )
 
 
 def _continued(settings: Mapping) -> str:

@@ -27,8 +27,21 @@ def read(folder: Path) -> list[dict]:
         figures = runs.figures(path)
         evaluated = figures.get("made_by", {}).get("classifier", digest)
         figures["note"] = "" if evaluated == digest else STALE
+        figures["dataset"] = _called(path, figures)
         found.setdefault((figures["dataset"], figures["split"]), figures)
     return list(found.values())
+
+
+def _called(path: Path, figures: Mapping) -> str:
+    """What a metrics file calls its dataset: of two tables of one name, the second by its file's.
+
+    Not so where faces that were trained on would not have been recognized: the second may be the
+    first, divided in another way.
+    """
+    dataset, is_checked = figures["dataset"], "exact" in figures.get("overlap", {})
+    if path.name == runs.METRICS or dataset in NAMED or not is_checked:
+        return dataset
+    return path.name.removeprefix("metrics-").removesuffix(f"-{figures['split']}.json")
 
 
 def split(figures: Mapping) -> tuple[str, str]:

@@ -19,6 +19,7 @@ class Faces(NamedTuple):
     """The faces of a dataset's split that are clustered."""
 
     dataset: Dataset
+    label: str  # the dataset's, which tells it from others here
     split: str
     task: str  # whose labels the clusters are compared with
     is_in_domain: bool  # whether the run whose features they have was trained on this dataset
@@ -110,6 +111,7 @@ def sample(
         )
     return Faces(
         dataset=dataset,
+        label=dataset.label,
         split=split,
         task=task,
         is_in_domain=is_in_domain,

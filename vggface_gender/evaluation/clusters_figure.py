@@ -10,13 +10,10 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from vggface_gender.evaluation import clusters
+from vggface_gender.evaluation import clusters, palette
 
 PLOTTED = 2_000  # faces in a plot at most: more hide one another, and take minutes
 PERPLEXITY = 30  # of t-SNE: about how many neighbours a face has
-# For people of every colour vision: those of M. Okabe and K. Ito (Color Universal Design, 2008),
-# with grey in place of their yellow, which is faint on white.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#555555")
 
 
 def tsne(
@@ -87,14 +84,17 @@ def figure(
     Args:
         points: (n, 2), in random order: later ones hide earlier ones.
         panels: by heading, (n,) places in `names`.
-        names: at most `len(COLOURS)`.
+        names: at most `len(palette.LABELS)`.
     """
     # Not pyplot, which keeps figures and asks for a display.
     drawn = matplotlib.figure.Figure((4.6 * len(panels), 5.6), dpi=150, layout="constrained")
+    engine = drawn.get_layout_engine()
+    engine.set(h_pad=0.12)  # type: ignore[call-arg,union-attr]
     drawn.suptitle(title, fontsize=12)
+    colours = palette.of(names)
     every = drawn.subplots(1, len(panels), squeeze=False)[0]
     for axes, (heading, places) in zip(every, panels.items(), strict=True):
-        axes.scatter(*points.T, s=8, c=[COLOURS[place] for place in places], linewidths=0)
+        axes.scatter(*points.T, s=8, c=[colours[place] for place in places], linewidths=0)
         axes.set_title(heading, fontsize=11)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -107,7 +107,7 @@ def _add_legend(axes: matplotlib.axes.Axes, names: Sequence[str], counts: np.nda
     """Each label's colour and count, below a panel."""
     handles = [
         Line2D([], [], marker="o", linestyle="", color=colour, label=f"{name} ({number:,})")
-        for name, colour, number in zip(names, COLOURS, counts, strict=False)
+        for name, colour, number in zip(names, palette.of(names), counts, strict=True)
     ]
     axes.legend(
         handles=handles,

@@ -1,6 +1,8 @@
 """Datasets' faces clustered: the figures, a row for each face, and the plots."""
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +32,7 @@ def measure(
     """Cluster the faces of each dataset by a network's features.
 
     Args:
-        chosen: at least one; of one split and one task, no two datasets of one label.
+        chosen: at least one; of one split and one task, no two datasets of one `label`.
         directory: the cache of features (see `features.extract`).
         seed: of k-means and t-SNE.
 
@@ -49,13 +51,13 @@ def measure(
     with tqdm(total=steps, desc="clusters and plots", unit=" steps") as bar:
         for faces, its in zip(chosen, vectors, strict=True):
             figures, table = cluster(faces, its, seed=seed, advance=bar.update)
-            name = f"tsne-{faces.dataset.label}.png"
+            name = f"tsne-{faces.label.replace('/', '-')}.png"
             plots[name] = clusters_figure.tsne(
                 its,
                 table,
                 task=faces.task,
                 names=faces.names,
-                title=f"{faces.dataset.label} {faces.split}, t-SNE of {features}",
+                title=f"{faces.label} {faces.split}, t-SNE of {features}",
                 seed=seed,
             )
             found.append(figures | {"plot": name})
@@ -102,7 +104,7 @@ def cluster(
         for method, places in by_method.items()
     }
     figures = {
-        "dataset": faces.dataset.label,
+        "dataset": faces.label,
         "fingerprint": faces.dataset.fingerprint,
         "trained_on": faces.is_in_domain,
         "count": len(faces.rows),
@@ -113,6 +115,20 @@ def cluster(
         "methods": methods,
     }
     return figures, _table(faces, methods, by_method)
+
+
+def place(folder: Path, results: Results) -> Path:
+    """The folder where results belong: `folder`, one beside it where that is of other records."""
+    try:
+        there = json.loads((folder / "clusters.json").read_text())["datasets"]
+        known = [each["fingerprint"] for each in there]
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder
+    wanted = [each["fingerprint"] for each in results.summary["datasets"]]
+    if known == wanted:
+        return folder
+    digest = hashlib.blake2b("".join(wanted).encode(), digest_size=4).hexdigest()
+    return folder.with_name(f"{folder.name}-{digest}")
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -134,7 +150,7 @@ def _table(
     faces: Faces, methods: Mapping[str, Mapping], by_method: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     columns: dict = {
-        "dataset": faces.dataset.label,
+        "dataset": faces.label,
         "name": faces.files,
         faces.task: np.array(faces.names)[faces.true],
     }

@@ -10,9 +10,17 @@ Differences are B - A. Nothing here reads a file (see `evaluation.repeats`).
 
 from collections.abc import Mapping
 
+from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import metrics, predictions, repeats, same_images, significance
+from vggface_gender.evaluation import (
+    comparison_notes,
+    metrics,
+    predictions,
+    repeats,
+    same_images,
+    significance,
+)
 from vggface_gender.evaluation.repeats import Side
 
 LOWER_IS_BETTER = {"cross_entropy", "mae"}
@@ -43,6 +51,7 @@ def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
     """
     repeats.check_independent(a, b)
     _check_names(a, b)
+    a, b, left_out = comparison_notes.unseen_faces(a, b)
     tables = [repeat.table for _, repeat in repeats.named(a, b)]
     tasks = [task for task in TASKS if all(predictions.has(table, task) for table in tables)]
     if not tasks:
@@ -52,7 +61,12 @@ def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
     return {
         "t_test": chosen,
         "correction": {"method": "Holm", "tests": _correct(compared)},
-        "warnings": repeats.warnings(a, b, chosen=chosen),
+        "warnings": [
+            *left_out,
+            *comparison_notes.domains(a, b),
+            *comparison_notes.unpaired(a, b),
+            *repeats.warnings(a, b, chosen=chosen),
+        ],
         "tasks": compared,
     }
 
@@ -61,8 +75,9 @@ def _check_names(a: Side, b: Side) -> None:
     for where, repeat in repeats.named(a, b):
         twice = repeat.table["name"].duplicated()
         if twice.any():
+            name = text.shortened(repeat.table["name"][twice].iloc[0])
             raise InputError(
-                f"{repeat.table['name'][twice].iloc[0]} is twice in the predictions of {where}: "
+                f"{name} is twice in the predictions of {where}: "
                 "faces can't be matched; evaluate it again on a dataset of unique names"
             )
 

@@ -25,7 +25,7 @@ from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import groups, intervals, metrics, predictions
+from vggface_gender.evaluation import groups, intervals, metrics, predictions, provenance
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.photos import crops, detect
 
@@ -66,7 +66,7 @@ def measure(
     Returns:
         What `figures` gives, computed from the file, and `table`, its path.
     """
-    count = None if count is None or count >= dataset.counts[split] else count
+    count = None if count is None or count >= dataset.count(split) else count
     settings: Settings = {
         "upsample": upsample,
         "threshold": threshold,
@@ -80,11 +80,9 @@ def measure(
         "detection": settings,
         "version": VERSION,
     }
-    place = folder / file_name(dataset.label, split, count=count, **settings)
-    if predictions.is_of_others(place, made_by):
-        label = f"{dataset.label}-{dataset.fingerprint[:8]}"
-        place = folder / file_name(label, split, count=count, **settings)
-    if not predictions.is_current(place, made_by):
+    name = file_name("{}", split, count=count, **settings)
+    place = provenance.place(folder, name, dataset, made_by=made_by)
+    if not provenance.is_current(place, made_by):
         truth = records.labels(dataset, split)[:count][["name", *TASKS]]
         images = records.jpegs(dataset, split)[:count]
         found = table(truth, images, title=f"{dataset.label}, {split}", **settings)
@@ -188,7 +186,8 @@ def figures(frame: pd.DataFrame) -> dict:
         `count`; `missed`; the `detection_rate` and its 95% Wilson `interval`; `elsewhere`, of the
         missed faces those with a box that does not hold the middle; `several`, faces with more
         boxes than one; `groups` by gender, race, age band, and gender x race, each group with
-        `count`, `missed`, `detection_rate`, `interval` and `small`; and by grouping, in `gaps`, the
+        `count`, `missed`, `detection_rate`, `interval` and `small`; `ungrouped`, the same of the
+        faces in no group; and by grouping, in `gaps`, the
         largest gap in the detection rate (see `groups.gap`).
     """
     found = frame["found"].to_numpy()
@@ -199,6 +198,7 @@ def figures(frame: pd.DataFrame) -> dict:
         "elsewhere": int(((found == 0) & (frame["boxes"] > 0)).sum()),
         "several": int((frame["boxes"] > 1).sum()),
         "groups": by_group,
+        "ungrouped": groups.ungrouped(frame, lambda rows: _rate(found[rows])),
         "gaps": {
             grouping: groups.gap(members, score="detection_rate")
             for grouping, members in by_group.items()
@@ -214,6 +214,7 @@ def _rate(found: np.ndarray) -> dict:
 
 def report(found: Mapping) -> str:
     """A plain-text report of what `figures` gives."""
+    known = groups.with_unknown(found["groups"], found["ungrouped"])
     rows = [
         [
             grouping,
@@ -224,7 +225,7 @@ def report(found: Mapping) -> str:
             text.interval(group["interval"]),
             "small" if group.get("small") else "",
         ]
-        for grouping, members in {"": {"all": found}, **found["groups"]}.items()
+        for grouping, members in ({"": {"all": found}} | known).items()
         for name, group in members.items()
     ]
     header = ["by", "group", "faces", "missed", "detection rate", f"{CONFIDENCE:.0%} interval", ""]
@@ -233,6 +234,8 @@ def report(found: Mapping) -> str:
         f"missed, but something found off the middle: {found['elsewhere']:,}; more than one box: "
         f"{found['several']:,}"
     )
+    absent = groups.describe_missing(found["groups"])
+    drawn += f"\n  {absent}" if absent else ""
     return "\n".join([drawn, "", *groups.describe_gaps(found["gaps"]), elsewhere])
 
 

@@ -5,7 +5,7 @@ with respect to it, added up and cut off below 0. For a classification task the 
 logit, before any temperature; for age it is the years.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from vggface_gender.base.labels import MISSING
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records, targets
 from vggface_gender.datasets import Dataset
+from vggface_gender.evaluation.predictions import EXACT
 from vggface_gender.inference import decoding
 from vggface_gender.inference.classifier import Classifier
 from vggface_gender.photos import align as aligning
@@ -63,6 +64,8 @@ class Summary:
     examples: dict[str, list[tuple[np.ndarray, np.ndarray]]]  # RIGHT, WRONG: crops and their maps
     count: int  # faces of the split
     undetected: int  # of these, left out because no face was detected to align
+    seen: int  # left out because the classifier was trained on a copy
+    ungrouped: int  # left out because a label is missing: gender, race, or the task's own
 
 
 def explainer(classifier: Classifier, task: str, *, layer: str | None = None) -> Explain:
@@ -130,6 +133,7 @@ def summarize(
     layer: str | None = None,
     align: bool = False,
     examples: int = 0,
+    overlap: Sequence[str | None] | None = None,
 ) -> Summary:
     """The average face and map of every gender and race, of correct and of incorrect predictions.
 
@@ -138,25 +142,54 @@ def summarize(
         align: detect the face in each of the dataset's images and align it first.
         examples: how many faces of correct, and how many of incorrect predictions to keep, the
             split's first.
+        overlap: which faces the classifier was trained on (see `trained_on.marks`): copies are left
+            out.
 
     Raises:
         InputError: see `explainer`; or the dataset has no labels of the task.
     """
     totals: dict[Group, _Total] = {}
     shown: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {RIGHT: [], WRONG: []}
-    count = undetected = 0
+    count = undetected = copies = ungrouped = 0
     batches = explain(classifier, dataset, split=split, task=task, layer=layer, align=align)
     for batch in batches:
+        is_copy = [mark == EXACT for mark in (overlap or [])[count : count + len(batch.crops)]]
         count += len(batch.crops)
-        undetected += int(np.sum(~batch.found))
-        for crop, heat, group in zip(batch.crops, batch.maps, batch.groups, strict=True):
-            if group is None:
+        every = zip(
+            batch.crops,
+            batch.maps,
+            batch.groups,
+            batch.found,
+            is_copy or [False] * len(batch.crops),
+            strict=True,
+        )
+        for crop, heat, group, is_found, is_seen in every:
+            undetected += not is_found
+            copies += is_found and is_seen
+            ungrouped += is_found and not is_seen and group is None
+            if group is None or is_seen:
                 continue
             totals.setdefault(group, _Total(crop.shape, heat.shape)).add(crop, heat)
             if len(shown[group[-1]]) < examples:
                 shown[group[-1]].append((crop, heat))
     averages = {group: total.average() for group, total in totals.items()}
-    return Summary(averages, shown, count, undetected)
+    return Summary(averages, shown, count, int(undetected), int(copies), int(ungrouped))
+
+
+def describe(summary: Summary) -> str:
+    """How many faces are shown, and how many of the split's are not, and why."""
+    reasons = [
+        f"{count:,} {reason}"
+        for count, reason in (
+            (summary.undetected, "in which no face is detected"),
+            (summary.seen, "that are copies of training images"),
+            (summary.ungrouped, "without a label of gender, of race, or of what is predicted"),
+        )
+        if count
+    ]
+    shown = sum(average.count for average in summary.averages.values())
+    left_out = f"; left out: {', '.join(reasons)}" if reasons else ""
+    return f"{shown:,} of {summary.count:,} faces{left_out}"
 
 
 def explain(

@@ -4,7 +4,7 @@ A group is of faces with the same true label, or two: a face that lacks the labe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ GROUPINGS = {
     "age": ("age",),
     "gender x race": ("gender", "race"),
 }
+UNKNOWN = "not known"  # what the faces in no group of a grouping are called
 SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
 
 
@@ -90,6 +91,45 @@ def by_group(
             its = {"count": len(rows), **measure(rows), "small": len(rows) < SMALL}
             figures[grouping][name] = its
     return figures
+
+
+def ungrouped(
+    faces: pd.DataFrame, measure: Callable[[np.ndarray], dict]
+) -> dict[str, dict[str, Any]]:
+    """Figures of the faces that are in no group, since they lack the label, as `by_group`'s.
+
+    Returns:
+        By grouping, where there are such faces: `count`, the figures, and `small`.
+    """
+    figures = {}
+    for grouping, group in names(faces).items():
+        rows = np.flatnonzero(group.isna())
+        if len(rows):
+            figures[grouping] = {"count": len(rows), **measure(rows), "small": len(rows) < SMALL}
+    return figures
+
+
+def with_unknown(
+    by_group: Mapping[str, Mapping[str, Mapping]], ungrouped: Mapping[str, Mapping]
+) -> dict[str, dict[str, Mapping]]:
+    """Groups to read, with the faces in none as one more, `UNKNOWN`.
+
+    A grouping that has no groups at all is left out (see `describe_missing`).
+
+    Args:
+        by_group, ungrouped: see the functions of these names.
+    """
+    return {
+        grouping: {**members} | ({UNKNOWN: ungrouped[grouping]} if grouping in ungrouped else {})
+        for grouping, members in by_group.items()
+        if members
+    }
+
+
+def describe_missing(by_group: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """A line that says which groupings have no groups; "" where all have."""
+    absent = [grouping for grouping, members in by_group.items() if not members]
+    return f"not by {', '.join(absent)}: no face has these labels" if absent else ""
 
 
 class Worst(NamedTuple):

@@ -5,13 +5,15 @@ that it was not trained on, every division is as good as another.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from vggface_gender import datasets
 from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import Dataset, mixes
+from vggface_gender.datasets import Dataset, catalogue, mixes
+from vggface_gender.evaluation.provenance import TRAINED_ON
 
 
 def prepare(
@@ -22,23 +24,25 @@ def prepare(
     data_dir: str | Path = datasets.DATA_DIR,
     seed: int | None = None,
     keep_going: bool = False,
+    padding: float | None = None,
 ) -> Dataset:
     """A dataset's records, divided so that the classifier has not seen their test split.
 
     Args:
         classifier: its file; of a run, beside the run's settings.
-        name, source, data_dir, keep_going: see `datasets.prepare`.
+        name, source, data_dir, keep_going, padding: see `datasets.prepare`.
         seed: of the split; None for the run's own division (see `division`).
 
     Raises:
         InputError: see `datasets.prepare`; the run was trained on other records of this dataset,
-            so that its own division can't be made again.
+            so that its own division can't be made again, and has no hashes of them.
     """
     dataset = datasets.prepare(
         name,
         source,
         data_dir=data_dir,
         keep_going=keep_going,
+        padding=padding,
         **division(classifier, name, seed=seed),
     )
     if seed is None and (settings := _settings(classifier)):
@@ -78,6 +82,30 @@ def own_split(settings: Mapping, name: str) -> dict:
     return {"seed": settings.get("split_seed", 0), "fold": fold and tuple(fold)}
 
 
+def is_in_domain(classifier: Path, name: str) -> bool:
+    """Whether a classifier's run, or one before it, was trained on a dataset, by its name.
+
+    Args:
+        classifier: its file.
+        name: a dataset, as the commands take it.
+    """
+    settings = _settings(classifier)
+    return settings is not None and any(_is_same(name, other) for other in learned_from(settings))
+
+
+def learned_of(settings: Mapping, called: str) -> bool | None:
+    """Whether a run of these settings learned from the dataset that its tables call so.
+
+    None where nothing says what it learned from. In the name of a dataset that was divided in
+    another way stands the start of a hash (see `provenance.places`).
+    """
+    if not settings.get("dataset"):
+        return None
+    plain = re.sub("-[0-9a-f]{8}$", "", called)
+    label = plain if plain in catalogue.NAMED else called
+    return label in {catalogue.label(name) for name in learned_from(settings)}
+
+
 def learned_from(settings: Mapping) -> list[str]:
     """The datasets that a run of these settings learned from, and those before it."""
     every = [*(settings.get("before") or ()), settings["dataset"]]
@@ -101,12 +129,14 @@ def _check_is_what_was_learned(run: Path, settings: Mapping, dataset: Dataset) -
     """Refuse records that a run was not trained on, where they should be those that it was.
 
     A dataset that has grown is divided anew, and faces that were trained on come into its test
-    split. (Of a mix, the settings hold one fingerprint of all parts together: it is not checked.)
+    split. Where the run keeps hashes of what it was trained on, these faces are recognized (see
+    `trained_on`) and nothing is refused. (Of a mix, the settings hold one fingerprint of all parts
+    together: it is not checked.)
     """
     trained_on = settings.get("fingerprint")
     if not trained_on or not _is_same(dataset.name, settings["dataset"]):
         return
-    if dataset.fingerprint != trained_on:
+    if dataset.fingerprint != trained_on and not (run / TRAINED_ON).is_file():
         raise InputError(
             f"{dataset.directory}: not the records that {run} was trained on, so some of its test "
             "faces may be among those it learned from; train again on these records, or name a "

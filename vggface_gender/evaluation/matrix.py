@@ -1,4 +1,4 @@
-"""Classifiers by datasets: the matrix that shows what one accuracy hides.
+"""Classifiers by datasets: a matrix of figures, in-domain and cross-dataset.
 
 Every figure comes from the predictions tables in the runs' folders, which are made where they are
 missing or not of this classifier and these records. A dataset that a classifier was trained on
@@ -13,17 +13,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from vggface_gender import datasets, photos
 from vggface_gender.base import files, labels, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.data import records
-from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import detection, held_out, metrics, overlap, predictions
-from vggface_gender.evaluation.overlap import Prints
+from vggface_gender.datasets import Dataset, catalogue
+from vggface_gender.evaluation import (
+    detection,
+    held_out,
+    metrics,
+    overlap,
+    predictions,
+    provenance,
+    trained_on,
+    unseen,
+)
+from vggface_gender.evaluation.trained_on import Learned
 from vggface_gender.inference import classifier
 
 SPLIT = "test"
@@ -38,9 +45,9 @@ class Test(NamedTuple):
     repeat: str  # "seed-0", "fold-0"; "" of a run of one training
     folder: Path  # the training's
     dataset: Dataset
-    learned_from: tuple[Dataset, ...] | None  # the training data; None where they are not at hand
+    label: str  # the dataset's, which no other dataset here has
     is_in_domain: bool  # whether it was trained on this dataset
-    table: pd.DataFrame  # its predictions for the test split
+    table: pd.DataFrame  # its predictions for the test split, training images among them marked
 
     @property
     def name(self) -> str:
@@ -88,16 +95,23 @@ def tests(
         data_dir, keep_going: see `datasets.prepare`.
     """
     where = {"data_dir": data_dir, "keep_going": keep_going}
+    called = catalogue.labels(names)
     found = []
     for (run, repeat), folder in folders.items():
         settings = runs.settings(folder)
-        trained_on = held_out.learned_from(settings)
-        known = _learned_from(folder, trained_on, source=source, seed=seed, **where)
+        path = folder / runs.CLASSIFIER
+        at_hand = None
+        if trained_on.read(path) is None:
+            learned = held_out.learned_from(settings)
+            at_hand = _learned_from(folder, learned, source=source, seed=seed, **where)
         for name in names:
             dataset = _prepare(folder, name, source=source, seed=seed, **where)
             table = predicted(folder, dataset)
-            is_in_domain = name in trained_on or bool(held_out.own_split(settings, name))
-            found.append(Test(run, repeat, folder, dataset, known, is_in_domain, table))
+            if at_hand:
+                marks = trained_on.marks(path, dataset, SPLIT, learned=at_hand)
+                table = table.assign(**{predictions.OVERLAP: marks})
+            is_in_domain = held_out.is_in_domain(path, name)
+            found.append(Test(run, repeat, folder, dataset, called[name], is_in_domain, table))
     return found
 
 
@@ -109,14 +123,20 @@ def predicted(folder: Path, dataset: Dataset, *, split: str = SPLIT) -> pd.DataF
     """
     path = folder / runs.CLASSIFIER
     dataset.require(split)
-    key = predictions.made_by(path, dataset, split=split)
-    place = predictions.place(runs.results_folder(path), dataset, split=split, made_by=key)
-    if not predictions.is_current(place, key):
+    key = provenance.made_by(path, dataset, split=split)
+    within = runs.results_folder(path)
+    place = predictions.current(within, dataset, split=split, made_by=key)
+    if place is None:
         trained = classifier.load(path)
         truth, outputs = classifier.classify(trained, dataset, split=split)
         table = predictions.table(
-            truth.name, truth[list(labels.TASKS)], outputs=outputs, tasks=trained.tasks
+            truth.name,
+            truth[list(labels.TASKS)],
+            outputs=outputs,
+            tasks=trained.tasks,
+            overlap=trained_on.marks(path, dataset, split),
         )
+        place = predictions.place(within, dataset, split=split, made_by=key, table=table)
         predictions.write(table, place, made_by=key)
     return predictions.read(place)
 
@@ -131,10 +151,11 @@ def detections(tested: Sequence[Test], folder: Path) -> dict[Path, dict]:
         What `detection.measure` gives, and the `dataset`'s label, by the records' folder.
     """
     found = {}
-    for dataset in [test.dataset for test in tested]:
+    for test in tested:
+        dataset = test.dataset
         if dataset.directory not in found:
             one = detection.measure(dataset, split=SPLIT, folder=folder, threshold=photos.THRESHOLD)
-            found[dataset.directory] = {"dataset": dataset.label} | one
+            found[dataset.directory] = {"dataset": test.label} | one
     return found
 
 
@@ -148,15 +169,14 @@ def cells(
 
     Returns:
         For each: `run` (with the repeat's name), `dataset`, `trained_on` (whether it is in-domain),
-        `count`; `overlap`: how many test images are among its training images, `exact` or `near`
-        (those included), None where these are not at hand; by task `accuracy` or `mae`,
-        `interval`, `count`, `dropped`, what it is `without_overlap`, and the score `by_gender`; and
-        `detection`, the count of missed faces, where that was measured.
+        `count`; `overlap`: how many test images are among its training images, `exact` (those are
+        left out of the figures) or `near` (those included), None where these are not known; by task
+        `accuracy` or `mae`, `interval`, `count`, `dropped`, what it is `without_overlap`, and the
+        score `by_gender`; and `detection`, the count of missed faces, where that was measured.
     """
-    prints: dict[Path, Prints] = {}
     found = []
     for test in tested:
-        cell = _cell(test, prints)
+        cell = _cell(test)
         if one := detected.get(test.dataset.directory):
             cell["detection"] = {key: one[key] for key in DETECTION}
         found.append(cell)
@@ -215,8 +235,11 @@ def _prepare(folder: Path, name: str, *, source: Path | None, seed: int, **where
 
 def _learned_from(
     folder: Path, names: Sequence[str], *, source: Path | None, seed: int, **where
-) -> tuple[Dataset, ...] | None:
-    """What a training learned from; None where some of it is not at hand."""
+) -> Learned | None:
+    """What a training that kept no hashes learned from, by the datasets that its settings name.
+
+    None where some of it is not at hand. Of a slice or fold all training images are taken.
+    """
     settings = runs.settings(folder)
     found = []
     for name in names:
@@ -227,35 +250,26 @@ def _learned_from(
             )
         except InputError:
             return None
-        found.append(dataset)
-    return tuple(found)
+        found.append(overlap.of_split(dataset, "train"))
+    return Learned(overlap.joined(found), overlap.NONE.digests)
 
 
-def _cell(test: Test, prints: dict[Path, Prints]) -> dict:
-    """A classifier's figures on a dataset; see `cells`.
-
-    Args:
-        prints: of splits met already, by their records' folder and split; more are added.
-    """
-    near = None
+def _cell(test: Test) -> dict:
+    """A classifier's figures on a dataset; see `cells`."""
+    counts = unseen.overlap(test.table)
     cell: dict[str, Any] = {
         "run": test.name,
-        "dataset": test.dataset.label,
+        "dataset": test.label,
         "trained_on": test.is_in_domain,
-        "count": len(test.table),
-        "overlap": None,
+        "count": len(unseen.faces(test.table)),
+        "overlap": counts and {key: counts[key] for key in ("exact", "near")},
     }
-    if test.learned_from:
-        training = [_prints(each, "train", prints) for each in test.learned_from]
-        found = overlap.find(_prints(test.dataset, SPLIT, prints), _joined(training))
-        near = found.near
-        cell["overlap"] = {"exact": int(found.exact.sum()), "near": int(near.sum())}
-    apart = None if near is None else metrics.evaluate(test.table[~near])
-    for task, figures in metrics.evaluate(test.table).items():
+    for task, figures in metrics.of_unseen(test.table).items():
         if figures["count"]:
             cell[task] = _figures(task, figures)
-            if apart and apart[task]["count"]:
-                cell[task]["without_overlap"] = apart[task][TASKS[task].score]
+            apart = figures.get("without_near", figures if counts else {})
+            if (score := TASKS[task].score) in apart:
+                cell[task]["without_overlap"] = apart[score]
     return cell
 
 
@@ -268,14 +282,3 @@ def _figures(task: str, figures: Mapping) -> dict:
             for group, one in figures["groups"]["gender"].items()
         }
     }
-
-
-def _prints(dataset: Dataset, split: str, known: dict[Path, Prints]) -> Prints:
-    key = Path(dataset.directory, split)
-    if key not in known:
-        known[key] = overlap.prints(records.jpegs(dataset, split))
-    return known[key]
-
-
-def _joined(several: Sequence[Prints]) -> Prints:
-    return Prints(*(np.concatenate(arrays) for arrays in zip(*several, strict=True)))

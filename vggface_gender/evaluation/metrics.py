@@ -2,7 +2,7 @@
 
 import functools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from vggface_gender.base import labels, text
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import groups, intervals, predictions
+from vggface_gender.evaluation import few_examples, groups, intervals, predictions, unseen
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
@@ -35,7 +35,7 @@ def evaluate(frame: pd.DataFrame, *, by_group: bool = True) -> dict[str, dict]:
       outputs, both are projected to `labels.common`, probabilities summed;
     - `accuracy` and its 95% Wilson `interval`; the class predicted is the likeliest one, the first
       of them on a tie;
-    - `balanced_accuracy`: the mean recall over the labels that occur;
+    - `balanced_accuracy`: the mean recall over the labels that occur, where there are two;
     - `cross_entropy`: the mean of -ln p(true label), normalised and clipped as Keras does;
     - `confusion`: counts, a row for each true label, a column for each predicted one.
 
@@ -47,13 +47,36 @@ def evaluate(frame: pd.DataFrame, *, by_group: bool = True) -> dict[str, dict]:
 
     `groups` breaks accuracy or the errors down by true gender, race (as the dataset names it), age
     band, and gender x race ("female, White"), each group with its `count`, and `small` where that
-    is under 30. A face is in a group only if it has the label.
+    is under 30. A face is in a group only if it has the label: `ungrouped` has, by grouping, the
+    same figures of those that have not, where there are any.
     """
     return {
         name: (_classification if task.is_classification else _age)(frame, name, by_group)
         for name, task in TASKS.items()
         if predictions.has(frame, name)
     }
+
+
+def of_unseen(frame: pd.DataFrame) -> dict[str, dict]:
+    """`evaluate`'s figures without faces that the classifier was trained on, as far as known.
+
+    Exact copies of training images are left out. Near-duplicates count, since splits of published
+    datasets have them; a task's figures without these stand beside, as `without_near`, and those of
+    all faces as `with_exact`: the score, its `interval` and `count`, where they differ in faces.
+    """
+    kept = unseen.faces(frame)
+    found = evaluate(kept)
+    apart = unseen.faces(frame, without_near=True)
+    for key, faces in (("with_exact", frame), ("without_near", apart)):
+        if len(faces) == len(kept):
+            continue
+        for task, figures in evaluate(faces, by_group=False).items():
+            names = (TASKS[task].score, "interval", "count")
+            found[task][key] = {name: figures[name] for name in names if name in figures}
+    if kept.empty and len(frame):
+        reason = "every face is a copy of an image that the classifier was trained on"
+        return {task: figures | {"reason": reason} for task, figures in found.items()}
+    return found
 
 
 def summarize(repeats: Sequence[Mapping]) -> dict:
@@ -145,12 +168,13 @@ def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
     figures |= {
         **accuracy(correct),
         "labels": list(names),
-        "balanced_accuracy": float(recall.mean()),
         "cross_entropy": float(-np.log(likelihood).mean()),
         "confusion": counts.tolist(),
     }
+    if len(recall) > 1:  # of one label it is the accuracy, and answering that label has 100%
+        figures["balanced_accuracy"] = float(recall.mean())
     if by_group:
-        figures["groups"] = groups.by_group(faces, lambda rows: accuracy(correct[rows]))
+        figures |= _by_group(faces, lambda rows: accuracy(correct[rows]))
     return figures
 
 
@@ -162,8 +186,16 @@ def _age(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
     errors = (predictions.years(faces) - faces[task]).to_numpy()
     figures |= _errors(errors)
     if by_group:
-        figures["groups"] = groups.by_group(faces, lambda rows: _errors(errors[rows]))
+        figures |= _by_group(faces, lambda rows: _errors(errors[rows]))
     return figures
+
+
+def _by_group(faces: pd.DataFrame, measure: Callable[[np.ndarray], dict]) -> dict[str, dict]:
+    """The figures of every group, and of the faces that are in none."""
+    return {
+        "groups": groups.by_group(faces, measure),
+        "ungrouped": groups.ungrouped(faces, measure),
+    }
 
 
 def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, Any]:
@@ -211,6 +243,8 @@ def _errors(errors: np.ndarray) -> dict:
 def report(metrics: Mapping) -> str:
     """A plain-text report of `metrics.json`'s figures: tables of aligned columns, a part a task."""
     parts = [f"{metrics['dataset']} {metrics['split']}: {metrics['count']:,} faces"]
+    if "overlap" in metrics:
+        parts[0] += "".join(f"\n  {line}" for line in unseen.describe(metrics["overlap"]))
     for name, figures in metrics["tasks"].items():
         heading = f"{name}: {figures['count']:,} faces" + "".join(
             f", {figures[kind]:,} {reason}"
@@ -220,13 +254,27 @@ def report(metrics: Mapping) -> str:
             )
             if figures[kind]
         )
+        if few := metrics.get("few", {}).get(name):
+            heading += f"\n  {few_examples.describe(few)}"
+        if only := _only_label(figures):
+            heading += f"\n  every face is {only}: that has no balanced accuracy"
         if not figures["count"]:
             parts.append(f"{heading}\n  left out: {figures['reason']}")
             continue
-        parts += [heading, _headline(name, figures), describe_groups(name, figures["groups"])]
+        by_group = describe_groups(name, figures["groups"], figures.get("ungrouped", {}))
+        parts += [heading, _headline(name, figures), by_group]
         if "confusion" in figures:
             parts.append(describe_confusion(figures["labels"], figures["confusion"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _only_label(figures: Mapping) -> str | None:
+    """The true label that all faces have, if they have one alone."""
+    counts = figures.get("confusion", ())
+    occurring = [
+        label for label, row in zip(figures.get("labels", ()), counts, strict=True) if sum(row)
+    ]
+    return occurring[0] if len(occurring) == 1 else None
 
 
 def _headline(name: str, figures: Mapping) -> str:
@@ -237,19 +285,35 @@ def _headline(name: str, figures: Mapping) -> str:
         rows = [
             ["cross-entropy", f"{figures['cross_entropy']:.4f}", ""],
             [task.score_name, *score],
-            ["balanced accuracy", text.percent(figures["balanced_accuracy"]), ""],
         ]
+        if "balanced_accuracy" in figures:
+            rows.append(["balanced accuracy", text.percent(figures["balanced_accuracy"]), ""])
     else:
         rows = [
             [task.score_name, *score],
             ["bias (years)", f"{figures['bias']:+.2f}", ""],
             ["within 5 years", text.percent(figures["within_5_years"]), ""],
         ]
+    for key, faces in (
+        ("without_near", "without near-duplicates"),
+        ("with_exact", "with copies of training images"),
+    ):
+        other = figures.get(key)
+        if other and other["count"]:
+            name = f"{task.score_name} {faces} ({other['count']:,})"
+            interval = text.interval(other["interval"], task.format)
+            rows.append([name, task.format(other[task.score]), interval])
     return text.table(["metric", "value", f"{CONFIDENCE:.0%} interval"], rows)
 
 
-def describe_groups(name: str, by_group: Mapping[str, Mapping[str, Mapping]]) -> str:
-    """A table of every group's score in a task, the small ones marked."""
+def describe_groups(
+    name: str, by_group: Mapping[str, Mapping[str, Mapping]], ungrouped: Mapping[str, Mapping]
+) -> str:
+    """A table of every group's score in a task, the small ones marked.
+
+    Args:
+        by_group, ungrouped: see `groups.by_group` and `groups.ungrouped`.
+    """
     task = TASKS[name]
     rows = [
         [
@@ -260,11 +324,15 @@ def describe_groups(name: str, by_group: Mapping[str, Mapping[str, Mapping]]) ->
             text.interval(figures["interval"], task.format),
             "small" if figures["small"] else "",
         ]
-        for grouping, members in by_group.items()
+        for grouping, members in groups.with_unknown(by_group, ungrouped).items()
         for group, figures in members.items()
     ]
     header = ["by", "group", "faces", task.score, f"{CONFIDENCE:.0%} interval", ""]
-    return text.table(header, rows, text_columns=2) + small_note(row[-1] for row in rows)
+    drawn = ""
+    if rows:
+        drawn = text.table(header, rows, text_columns=2) + small_note(row[-1] for row in rows)
+    absent = groups.describe_missing(by_group)
+    return "\n".join(filter(None, [drawn, absent and f"  {absent}"]))
 
 
 def small_note(marks: Iterable[str]) -> str:

@@ -100,7 +100,7 @@ def crop(
 
 
 def own_share(frame: float, perturbation: Perturbation = UNCHANGED) -> float:
-    """How much of a crop's area shows a square record's own pixels; the rest repeats its border."""
+    """How much of a crop's area shows the record's own square; the rest repeats its border."""
     kind, amount = perturbation
     side = frame * (amount if kind == "margin" else 1)
     angle = math.radians(amount if kind == "rotation" else 0)
@@ -113,15 +113,16 @@ def own_share(frame: float, perturbation: Perturbation = UNCHANGED) -> float:
 
 def _rotated(image: np.ndarray, size: int, frame: float, degrees: float) -> np.ndarray:
     """`crops.fit` of an image rotated about its middle."""
-    height, width = image.shape[:2]
+    image = crops.central(image)
+    side = len(image)
     # Room for what a frame wider than the image shows, so that borders repeated rotate with it.
-    down, across = (round(side * max(frame - 1, 0) / 2) for side in (height, width))
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    matrix[:, 2] += across, down
+    margin = round(side * max(frame - 1, 0) / 2)
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
+    matrix[:, 2] += margin
     rotated = cv2.warpAffine(
         image,
         matrix,
-        (width + 2 * across, height + 2 * down),
+        (side + 2 * margin, side + 2 * margin),
         flags=cv2.INTER_CUBIC,  # sharper than linear: what is measured is rotation, not blur
         borderMode=cv2.BORDER_REPLICATE,
     )

@@ -2,34 +2,34 @@
 
 Its columns are `name`; the true labels `gender`, `race` and `age` (years), always there and empty
 where unknown; and the outputs of each task that the classifier has: a probability for each label
-(`gender_female`, `race_White`, ...) and `age_predicted` in years. In memory it is a data frame with
+(`gender_female`, `race_White`, ...) and `age_predicted` in years. Where it is known what the
+classifier was trained on, `overlap` says of each face whether it is an `exact` copy or a `near`
+duplicate of a training image, and is empty where it is neither. In memory it is a data frame with
 text columns of dtype object (None where a label is missing) and number columns of dtype float64.
 
-Beside a table that was computed here lies `<stem>.made_by.json`: hashes of what it was made from.
-It stands for a new computation only if those are equal, never by its name or its date.
+Beside a table that was computed here lies what it was made from (see `provenance`).
 """
 
 import contextlib
 import csv
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import files, runs
+from vggface_gender.base import files, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS, Task
 from vggface_gender.datasets import Dataset
+from vggface_gender.evaluation import provenance
 
-# Raised where the same classifier and records come to give other outputs.
-VERSION = 1
 # How far from 1 a row's probabilities may sum: room for half precision and for hand-rounded
 # tables, none for logits or percentages.
 _SUM_TOLERANCE = 0.01
+OVERLAP = "overlap"  # a column that need not be there
+EXACT, NEAR = "exact", "near"  # what it says of a face
 
 
 def table(
@@ -38,6 +38,7 @@ def table(
     *,
     outputs: Mapping[str, np.ndarray],
     tasks: Mapping[str, tuple[str, ...]],
+    overlap: Sequence[str | None] | None = None,
 ) -> pd.DataFrame:
     """The predictions table of `n` faces.
 
@@ -48,6 +49,8 @@ def table(
         outputs: for each task predicted, probabilities of shape `(n, k)`, in `[0, 1]` and summing
             to 1, or for age years of shape `(n,)`; any float dtype, kept exactly as float64.
         tasks: for each classification task in `outputs`, the names of its `k` columns.
+        overlap: `n` times `EXACT`, `NEAR` or None (see `trained_on.marks`); None where it is not
+            known what the classifier was trained on.
 
     Raises:
         ValueError: an unknown task, or lengths and shapes that don't match.
@@ -65,6 +68,8 @@ def table(
             if output.shape != shape:
                 raise ValueError(f"{task.name} outputs have the shape {output.shape}, not {shape}")
             columns.update(zip(its, output.reshape(len(names), len(its)).T, strict=True))
+    if overlap is not None:
+        columns[OVERLAP] = pd.Series(list(overlap), dtype=object)
     frame = pd.DataFrame(columns)
     _check(frame, "predictions")
     return frame
@@ -108,65 +113,6 @@ def years(frame: pd.DataFrame) -> pd.Series:
     return frame[outputs_of(frame, "age")[0]]
 
 
-def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings: Any) -> dict:
-    """What a classifier's predictions on a dataset's split are made from, as hashes of contents.
-
-    Args:
-        classifier: its file.
-        settings: whatever else changes the outputs, such as the number of dropout samples; None
-            where it is as it is by default.
-    """
-    return {
-        "classifier": files.digest(classifier),
-        "records": dataset.fingerprint,
-        "split": split,
-        "settings": {name: value for name, value in settings.items() if value is not None},
-        "version": VERSION,
-    }
-
-
-def is_current(path: Path, made_by: Mapping) -> bool:
-    """Whether there is a table at `path` that was made from exactly this, and not changed since.
-
-    A table of unknown origin, without a file that says what made it, is not.
-    """
-    known = _sidecar(path)
-    # Both ways through JSON, where a tuple is a list.
-    wanted = json.loads(json.dumps(dict(made_by)))
-    return (
-        known is not None
-        and known.get("made_by") == wanted
-        and path.is_file()
-        and known.get("table") == files.digest(path)
-    )
-
-
-def place(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping | None = None) -> Path:
-    """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
-
-    Where that is known to be of other records of this label, such as another folder's `faces.csv`,
-    it is `predictions-<label>-<start of the records' hash>-<split>.csv`.
-
-    Args:
-        made_by: what the table is made from (see `made_by`); None where that is not known.
-    """
-    usual = folder / f"predictions-{dataset.label}-{split}.csv"
-    if made_by is None:
-        return usual
-    own = folder / f"predictions-{dataset.label}-{made_by['records'][:8]}-{split}.csv"
-    return own if is_of_others(usual, made_by) else usual
-
-
-def is_of_others(path: Path, made_by: Mapping) -> bool:
-    """Whether the table at `path` is known to be of other records than those in `made_by`."""
-    known = _sidecar(path)
-    return (
-        known is not None
-        and path.is_file()
-        and known["made_by"].get("records") != made_by["records"]
-    )
-
-
 def tables(folder: Path, split: str) -> dict[str, Path]:
     """A run's predictions tables of a split, by what their names call their datasets."""
     classifier = folder / runs.CLASSIFIER
@@ -185,7 +131,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike, *, made_by: Mapping | No
     included; numbers are written with as many digits as keep them distinct.
 
     Args:
-        made_by: what `is_current` shall compare; None for a table of unknown origin.
+        made_by: what `provenance.is_current` shall compare; None for one of unknown origin.
     """
     path = Path(path)
     with files.whole(path) as part:
@@ -198,25 +144,52 @@ def write(frame: pd.DataFrame, path: str | os.PathLike, *, made_by: Mapping | No
             errors="surrogateescape",
         )
     # What may still lie there is of the table before: it holds another hash than this one's.
+    provenance.sign(path, made_by)
+
+
+def place(
+    folder: Path, dataset: Dataset, *, split: str, made_by: Mapping | None, table: pd.DataFrame
+) -> Path:
+    """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
+
+    Where another dataset's table of that name is (see `provenance.place`), it goes beside. Of one
+    that does not say what it was made from, names and true labels tell.
+
+    Args:
+        made_by: see `provenance.made_by`; None where that is not known.
+        table: what is to be written.
+    """
     if made_by is None:
-        _sidecar_of(path).unlink(missing_ok=True)
-    else:
-        written = {"made_by": dict(made_by), "table": files.digest(path)}
-        files.write_json(written, _sidecar_of(path))
+        return folder / file_name(split).format(dataset.label)
+    usual, beside = provenance.places(folder, file_name(split), dataset, made_by=made_by)
+    is_others = provenance.is_of_others(usual, made_by) or (
+        provenance.known(usual) is None and _is_of_other_faces(usual, table)
+    )
+    return beside if is_others else usual
 
 
-def _sidecar_of(path: Path) -> Path:
-    return path.with_suffix(".made_by.json")
+def current(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping) -> Path | None:
+    """The table in `folder` that was made from exactly this; None where there is none."""
+    for path in provenance.places(folder, file_name(split), dataset, made_by=made_by):
+        if provenance.is_current(path, made_by):
+            return path
+    return None
 
 
-def _sidecar(path: Path) -> dict | None:
-    """What is known of how a table was made; None where nothing is."""
+def file_name(split: str) -> str:
+    """The name of a split's table, `{}` in the place of the dataset's label."""
+    return f"predictions-{{}}-{split}.csv"
+
+
+def _is_of_other_faces(path: Path, table: pd.DataFrame) -> bool:
+    """Whether there is a table of predictions of other faces; what can't be read is none."""
     try:
-        known = json.loads(_sidecar_of(path).read_text())
-    except (OSError, ValueError):
-        return None
-    is_one = isinstance(known, dict) and isinstance(known.get("made_by"), dict)
-    return known if is_one else None
+        there = read(path)
+    except InputError:
+        return False
+    columns = ["name", *TASKS]
+    one, other = (its[columns].sort_values("name", ignore_index=True) for its in (there, table))
+    return not one.equals(other)
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
@@ -252,7 +225,7 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
         cells = [row[position] for row in rows]
         if column == "name":
             columns[column] = pd.Series(cells, dtype=object)
-        elif column in CLASSIFICATION:
+        elif column in (*CLASSIFICATION, OVERLAP):
             columns[column] = pd.Series([cell or None for cell in cells], dtype=object)
         else:
             columns[column] = _numbers(cells, path, column)
@@ -275,7 +248,8 @@ def _numbers(cells: list[str], where: str | os.PathLike, column: str) -> np.ndar
                 numbers[row] = float(cell)
             if not np.isfinite(numbers[row]):
                 raise InputError(
-                    f"{_place(where, row, column)}: {cell!r} is not a number; correct it"
+                    f"{_place(where, row, column)}: {text.shortened(repr(cell))} is not a number; "
+                    "correct it"
                 )
     return numbers
 
@@ -284,7 +258,7 @@ def _check_columns(columns: Sequence[str], where: str | os.PathLike) -> None:
     """Refuse a header that has a column missing, twice, or that no task explains."""
     required = ("name", *TASKS)
     outputs = [task.output_columns(task.labels) for task in TASKS.values()]
-    known = {*required, *(column for its in outputs for column in its)}
+    known = {*required, OVERLAP, *(column for its in outputs for column in its)}
     for column in required:
         if column not in columns:
             raise InputError(
@@ -293,10 +267,12 @@ def _check_columns(columns: Sequence[str], where: str | os.PathLike) -> None:
             )
     for position, column in enumerate(columns):
         if column in columns[:position]:
-            raise InputError(f"{where}: column {column!r} is there twice; remove one")
+            raise InputError(
+                f"{where}: column {text.shortened(repr(column))} is there twice; remove one"
+            )
         if column not in known:
             raise InputError(
-                f"{where}: unknown column {column!r}; rename it to an output "
+                f"{where}: unknown column {text.shortened(repr(column))}; rename it to an output "
                 f"(such as gender_female, race_White or age_predicted) or remove it"
             )
 
@@ -307,6 +283,10 @@ def _check(frame: pd.DataFrame, where: str | os.PathLike) -> None:
     for task in TASKS.values():
         check = _check_labels if task.is_classification else _check_years
         check(frame, task, where)
+    if OVERLAP in frame:
+        its = frame[OVERLAP]
+        reason = f"does not say how a face overlaps with training; use {EXACT}, {NEAR} or nothing"
+        _refuse(frame, OVERLAP, its.notna() & ~its.isin((EXACT, NEAR)), reason, where)
 
 
 def _check_labels(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
@@ -350,5 +330,5 @@ def _refuse(
     if bad.any():
         row = int(np.argmax(bad))
         value = frame[column].iloc[row]
-        shown = value if isinstance(value, float) else repr(value)
+        shown = value if isinstance(value, float) else text.shortened(repr(value))
         raise InputError(f"{_place(where, row, column)}: {shown} {reason}")

@@ -67,7 +67,7 @@ def of_dataset(dataset: Dataset, split: str, *, size: int, padding: float) -> It
     parts = records.batches(dataset, split, batch_size=BATCH, size=size, padding=padding)
     with (
         records.reading(dataset),
-        tqdm(total=dataset.counts[split], unit=" faces", disable=None) as bar,
+        tqdm(total=dataset.count(split), unit=" faces", disable=None) as bar,
     ):
         for part in parts.as_numpy_iterator():
             for name, crop in zip(part["name"], part["image"], strict=True):

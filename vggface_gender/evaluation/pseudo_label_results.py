@@ -52,7 +52,7 @@ def keep(
     by_label = pseudo_labels.tally(probability, names, steps=steps)
     pseudo_labels.check(by_label, probability, balanced=balanced)
     kept = steps["kept"]
-    score = metrics.evaluate(frame.iloc[kept])[task]
+    score = metrics.of_unseen(frame.iloc[kept])[task]
     figures = how | {
         "thresholds": dict(zip(names, thresholds, strict=True)),
         "labels": by_label,

@@ -15,7 +15,7 @@ import pandas as pd
 from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import predictions
+from vggface_gender.evaluation import held_out, predictions, provenance
 
 # What the repeats of one training may differ in.
 _VARYING = {"seed", "split_seed", "fingerprint", "counts", "fold", "folds"}
@@ -27,6 +27,7 @@ class Repeat(NamedTuple):
     table: pd.DataFrame  # see `predictions.table`
     settings: Mapping = {}  # those of its `config.json`
     checkpoint: str | None = None  # stands for its classifier's content (see `files.digest`)
+    is_in_domain: bool | None = None  # whether it was trained on this dataset; None: not known
 
 
 Side = Mapping[str, Repeat]
@@ -52,13 +53,17 @@ def read(folder: Path, dataset: str, *, split: str) -> Repeat:
         dataset: as `predictions.tables` names it.
 
     Raises:
-        InputError: a file is not what it should be.
+        InputError: a file is not what it should be, or the table is another classifier's.
     """
     classifier = folder / runs.CLASSIFIER
+    path = predictions.tables(folder, split)[dataset]
+    provenance.check_classifier(path, classifier)
+    settings = runs.settings(folder, {}) if (folder / "config.json").is_file() else {}
     return Repeat(
-        predictions.read(predictions.tables(folder, split)[dataset]),
-        runs.settings(folder, {}) if (folder / "config.json").is_file() else {},
+        predictions.read(path),
+        settings,
         files.digest(classifier) if classifier.is_file() else None,
+        held_out.learned_of(settings, dataset),
     )
 
 

@@ -77,7 +77,9 @@ def _charts(section: Mapping) -> dict:
         "reliability": report_charts.reliability(audit["calibration"]),
         "coverage": report_charts.coverage(audit["abstention"]),
         "robustness": robustness
-        and report_charts.svg(robustness_figure.figure(robustness, audit["task"])),
+        and report_charts.svg(
+            robustness_figure.figure(robustness, audit["task"], title=section["title"])
+        ),
     }
 
 

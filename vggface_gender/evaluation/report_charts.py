@@ -11,8 +11,9 @@ import matplotlib.ticker
 
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
+from vggface_gender.evaluation.palette import FAINT, SCORE
 
-COLOUR, FAINT = "#1f4e79", "#c7d3e0"
+CLOSE = 0.02  # of the coverage: points so close have one name
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
 
 
@@ -28,7 +29,7 @@ def groups(found: Mapping[str, Mapping[str, Mapping]]) -> markupsafe.Markup:
     figure = _figure(7, 0.24 * len(rows) + 0.6)
     axes = figure.subplots()
     for place, (_, _, group) in enumerate(rows):
-        colour = FAINT if group["small"] else COLOUR
+        colour = FAINT if group["small"] else SCORE
         axes.plot(group["interval"], [place, place], color=colour, linewidth=2)
         axes.plot(group["accuracy"], place, "o", color=colour, markersize=5)
     labels = [f"{name}  ({group['count']:,})" for _, name, group in rows]
@@ -39,6 +40,7 @@ def groups(found: Mapping[str, Mapping[str, Mapping]]) -> markupsafe.Markup:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(min(0.5, *(group["interval"][0] for *_, group in rows)), 1.0)
     axes.xaxis.set_major_formatter(PERCENT)
+    axes.set_title("Accuracy by group", fontsize=9)
     axes.grid(axis="x", color="#eeeeee")
     axes.set_xlabel(f"accuracy, {CONFIDENCE:.0%} interval", fontsize=8)
     return svg(figure)
@@ -54,7 +56,7 @@ def reliability(calibration: Mapping) -> markupsafe.Markup:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1, linestyle="--")
     for one in calibration["bins"]:
-        colour = FAINT if one["count"] < SMALL else COLOUR
+        colour = FAINT if one["count"] < SMALL else SCORE
         axes.plot([one["confidence"]] * 2, one["interval"], color=colour, linewidth=1.5)
         axes.plot(one["confidence"], one["accuracy"], "o", color=colour, markersize=4)
     axes.set_title("Reliability", fontsize=9)
@@ -78,9 +80,8 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     rows = [row for row in abstention if row["accuracy"] is not None]
     points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
     coverages, risks = [coverage for coverage, _ in points], [risk for _, risk in points]
-    axes.plot(coverages, risks, "o-", color=COLOUR, markersize=4)
-    for row, point in zip(rows, points, strict=True):
-        name = f"{row['threshold']:g}"
+    axes.plot(coverages, risks, "o-", color=SCORE, markersize=4)
+    for name, point in names_of_points([row["threshold"] for row in rows], points):
         # Above and to the left, where the curve, which rises to the right, is not.
         axes.annotate(name, point, textcoords="offset points", xytext=(-3, 5), ha="right", size=7)
     axes.set_title("Risk and coverage", fontsize=9)
@@ -91,6 +92,30 @@ def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
     axes.set_xlabel("coverage: share of faces with a prediction", fontsize=8)
     axes.set_ylabel("risk: error rate among them", fontsize=8)
     return svg(figure)
+
+
+def names_of_points(
+    thresholds: Sequence[float], points: Sequence[tuple[float, float]]
+) -> list[tuple[str, tuple[float, float]]]:
+    """What each point is called, those that lie on one another together: "0.5 to 0.7".
+
+    Args:
+        thresholds: (n,) ascending.
+        points: (n,) coverage, from 0 to 1, and risk.
+    """
+    together: list[list[int]] = []
+    for place, (coverage, _) in enumerate(points):
+        if together and abs(points[together[-1][0]][0] - coverage) < CLOSE:
+            together[-1].append(place)
+        else:
+            together.append([place])
+    return [
+        (
+            " to ".join(f"{thresholds[end]:g}" for end in dict.fromkeys((its[0], its[-1]))),
+            points[its[0]],
+        )
+        for its in together
+    ]
 
 
 def svg(figure: matplotlib.figure.Figure) -> markupsafe.Markup:

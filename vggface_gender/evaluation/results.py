@@ -8,7 +8,7 @@ import pandas as pd
 from vggface_gender.base import files, runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, splits
-from vggface_gender.evaluation import card, metrics, predictions
+from vggface_gender.evaluation import card, few_examples, metrics, predictions, unseen
 
 SUMMARY = "summary.json"
 
@@ -21,6 +21,7 @@ def publish(
     folder: Path,
     metrics_path: Path,
     made_by: Mapping | None = None,
+    learned_from: Mapping | None = None,
 ) -> dict:
     """Write a predictions table, the metrics file and, of a run, its card.
 
@@ -30,21 +31,28 @@ def publish(
         folder: the run's.
         metrics_path: where the metrics go; they are written after the table, since of a run they
             say that it is finished.
-        made_by: see `predictions.made_by`; the table's place is `predictions.place`'s.
+        made_by: see `provenance.made_by`; the table's place is `predictions.place`'s.
+        learned_from: what is known of the training images (see `trained_on.about`).
 
     Returns:
         The content of the metrics file: `dataset` (its label), `split`, `count`, and `tasks` as
-        `metrics.evaluate` gives them; `made_by` where that is known.
+        `metrics.of_unseen` gives them; `overlap` with the training images and `made_by` where
+        these are known; `few`, the labels with few training examples (see `few_examples.few`).
     """
-    path = predictions.place(folder, dataset, split=split, made_by=made_by)
+    path = predictions.place(folder, dataset, split=split, made_by=made_by, table=table)
     predictions.write(table, path, made_by=made_by)
+    # From the file, so that the figures are those that anyone can compute from it.
+    written = predictions.read(path)
     figures = {
         "dataset": dataset.label,
         "split": split,
-        "count": len(table),
-        # From the file, so that the figures are those that anyone can compute from it.
-        "tasks": metrics.evaluate(predictions.read(path)),
+        "count": len(unseen.faces(written)),
+        "tasks": metrics.of_unseen(written),
     }
+    if learned_from is not None:
+        figures["overlap"] = (unseen.overlap(written) or {}) | dict(learned_from)
+    if few := few_examples.of_run(folder):
+        figures["few"] = few
     if made_by:
         figures["made_by"] = dict(made_by)
     files.write_json(figures, metrics_path)

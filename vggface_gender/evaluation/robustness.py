@@ -16,7 +16,16 @@ from vggface_gender.base import labels, runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import metrics, paired, perturbations, predictions, same_images
+from vggface_gender.evaluation import (
+    metrics,
+    paired,
+    perturbations,
+    predictions,
+    provenance,
+    same_images,
+    trained_on,
+    unseen,
+)
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.perturbations import UNCHANGED, Perturbation
@@ -80,21 +89,21 @@ def tables(
     """
     truth = records.labels(dataset, split)[:count]
     # Figures of part of a split do not replace those of the whole.
-    part = "" if count is None or count >= dataset.counts[split] else f"-{len(truth)}"
+    part = "" if count is None or count >= dataset.count(split) else f"-{len(truth)}"
     keys = {
-        one: predictions.made_by(
-            path, dataset, split=split, count=len(truth), perturbation=one.name
-        )
+        one: provenance.made_by(path, dataset, split=split, count=len(truth), perturbation=one.name)
         for one in perturbed
     }
-    places = {
-        one: predictions.place(
+    places = {}
+    for one, key in keys.items():
+        there = predictions.current(
             folder(path), dataset, split=f"{split}{part}-{one.name}", made_by=key
         )
-        for one, key in keys.items()
-    }
-    missing = [one for one in perturbed if not predictions.is_current(places[one], keys[one])]
+        if there:
+            places[one] = there
+    missing = [one for one in perturbed if one not in places]
     if missing:
+        marks = trained_on.marks(path, dataset, split)
         images = _images(records.jpegs(dataset, split)[: len(truth)])
         frame = records.frame_of(dataset, classifier.padding)
         with tqdm(total=len(missing) * len(truth), desc=dataset.label, unit=" crops") as bar:
@@ -106,9 +115,17 @@ def tables(
                     truth[list(labels.TASKS)],
                     outputs=outputs,
                     tasks=classifier.tasks,
+                    overlap=marks and marks[: len(truth)],
+                )
+                places[one] = predictions.place(
+                    folder(path),
+                    dataset,
+                    split=f"{split}{part}-{one.name}",
+                    made_by=keys[one],
+                    table=table,
                 )
                 predictions.write(table, places[one], made_by=keys[one])
-    return {one.name: predictions.read(place) for one, place in places.items()}
+    return {one.name: predictions.read(places[one]) for one in perturbed}
 
 
 def compare(table: pd.DataFrame, unchanged: pd.DataFrame) -> dict[str, dict]:
@@ -161,11 +178,15 @@ def summarize(
         size: the network's side in pixels.
 
     Returns:
-        `count` of faces, `size`, and `changes`: for each its `name`, `kind`, `amount`, `own_share`
-        (see `perturbations.own_share`) and `tasks` (see `compare`).
+        `count` of faces, without copies of training images; their `overlap` with these (see
+        `unseen.overlap`), `size`, and `changes`: for each its `name`, `kind`, `amount`,
+        `own_share` (see `perturbations.own_share`) and `tasks` (see `compare`).
     """
+    overlap = unseen.overlap(found[UNCHANGED.name])
+    found = {name: unseen.faces(table) for name, table in found.items()}
     return {
         "count": len(found[UNCHANGED.name]),
+        "overlap": overlap,
         "size": size,
         "changes": [
             {

@@ -9,14 +9,12 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from vggface_gender.base import files, labels
+from vggface_gender.base import files
 from vggface_gender.base.tasks import TASKS
+from vggface_gender.evaluation import palette
 from vggface_gender.evaluation.intervals import CONFIDENCE
 from vggface_gender.evaluation.perturbations import KINDS, UNCHANGED
 
-ALL = "#222222"
-# Okabe and Ito 2008, which people of every colour vision can tell apart.
-GENDERS = dict(zip(labels.GENDERS, ("#d55e00", "#0072b2"), strict=True))
 Point = tuple[float, Mapping]  # the amount of a perturbation, and a task's figures
 
 
@@ -33,7 +31,7 @@ def figure(summary: Mapping, task: str, *, title: str = "") -> matplotlib.figure
     neutral = {"rotation": 0.0, "margin": 1.0, "resolution": float(summary["size"])}
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     # Not pyplot, which keeps figures and asks for a display.
-    drawn = matplotlib.figure.Figure((3.4 * len(kinds), 3.4), dpi=150, layout="constrained")
+    drawn = matplotlib.figure.Figure((3.4 * len(kinds), 3.7), dpi=150, layout="constrained")
     panels = drawn.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         points = [
@@ -51,9 +49,12 @@ def figure(summary: Mapping, task: str, *, title: str = "") -> matplotlib.figure
         axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
         axes.minorticks_off()
     if its.is_classification:
-        panels[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
+        panels[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+    panels[0].yaxis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", steps=[1, 2, 5, 10]))
     panels[0].set_ylabel(f"{task}, {its.score_name}, {CONFIDENCE:.0%} interval", fontsize=8)
-    panels[0].legend(frameon=False, fontsize=8)
+    # Below the panels, where it hides no curve.
+    named = panels[0].get_legend_handles_labels()
+    drawn.legend(*named, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     if title:
         drawn.suptitle(title, fontsize=10)
     return drawn
@@ -74,7 +75,7 @@ def save(drawn: matplotlib.figure.Figure, stem: Path) -> list[Path]:
 def _panel(axes: matplotlib.axes.Axes, points: Sequence[Point], score: str) -> None:
     """Draw one kind's scores, of each gender and of all faces."""
     amounts = [amount for amount, _ in points]
-    for gender, colour in GENDERS.items():
+    for gender, colour in palette.GENDERS.items():
         if gender in points[0][1]["by_gender"]:
             scores = [one["by_gender"][gender][score] for _, one in points]
             axes.plot(amounts, scores, color=colour, linewidth=1.2, linestyle="--", label=gender)
@@ -84,7 +85,7 @@ def _panel(axes: matplotlib.axes.Axes, points: Sequence[Point], score: str) -> N
         amounts,
         of_all,
         np.clip([of_all - low, high - of_all], 0, None),
-        color=ALL,
+        color=palette.ALL,
         linewidth=1.6,
         marker="o",
         markersize=4,

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats import contingency_tables
 
-from vggface_gender.base import labels
+from vggface_gender.base import labels, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import metrics, predictions
@@ -111,8 +111,8 @@ def _joined(a: pd.DataFrame, b: pd.DataFrame, task: str) -> _Both | dict:
     if differ.any():
         name = a.index[differ][0]
         raise InputError(
-            f"{name} has the true {task} {a[task][name]} in A and {b[task][name]} in B: the tables "
-            "are of different data; evaluate both runs on one dataset"
+            f"{text.shortened(name)} has the true {task} {a[task][name]} in A and {b[task][name]} "
+            "in B: the tables are of different data; evaluate both runs on one dataset"
         )
     if a.empty:
         return {"count": 0, "reason": "no face has a true label in both"}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import runs
+from vggface_gender.base import labels, runs
 from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.data import records
 from vggface_gender.evaluation import (
@@ -14,8 +14,10 @@ from vggface_gender.evaluation import (
     gradcam_figure,
     metrics,
     perturbations,
+    predictions,
     report,
     robustness,
+    unseen,
 )
 from vggface_gender.evaluation.matrix import SPLIT, Test
 from vggface_gender.evaluation.metrics import Compared
@@ -46,6 +48,7 @@ def audits(found: Sequence[Mapping]) -> list[dict]:
 
 def _of_one(test: Test, *, robust: bool) -> list[dict]:
     dataset, table, path = test.dataset, test.table, test.folder / runs.CLASSIFIER
+    overlap = list(table[predictions.OVERLAP]) if predictions.OVERLAP in table else None
     trained = classifier.load(path)
     images = dict(zip(table.name, records.jpegs(dataset, SPLIT), strict=True))
     summary = None
@@ -58,14 +61,14 @@ def _of_one(test: Test, *, robust: bool) -> list[dict]:
     for task in CLASSIFICATION:
         if task not in trained.tasks:
             continue
-        compared = metrics.compared(table, task)
+        compared = metrics.compared(unseen.faces(table), task)
         if compared.faces.empty:
             continue
-        explained = gradcam.summarize(trained, dataset, split=SPLIT, task=task)
+        explained = gradcam.summarize(trained, dataset, split=SPLIT, task=task, overlap=overlap)
         picture = gradcam_figure.averages(explained.averages)
         found.append(
             {
-                "title": f"{test.name} on {dataset.label}: {task}",
+                "title": f"{test.name} on {test.label}: {task}",
                 "audit": audit.audit(table, task),
                 "temperature": trained.temperatures.get(task),
                 "robustness": summary,
@@ -108,7 +111,7 @@ def montages(compared: Compared, images: Mapping[str, bytes]) -> list[dict]:
 
     def face(place: int) -> dict:
         row = faces.iloc[place]
-        age = "" if pd.isna(row.age) else f", {row.age:g}"
+        age = "" if pd.isna(row.age) else f", {labels.age(row.age)}"
         return {
             "picture": report.thumbnail(crops.decode(images[row["name"]])),
             "caption": f"labelled {names[true[place]]}, predicted {names[predicted[place]]} "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.photos import THRESHOLD, detect, threads
@@ -145,10 +146,11 @@ class PhotoAnswer:
 
     def describe(self) -> list[str]:
         """Lines to read, one a face; none for a photo that could not be read."""
+        photo = text.printable(self.photo)
         if self.status == "no face":
-            return [f"{self.photo}: no face found"]
+            return [f"{photo}: no face found"]
         return [
-            f"{self.photo}: {', '.join(face.describe())} at ({', '.join(map(str, face.box))})"
+            f"{photo}: {', '.join(face.describe())} at ({', '.join(map(str, face.box))})"
             for face in self.faces
         ]
 

@@ -5,6 +5,7 @@ It is one `.keras` file made of stock Keras layers: `keras.saving.load_model` re
 """
 
 import dataclasses
+import functools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,12 +17,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vggface_gender.backbones import with_precision
+from vggface_gender.backbones import require_finite, with_precision
 from vggface_gender.base import contract, device, files
 from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.data import records
+from vggface_gender.data import features, records
 from vggface_gender.datasets import Dataset
-from vggface_gender.inference import decoding, legacy
+from vggface_gender.inference import arrays, decoding, legacy
 
 CONTRACT = contract.NAME
 FORM = contract.FORM  # 1 had heads of probabilities (see `legacy`)
@@ -48,11 +49,18 @@ class Classifier:
         """Answers for crops.
 
         Args:
-            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size.
+            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
+                not square, their central squares are classified.
+            batch_size: crops in a forward pass, at most `largest_batch`.
 
         Returns:
             `float32` (n, classes) probabilities for gender and race, (n,) years for age.
+
+        Raises:
+            InputError: the crops are not such (see `arrays.crops`), or an output is no number.
         """
+        crops = arrays.crops(crops)
+        batch_size = min(batch_size, self.largest_batch)
         parts = [
             self._predict_some(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
@@ -62,7 +70,14 @@ class Classifier:
                 task: (0, len(names)) if names else (0,) for task, names in self.tasks.items()
             }
             return {task: np.zeros(shape, np.float32) for task, shape in shapes.items()}
-        return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        joined = {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
+        arrays.require_finite(joined)
+        return joined
+
+    @functools.cached_property
+    def largest_batch(self) -> int:
+        """How many crops the network should take at once (see `features.fitting_batch_size`)."""
+        return features.fitting_batch_size(self.model)
 
     def parts(self) -> tuple[keras.Model, keras.Model]:
         """Backbone and head, sharing the model's weights; the head gives logits by task.
@@ -179,7 +194,7 @@ def classify(
     """What a classifier predicts for a dataset's split, end to end, beside the truth.
 
     Args:
-        batch_size: crops in a forward pass.
+        batch_size: crops in a forward pass, at most `Classifier.largest_batch`.
 
     Returns:
         The labels (see `records.labels`) and, row by row, the outputs (see
@@ -199,10 +214,11 @@ def crops_of(
     Yields:
         (b, size, size, 3) `uint8` RGB, in the order of `records.labels`.
     """
+    batch_size = min(batch_size, classifier.largest_batch)
     batches = records.batches(
         dataset, split, batch_size=batch_size, size=classifier.size, padding=classifier.padding
     )
-    count = dataset.counts[split]
+    count = dataset.count(split)
     with tqdm(total=count, desc=f"{dataset.label}, {split}", unit=" images") as bar:
         for part in batches.as_numpy_iterator():
             yield part["image"]
@@ -231,7 +247,7 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             where this machine has units for it; else `float32`.
 
     Raises:
-        InputError: the file is not there, or not a classifier.
+        InputError: the file is not there, not a classifier, or has weights that are no numbers.
     """
     path = Path(path)
     said = contract.read(path)
@@ -242,6 +258,7 @@ def load(path: str | Path, precision: str = "auto") -> Classifier:
             f"{path}: not a classifier that Keras {keras.__version__} and this package can read "
             f"({first_line(error)}); train it again, or install the Keras that saved it"
         ) from None
+    require_finite(model, path)
     form = said.pop("form")
     trained_in = said["precision"]
     wanted = precision

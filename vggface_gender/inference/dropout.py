@@ -11,7 +11,7 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.inference import decoding
+from vggface_gender.inference import arrays, decoding
 from vggface_gender.inference.classifier import Classifier, crops_of, with_mirrored
 
 
@@ -51,15 +51,17 @@ def sampler(
     top = keras.Model(features, decoding.answers(views, classifier.temperatures))
 
     def sample(crops: np.ndarray) -> Sampled:
-        seen = trunk.predict_on_batch(crops)
+        seen = trunk.predict_on_batch(arrays.crops(crops))
         seen = seen if isinstance(seen, list) else [seen]
         drawn = [top(seen, training=True) for _ in range(samples)]
-        return summary(
+        sampled = summary(
             {
                 task: np.stack([np.asarray(one[task], np.float64) for one in drawn])
                 for task in classifier.tasks
             }
         )
+        arrays.require_finite(sampled.means)
+        return sampled
 
     return sample
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.photos import THRESHOLD, read
+from vggface_gender.photos.crops import square
 
 # The detector's window is 80 pixels wide and it searches ten megapixels a second: in a photo
 # resized by `scale` it finds faces from 80/scale pixels up.
@@ -100,10 +101,7 @@ def whole(photo: np.ndarray) -> Face:
     Args:
         photo: any dtype, shape `(h, w, …)`.
     """
-    height, width = photo.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
-    return Face((left, top, left + side, top + side), None, None)
+    return Face(square(*photo.shape[:2]), None, None)
 
 
 def in_photo(

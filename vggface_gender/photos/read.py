@@ -2,52 +2,60 @@
 
 import contextlib
 import functools
+import re
 import stat
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageOps
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.photos import folders, heic
+from vggface_gender.photos.folders import VIDEO_SUFFIXES
 
 # Only formats of photographs: Pillow would also run Ghostscript on what looks like PostScript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff"),
-    *(".bmp", ".gif", ".jp2", ".ppm", ".pgm", ".heic", ".heif", ".hif"),
-)
-# The brands of HEIF files coded in HEVC, which stand at bytes 8 to 12 (ISO/IEC 23008-12, annex B).
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 
 MAX_PIXELS = 128_000_000  # a phone's 108 megapixels, 0.4 GB as uint8 RGB
 
 
-def find_photos(paths: Iterable[str | Path]) -> list[Path]:
+class Found(NamedTuple):
+    """The photos that paths stand for, and what is left out of the folders among them."""
+
+    photos: list[Path]
+    left_out: folders.LeftOut
+
+
+def find_photos(paths: Iterable[str | Path]) -> Found:
     """The files named, and in place of each folder the images in it, sorted by name.
 
-    In a folder, an image is a file whose name ends in one of `SUFFIXES`, capitals or not, and does
-    not begin with a point. Folders within it are not entered.
+    Which files those are is said in `folders`. Folders within a folder are not entered.
 
     Raises:
         InputError: a folder has no images.
+        OSError: a folder may not be read.
     """
-    photos = []
+    photos: list[Path] = []
+    left_out: dict[str, list[Path]] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             photos.append(path)
             continue
-        inside = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        )
-        if not inside:
-            raise InputError(f"{path}: no images in this folder; name photos or their folder")
-        photos += inside
-    return photos
+        inside = folders.contents(path, deep=False)
+        if not inside.images:
+            only = "; ".join(folders.describe(folders.tally(inside.left_out)))
+            raise InputError(
+                f"{path}: no images in this folder{only and f' ({only})'}; name photos or their "
+                "folder"
+            )
+        photos += inside.images
+        for reason, others in inside.left_out.items():
+            left_out.setdefault(reason, []).extend(others)
+    return Found(photos, folders.tally(left_out))
 
 
 def read_photo(path: str | Path) -> np.ndarray:
@@ -55,7 +63,7 @@ def read_photo(path: str | Path) -> np.ndarray:
 
     The EXIF orientation is applied, transparency is laid over white, 16-bit grey is scaled to 8
     bits, CMYK is converted without its colour profile, and an animation gives its first frame.
-    HEIC is read where the package pillow-heif is installed.
+    HEIC is read where the package pi-heif is installed.
 
     Raises:
         InputError: there is no such file, it is a pipe or a device, or `decode` can't read it.
@@ -67,6 +75,8 @@ def read_photo(path: str | Path) -> np.ndarray:
             raise InputError(f"{path}: not a regular file; give an image file")
         with open(path, "rb") as file:
             return decode(file, str(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {_not_there(str(path)) or error.strerror}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give an image file") from None
 
@@ -83,24 +93,27 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
             holds pixels that have no agreed range (32-bit).
     """
     file.seek(0)
-    head = file.read(12)
+    head = file.read(64)
     if not head:
         raise InputError(f"{name}: the file is empty; give an image file")
     file.seek(0)
     try:
+        if heic.is_heic(head):
+            file = heic.decode(file.read(), max_pixels=MAX_PIXELS)
         with warnings.catch_warnings():
             # Damaged metadata is of no concern here, and for the size we have a limit of our own.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
+                if is_too_large(image):
                     raise Image.DecompressionBombError
                 image.load()
-                _apply_orientation(image)
+                with contextlib.suppress(Exception):  # damaged EXIF: see `orientation`
+                    ImageOps.exif_transpose(image, in_place=True)
                 return np.array(_rgb(image))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{name}: {_unidentified(head)}") from None
+        raise InputError(f"{name}: {_unidentified(head, Path(name).suffix.lower())}") from None
     except Image.DecompressionBombError:
         raise InputError(
             f"{name}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller"
@@ -110,37 +123,56 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
         raise InputError(f"{name}: damaged or incomplete ({reason}); replace the file") from None
 
 
+def is_too_large(image: Image.Image) -> bool:
+    """Whether an opened image has more than `MAX_PIXELS`; nothing is decoded."""
+    return image.width * image.height > MAX_PIXELS
+
+
+def orientation(image: Image.Image) -> int:
+    """How an image's EXIF says that it is to be turned: 2 to 8, or 1 for not at all.
+
+    Metadata can be damaged in as many ways as pixels can; what can't be read there says nothing.
+    """
+    with contextlib.suppress(Exception):
+        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return stated if stated in range(2, 9) else 1
+    return 1
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The formats that can be read here: HEIC is among them only with a package of its own."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return FORMATS
-    pillow_heif.register_heif_opener()
-    return (*FORMATS, "HEIF")
+    """Of `FORMATS`, those that the Pillow here reads."""
+    Image.init()
+    return tuple(format for format in FORMATS if format in Image.OPEN)
 
 
-def _unidentified(head: bytes) -> str:
+def _not_there(path: str) -> str | None:
+    """What to do about a path of no file that was meant as something else; None for any other."""
+    if path == "-":
+        return "standard input is not read; save the photo to a file and give that"
+    if re.match(r"[a-z][a-z0-9+.-]*:/", path, re.IGNORECASE):  # as a Path, // is one /
+        return "a URL, and nothing is downloaded; download the photo and give the file"
+    if re.search(r"[*?\[]", path):
+        return "no file matches; give photos or their folder"
+    return None
+
+
+def _unidentified(head: bytes, suffix: str) -> str:
     """What a file is that no decoder here takes for its own, and what to do about it.
 
     Args:
-        head: the file's first 12 bytes.
+        head: the file's first bytes.
+        suffix: of its name, in lower case.
     """
     is_boxed = head[4:8] == b"ftyp"  # ISO/IEC 14496-12: HEIF, MP4, QuickTime
-    is_heic = is_boxed and head[8:12] in HEIC_BRANDS
-    if is_heic and "HEIF" not in _formats():
-        return "a HEIC photo; pip install pillow-heif, or save it as JPEG"
     is_avi, is_matroska = head[8:12] == b"AVI ", head[:4] == b"\x1aE\xdf\xa3"
-    if is_avi or is_matroska or (is_boxed and not is_heic):
-        return "a video, not a photo; save a frame of it as an image"
+    is_movie = is_boxed and head[8:12] not in AVIF_BRANDS
+    if is_avi or is_matroska or is_movie or suffix in VIDEO_SUFFIXES:
+        return (
+            "a video, not a photo; save its frames as images, for instance by "
+            "`ffmpeg -i VIDEO -vf fps=1 frame-%04d.jpg`"
+        )
     return f"not an image that can be read here; give one of {', '.join(_formats())}"
-
-
-def _apply_orientation(image: Image.Image) -> None:
-    """Rotate or flip a loaded image in place as its EXIF says, if its EXIF can be read at all."""
-    with contextlib.suppress(Exception):  # a damaged header shows in as many ways as damaged pixels
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -8,17 +8,15 @@ import cv2
 import numpy as np
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.photos.folders import VIDEO_SUFFIXES
 
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
-)
 CLOSE = 1e-6  # seconds: times of frames are rounded
 COMPLETE = 0.9  # of the frames that the header states, those from which on none is missed
 
 
 def is_video(path: Path) -> bool:
     """Whether a file is taken for a video, by the end of its name."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def frames(path: Path, *, every: float) -> Iterator[tuple[float, np.ndarray]]:

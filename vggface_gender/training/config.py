@@ -20,6 +20,7 @@ AGE_HEADS = ("years", *training_options.AGE_HEADS)
 ORDERS = ("shuffled", "drawn")  # TensorFlow's stateless shuffle, or `sampling.epoch`
 BACKBONE_MULTIPLIER = 0.16  # at more than a fifth of a fresh head's learning rate it forgets
 PARTS = ("backbone", "shared", *TASKS)  # of a network, that a multiplier may name
+LEAST_STEPS = 25  # in fewer a head learns too little for validation to tell one epoch from another
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Config:
     dataset: str
     fingerprint: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)  # of images, by split
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of training images
     split_seed: int = 0
     fold: tuple[int, int] | None = None  # which fold is the test split, and of how many
 
@@ -79,6 +81,7 @@ class Config:
     batch_size: int = 128
     order: str = "shuffled"  # or "drawn": by what an epoch's order is made; either is uniform
     drop_remainder: bool = False  # leave out an epoch's last batch where it is not full
+    least_steps: int = LEAST_STEPS  # an epoch's: a small dataset is passed over several times
     warmup: float = 0.0  # share of the steps
     weight_decay: float = 0.0
     clip: float = 0.0  # greatest norm of all gradients together; 0 for any
@@ -139,7 +142,7 @@ class Recipe(NamedTuple):
 
 
 def transfer_recipe(backbone: str) -> Recipe:
-    """The head that goes with a backbone, by its model's name: the published one for VGG-Face.
+    """The head that goes with a backbone (`backbones.family`): the published one for VGG-Face.
 
     The compact head's batch size and learning rate validated best on UTKFace with dlib's map.
     """

@@ -11,6 +11,7 @@ import pandas as pd
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import augmentation, batches, features, records, sampling, targets
 from vggface_gender.data.augmentation import Amounts
+from vggface_gender.data.features import Wanted
 from vggface_gender.datasets import mixes
 from vggface_gender.datasets.mixes import Mix
 
@@ -51,20 +52,18 @@ class Examples:
         cache: Path,
         views: int | None = None,
         amounts: Amounts = augmentation.NONE,
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> batches.Reader:
         """A reader of the images' features, cached first where they are not (`features.extract`).
 
         Args:
             views: how many augmented copies of each image to draw from; None for the image itself.
         """
-        used = np.unique(self.part)
-        places = np.searchsorted(used, self.part)  # of the datasets that the split has images of
         arrays = [
             [
                 features.extract(
-                    self.mix.parts[part].dataset,
-                    self.split,
+                    dataset,
+                    split,
                     backbone=backbone,
                     padding=padding,
                     directory=cache,
@@ -72,11 +71,20 @@ class Examples:
                     amounts=amounts,
                     dtype=dtype,
                 )
-                for part in used
+                for dataset, split, view in wanted
             ]
+            for wanted in self.wanted(views)
+        ]
+        places = np.unique(self.part, return_inverse=True)[1]
+        return batches.read_features(arrays, part=places, row=self.row)
+
+    def wanted(self, views: int | None = None) -> list[list[Wanted]]:
+        """What `features` extracts: for each view, one for each dataset that has images here."""
+        datasets = [self.mix.parts[part].dataset for part in np.unique(self.part)]
+        return [
+            [Wanted(dataset, self.split, view) for dataset in datasets]
             for view in ([None] if views is None else range(views))
         ]
-        return batches.read_features(arrays, part=places, row=self.row)
 
 
 def examples(

@@ -6,9 +6,10 @@ over `decoding.AGES` (b, 117), or years and the logarithm of their scale (b, 2).
 is made of them by `inference.decoding`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
+import numpy as np
 
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.inference.decoding import AGES
@@ -49,6 +50,29 @@ def build(
         else:
             outputs[task] = _AGE[age](x)
     return keras.Model(features, outputs, name="head")
+
+
+def begin_normalization(head: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Set the statistics of a head's batch normalization to those of the features it will see.
+
+    Moving averages begin at a mean of 0 and a variance of 1, and come to the features' own over
+    hundreds of steps; until then validation shows how far they are, not what was learned. A head
+    that normalizes each example for itself is left alone.
+
+    Args:
+        head: see `build`.
+        batches: features (b, ...), each example's once.
+    """
+    layer = head.get_layer("normalize")
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return
+    count, total, squares = 0, 0.0, 0.0
+    for batch in batches:
+        flat = batch.reshape(len(batch), -1).astype(np.float64)
+        count, total, squares = count + len(flat), total + flat.sum(0), squares + (flat**2).sum(0)
+    mean = total / count
+    layer.moving_mean.assign(mean)
+    layer.moving_variance.assign(np.maximum(squares / count - mean**2, 0))
 
 
 def _vggface(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -17,9 +17,12 @@ from tqdm import tqdm
 
 from vggface_gender.base import disk, files, runs
 from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.training import run, space, tensorboard
+from vggface_gender.training import run, selection, space, tensorboard
 
+HISTORY = "history.csv"
 SHOWN_AFTER = 5.0  # seconds of an epoch until its progress bar is shown
+
+DIVERGED = "lower the learning rate, and train again; the last whole epoch is kept"
 
 
 class Plateau(NamedTuple):
@@ -75,11 +78,11 @@ def fit(
         there is a score, and `is_best` (of its phase).
 
     Raises:
-        InputError: the loss is not finite; the batch is named.
+        InputError: a loss is not finite; in training the batch is named.
     """
     checkpoint = _Checkpoint(
         run.checkpoint(folder) / phase,
-        history_file=folder / "history.csv",
+        folder=folder,
         phase=phase,
         epochs=epochs,
         patience=patience,
@@ -113,6 +116,12 @@ def fit(
     return checkpoint.finish(model)
 
 
+def write_history(history: pd.DataFrame, folder: Path) -> None:
+    """Write a run's history, whole or not at all."""
+    with files.whole(folder / HISTORY) as part:
+        history.to_csv(part, index=False)
+
+
 @contextlib.contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """The model with the averages of its weights, where its optimizer keeps them."""
@@ -139,6 +148,11 @@ class _Extras(keras.callbacks.Callback):
         if self.score:
             with averaged(self.model):
                 logs["val_score"] = self.score()
+        # What the training's loss doesn't show: the epoch's last step, an average of weights,
+        # an image of validation.
+        for name in ("val_loss", "val_score"):
+            if not math.isfinite(logs.get(name, 0)):
+                raise InputError(f"{name} is {logs[name]} after epoch {epoch + 1}: {DIVERGED}")
         if self.extras:
             logs.update(self.extras())
 
@@ -159,7 +173,7 @@ class _FiniteLoss(keras.callbacks.Callback):
             where = f" ({self.describe(self.epoch, batch)})" if self.describe else ""
             raise InputError(
                 f"the loss is {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}{where}: "
-                "lower the learning rate, and train again; the last whole epoch is kept"
+                f"{DIVERGED}"
             )
 
 
@@ -200,7 +214,7 @@ class _Checkpoint(keras.callbacks.Callback):
         self,
         states: Path,
         *,
-        history_file: Path,
+        folder: Path,
         phase: str,
         epochs: int,
         patience: int | None,
@@ -210,7 +224,7 @@ class _Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         self.states = states
-        self.history_file = history_file
+        self.folder = folder
         self.phase = phase
         self.epochs = epochs
         self.patience = math.inf if patience is None else patience
@@ -219,13 +233,9 @@ class _Checkpoint(keras.callbacks.Callback):
         self.plateau = plateau
         self.rows: list[dict] = []
 
-    def _cost(self, row: int) -> float:
-        logs = self.rows[row]
-        return -logs["val_score"] if "val_score" in logs else logs["val_loss"]
-
     @property
     def _best(self) -> int:
-        return min(range(len(self.rows)), key=self._cost)
+        return min(range(len(self.rows)), key=lambda row: selection.cost(self.rows[row]))
 
     def is_over(self, done: int) -> bool:
         """Whether so many epochs are all, or validation has stopped getting better."""
@@ -246,7 +256,8 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def finish(self, model: keras.Model) -> pd.DataFrame:
         """Put the best epoch's weights into `model`; returns the history."""
-        self._write_history()  # a kill may have come between the last epoch's weights and its row
+        # A kill may have come between the last epoch's weights and its row.
+        write_history(self._history(), self.folder)
         state = self._state(len(self.rows))
         with self._reading(state):
             model.load_weights(state / "best.weights.h5")
@@ -288,7 +299,7 @@ class _Checkpoint(keras.callbacks.Callback):
             # Not CSV: pandas 2 reads some numbers back a last digit off.
             (part / "history.json").write_text(json.dumps(self.rows))
         shutil.rmtree(before, ignore_errors=True)
-        self._write_history()
+        write_history(self._history(), self.folder)
         self.model.stop_training = self.is_over(epoch + 1)
 
     def _write_weights(self, folder: Path, best_before: Path) -> None:
@@ -303,10 +314,6 @@ class _Checkpoint(keras.callbacks.Callback):
                 self.model.save_weights(best)
         else:
             shutil.copy(last, best)
-
-    def _write_history(self) -> None:
-        with files.whole(self.history_file) as part:
-            self._history().to_csv(part, index=False)
 
     def _history(self) -> pd.DataFrame:
         history = pd.DataFrame(self.rows)

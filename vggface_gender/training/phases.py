@@ -1,7 +1,10 @@
 """The two phases of a training: the head alone, then the network from one of its layers on."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,8 +12,8 @@ import pandas as pd
 
 from vggface_gender import backbones
 from vggface_gender.base import device, runs
-from vggface_gender.data import batches, sampling
-from vggface_gender.training import loop, losses, optimizers, selection, tensorboard
+from vggface_gender.data import batches, features, sampling
+from vggface_gender.training import heads, loop, losses, optimizers, selection, tensorboard
 from vggface_gender.training import network as networks
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples
@@ -48,10 +51,16 @@ def train_head(
         compile(
             network.head,
             config,
-            steps=_steps(config, known) * config.head_epochs,
+            steps=_steps(config, known) * _passes(config, known) * config.head_epochs,
             learning_rate=config.head_learning_rate,
             schedule=config.head_schedule,
         )
+    if _passes(config, known) > 1:
+        rng = np.random.default_rng(config.seed)
+        parts = np.array_split(
+            np.arange(len(known)), math.ceil(len(known) / VALIDATION_BATCH["head"])
+        )
+        heads.begin_normalization(network.head, (read(rows, rng) for rows in parts))
     return _fit(
         config,
         network.head,
@@ -80,46 +89,48 @@ def train_backbone(
 ) -> pd.DataFrame:
     """Train the network from one of the backbone's layers on; the best weights are kept in it.
 
+    These may be those that it began with: what validates worse, after every epoch, than the head
+    alone did (or than the classifier that is continued) is not kept.
+
     Args:
         known, held_out, draw, folder, cache: see `train_head`.
         history: of the phase before.
 
     Returns:
-        The history of both (see `loop.fit`).
+        The history of both (see `loop.fit`); `is_best` is false in all of this phase's rows where
+        nothing of it is kept.
     """
     backbone, head = network
+    began = [part.get_weights() for part in network]
     first = None if config.unfreeze == "all" else config.unfreeze
     backbones.freeze_before(backbone, first)
     if config.views and first is not None:
         trunk, top = backbones.split(backbone, first)
-        read = known.features(
-            trunk,
-            padding=config.padding,
-            cache=cache,
-            views=config.views,
-            amounts=config.amounts,
-            dtype="float16",
-        )
-        validate = held_out.features(trunk, padding=config.padding, cache=cache, dtype="float16")
+        wanted = [*known.wanted(config.views), *held_out.wanted()]
+        kept: dict[str, Any] = {"padding": config.padding, "dtype": "float16"}
+        augmented: dict[str, Any] = {"amounts": config.amounts, **kept}
+        features.reserve(itertools.chain(*wanted), backbone=trunk, directory=cache, **augmented)
+        read = known.features(trunk, cache=cache, views=config.views, **augmented)
+        validate = held_out.features(trunk, cache=cache, **kept)
     else:
         top, size = backbone, backbone.input_shape[1]
         read = known.crops(size, padding=config.padding, amounts=config.amounts)
         validate = held_out.crops(size, padding=config.padding, amounts=None)
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
-        augmented = read(rows, np.random.default_rng(config.seed))
-        tensorboard.log_images(augmented, "crops as trained on", folder=folder / runs.TENSORBOARD)
+        crops = read(rows, np.random.default_rng(config.seed))
+        tensorboard.log_images(crops, "crops as trained on", folder=folder / runs.TENSORBOARD)
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):
         model = networks.joined(top, head, batch_norm=config.batch_norm)
         compile(
             model,
             config,
-            steps=_steps(config, known) * config.epochs,
+            steps=_steps(config, known) * _passes(config, known) * config.epochs,
             learning_rate=config.learning_rate,
             schedule="constant" if is_plateau else config.schedule,
             multipliers=multipliers(config, backbone),
         )
-    return _fit(
+    history = _fit(
         config,
         model,
         "backbone",
@@ -134,6 +145,10 @@ def train_backbone(
         plateau=loop.Plateau() if is_plateau else None,
         before=history,
     )
+    if not history[history.phase == "backbone"].is_best.any():
+        for part, weights in zip(network, began, strict=True):
+            part.set_weights(weights)
+    return history
 
 
 def compile(
@@ -191,17 +206,25 @@ def _fit(
     validate: batches.Reader,
     draw: np.ndarray | None,
     folder: Path,
+    before: pd.DataFrame | None = None,
     **options,
 ) -> pd.DataFrame:
-    """Fit a compiled model on what `read` gives; `options` are those of `loop.fit`."""
+    """Fit a compiled model on what `read` gives; `options` are those of `loop.fit`.
+
+    A phase "backbone" whose best epoch validates worse than what it began with has no epoch that
+    `is_best` in the history: its weights are for the caller to put back.
+    """
 
     def order(epoch: int) -> np.ndarray:
         if config.order == "shuffled":
             return sampling.shuffled(len(known), seed=config.seed, number=epoch)
         return sampling.epoch(draw, len(known), seed=config.seed, number=epoch)
 
+    each, passes = _steps(config, known), _passes(config, known)
+
     def describe(epoch: int, place: int) -> str:
-        rows = order(epoch)[place * config.batch_size :][: config.batch_size]
+        number, place = divmod(epoch * each * passes + place, each)
+        rows = order(number)[place * config.batch_size :][: config.batch_size]
         return f"{known.truth.name.iloc[rows[0]]} and {len(rows) - 1} others"
 
     def training_batches(first: int):
@@ -212,7 +235,7 @@ def _fit(
             weights=known.weights,
             batch_size=config.batch_size,
             seed=config.seed,
-            first_epoch=first,
+            first_epoch=first * passes,
             mixup=config.mixup,
             drop_remainder=config.drop_remainder,
         )
@@ -223,29 +246,57 @@ def _fit(
         weights=held_out.weights,
         batch_size=VALIDATION_BATCH[phase],
     )
+    score = selection.scorer(config.select, model, validation=validation, held_out=held_out)
+    start = None
+    if phase == "backbone":
+        start = (
+            selection.validated(model, validation, score)
+            if before is None
+            else selection.best(before).to_dict()
+        )
+    if passes > 1:
+        print(
+            f"{phase}: {len(known):,} images are {each} steps of {config.batch_size}: an epoch "
+            f"passes over them {passes} times"
+        )
     history = loop.fit(
         model,
         training_batches,
-        steps=_steps(config, known),
+        steps=each * passes,
         validation=validation,
         folder=folder,
         seed=config.seed,
         phase=phase,
-        score=selection.scorer(config.select, model, validation=validation, held_out=held_out),
+        before=before,
+        score=score,
         extras=lambda: _learning_rates(model.optimizer, config),
         describe=describe,
         **options,
     )
     done = history[history.phase == phase]
-    best = done[done.is_best].iloc[0]
-    print(f"{phase}: best of {len(done)} epochs: {best.epoch}, validation {_reached(best)}\n")
+    best = selection.best(done)
+    said = (
+        f"{phase}: best of {len(done)} epochs: {best.epoch}, validation {selection.reached(best)}"
+    )
+    if start is None or selection.cost(best) <= selection.cost(start):
+        print(f"{said}\n")
+        return history
+    what = "the classifier that it began with" if before is None else "the head alone"
+    print(f"{said}, worse than the {selection.reached(start)} of {what}, which is kept\n")
+    history.loc[history.phase == phase, "is_best"] = False
+    loop.write_history(history, folder)
     return history
 
 
 def _steps(config: Config, known: Examples) -> int:
-    """Batches an epoch."""
+    """Batches of a pass over the examples."""
     whole, rest = divmod(len(known), config.batch_size)
     return whole + (rest > 0 and not config.drop_remainder)
+
+
+def _passes(config: Config, known: Examples) -> int:
+    """Passes over the examples in an epoch."""
+    return math.ceil(config.least_steps / _steps(config, known))
 
 
 def _learning_rates(optimizer: keras.Optimizer, config: Config) -> dict[str, float]:
@@ -254,9 +305,3 @@ def _learning_rates(optimizer: keras.Optimizer, config: Config) -> dict[str, flo
     shares = config.multipliers if getattr(optimizer, "multipliers", None) else {}
     by_part = {f"learning_rate_{part}": base * share for part, share in shares.items()}
     return {"learning_rate": base} | by_part
-
-
-def _reached(epoch: pd.Series) -> str:
-    if "val_score" in epoch and not np.isnan(epoch.val_score):
-        return f"score {epoch.val_score:.4f}"
-    return f"loss {epoch.val_loss:.4f}"

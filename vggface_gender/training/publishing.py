@@ -9,12 +9,23 @@ import pandas as pd
 from vggface_gender.base import labels, runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records
+from vggface_gender.data.features import Wanted
 from vggface_gender.datasets import Dataset, splits
 from vggface_gender.datasets.mixes import Mix
-from vggface_gender.evaluation import calibration, metrics, predictions, results
+from vggface_gender.evaluation import (
+    calibration,
+    metrics,
+    overlap,
+    predictions,
+    provenance,
+    results,
+    trained_on,
+)
+from vggface_gender.evaluation.trained_on import Learned
 from vggface_gender.inference import classifier, decoding
 from vggface_gender.inference.classifier import Classifier
 from vggface_gender.training.config import Config
+from vggface_gender.training.examples import Examples
 from vggface_gender.training.network import Network
 
 BATCH_SIZE = 256  # features that go through the head at once
@@ -24,7 +35,8 @@ def publish(
     network: Network,
     config: Config,
     *,
-    mix: Mix,
+    known: Examples,
+    init: Path | None = None,
     tasks: Mapping[str, tuple[str, ...]],
     folder: Path,
     cache: Path,
@@ -33,6 +45,8 @@ def publish(
 
     Args:
         network: trained.
+        known: the examples that it was trained on.
+        init: the file of the classifier that it continues.
         tasks: task to label names.
         folder: the run's.
         cache: where features are kept.
@@ -40,19 +54,23 @@ def publish(
     Returns:
         The first dataset's metrics; they are written last, since they say that the run is finished.
     """
+    mix = known.mix
     trained = _calibrated(network, config, mix, tasks, cache)
     path = folder / runs.CLASSIFIER
     classifier.save(trained, path)
-    tested = [part.dataset for part in mix.parts if "test" in part.dataset.counts]
+    trained_on.write(trained_on.continued(_learned(known), init), path)
     figures = {}
-    for place, dataset in reversed(list(enumerate(tested))):
-        # Of folds, whose table of results has all three splits, the others are kept too.
-        for split in splits.SPLITS if config.fold else ("test",):
+    for place, dataset in reversed(list(enumerate(_tested(mix)))):
+        for split in _published(config):
             truth, outputs = _predicted(trained, network, config, dataset, split, cache)
             table = predictions.table(
-                truth.name, truth[list(labels.TASKS)], outputs=outputs, tasks=tasks
+                truth.name,
+                truth[list(labels.TASKS)],
+                outputs=outputs,
+                tasks=tasks,
+                overlap=trained_on.marks(path, dataset, split),
             )
-            made_by = predictions.made_by(path, dataset, split=split)
+            made_by = provenance.made_by(path, dataset, split=split)
             if split == "test":
                 name = f"metrics-{dataset.label}-test.json" if place else runs.METRICS
                 figures = results.publish(
@@ -62,12 +80,42 @@ def publish(
                     folder=folder,
                     metrics_path=folder / name,
                     made_by=made_by,
+                    learned_from=trained_on.about(path, dataset, split),
                 )
                 print(metrics.report(figures))
             else:
-                where = predictions.place(folder, dataset, split=split, made_by=made_by)
+                where = predictions.place(
+                    folder, dataset, split=split, made_by=made_by, table=table
+                )
                 predictions.write(table, where, made_by=made_by)
     return figures
+
+
+def wanted(config: Config, mix: Mix) -> list[Wanted]:
+    """The cached features that `publish` reads."""
+    if not _is_of_features(config):
+        return []
+    return [Wanted(dataset, split) for dataset in _tested(mix) for split in _published(config)]
+
+
+def _tested(mix: Mix) -> list[Dataset]:
+    return [part.dataset for part in mix.parts if "test" in part.dataset.counts]
+
+
+def _published(config: Config) -> tuple[str, ...]:
+    """The splits whose predictions are kept: of folds, whose results are a table of all, all."""
+    return splits.SPLITS if config.fold else ("test",)
+
+
+def _learned(known: Examples) -> Learned:
+    """What the images that were trained on, and those that chose the epoch, are recognized by."""
+    parts, chosen = [], [overlap.NONE.digests]
+    for place, part in enumerate(known.mix.parts):
+        rows = known.row[known.part == place]
+        parts.append(overlap.of_split(part.dataset, known.split, rows))
+        if "validation" in part.dataset.counts:
+            chosen.append(overlap.of_split(part.dataset, "validation").digests)
+    return Learned(overlap.joined(parts), np.concatenate(chosen))
 
 
 def _calibrated(
@@ -132,7 +180,10 @@ def _scored(
     inputs = features.extract(
         dataset, split, backbone=network.backbone, padding=config.padding, directory=cache
     )
-    outputs = network.head.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    # Not `head.predict`, which takes an array, so all features at once.
+    starts = range(0, len(inputs), BATCH_SIZE)
+    parts = [network.head.predict_on_batch(inputs[at : at + BATCH_SIZE]) for at in starts]
+    outputs = {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
     return records.labels(dataset, split), outputs
 
 

@@ -10,7 +10,9 @@ import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
@@ -100,6 +102,21 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
             shutil.rmtree(folder / runs.TENSORBOARD, ignore_errors=True)
     versions = {package: _version(package) for package in PACKAGES}
     files.write_json({"settings": settings, "versions": versions}, folder / "config.json")
+
+
+def keep(folder: Path, history: pd.DataFrame | None) -> str | None:
+    """Write into `config.json` which epoch's weights the classifier holds; returns their phase.
+
+    Args:
+        history: of all phases (see `loop.fit`). Where it marks no epoch as best, a classifier is
+            continued and nothing validated better than it; None: nothing was trained.
+    """
+    best = None if history is None else history[history.is_best]
+    kept: dict[str, Any] = {"phase": None, "epoch": None}
+    if best is not None and len(best):
+        kept = {"phase": str(best.phase.iloc[-1]), "epoch": int(best.epoch.iloc[-1])}
+    files.write_json(runs.config(folder) | {"kept": kept}, folder / "config.json")
+    return kept["phase"]
 
 
 def checkpoint(folder: Path) -> Path:

@@ -1,9 +1,10 @@
-"""What chooses an epoch on validation, where that is not the least loss."""
+"""What chooses an epoch on validation, and a phase."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
+import pandas as pd
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
@@ -48,6 +49,34 @@ def scorer(
         return float(np.mean(values))
 
     return score
+
+
+def cost(logs: Mapping[str, float]) -> float:
+    """What makes one epoch better than another, the less the better: its score, or its loss.
+
+    Args:
+        logs: of an epoch, with `val_loss`, and `val_score` where a score chooses.
+    """
+    return -logs["val_score"] if "val_score" in logs else logs["val_loss"]
+
+
+def validated(
+    model: keras.Model, validation: Iterable, score: Callable[[], float] | None
+) -> dict[str, float]:
+    """What a model reaches on validation, as an epoch's logs have it."""
+    loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]
+    return {"val_loss": loss} | ({"val_score": score()} if score else {})
+
+
+def best(history: pd.DataFrame) -> pd.Series:
+    """The row of the epoch whose weights are kept."""
+    return history[history.is_best].iloc[-1]
+
+
+def reached(epoch: Mapping[str, float]) -> str:
+    """What an epoch's logs say that it reached on validation, to read."""
+    kind = "score" if "val_score" in epoch else "loss"
+    return f"{kind} {epoch[f'val_{kind}']:.4f}"
 
 
 def worst(right: np.ndarray, groups: np.ndarray) -> float:

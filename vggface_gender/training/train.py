@@ -8,6 +8,8 @@ rest alone, on that many pictures of a face in place of endless ones.
 Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
 """
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +19,11 @@ import numpy as np
 from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.data import records, sampling
+from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
-from vggface_gender.evaluation import results
-from vggface_gender.training import phases, publishing, run, space, tensorboard
+from vggface_gender.evaluation import few_examples, results
+from vggface_gender.training import classes, phases, publishing, run, space, tensorboard
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples, examples
 from vggface_gender.training.network import Network
@@ -33,6 +35,7 @@ class Plan(NamedTuple):
     tasks: dict[str, tuple[str, ...]]  # with their label names
     settings: Mapping[str, Any]  # of `Config`, all but what `plan` fills in
     network: Callable[[Config], Network]  # makes what is trained
+    init: Path | None = None  # the file of the classifier that it continues
 
 
 class Training(NamedTuple):
@@ -42,6 +45,7 @@ class Training(NamedTuple):
     mix: Mix
     tasks: dict[str, tuple[str, ...]]
     network: Callable[[Config], Network]
+    init: Path | None
 
 
 def plan(
@@ -58,17 +62,19 @@ def plan(
         configure: what is made of it.
 
     Raises:
-        InputError: a split is missing, or there are fewer images than a batch takes.
+        InputError: a split is missing, there are fewer images than a batch takes, or all have one
+            label of a task.
     """
-    planned: dict[tuple, tuple[Mix, Plan]] = {}
+    planned: dict[tuple, tuple[Mix, Plan, dict]] = {}
     trainings = {}
     for place, one in each.items():
         split = one.split_seed, one.fold
         if split not in planned:
             mix = mixes.prepare(**{**data, "seed": one.split_seed, "fold": one.fold})
-            planned[split] = mix, configure(mix)
-        mix, its = planned[split]
-        _check_size(mix, its.settings)
+            its = configure(mix)
+            _check_size(mix, its.settings)
+            planned[split] = mix, its, _labels(mix, its.tasks)
+        mix, its, labels = planned[split]
         config = Config(
             **its.settings,
             **one._asdict(),
@@ -76,9 +82,23 @@ def plan(
             dataset=mix.name,
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
+            labels=labels,
         )
-        trainings[place] = Training(config, mix, its.tasks, its.network)
+        trainings[place] = Training(config, mix, its.tasks, its.network, its.init)
     return trainings
+
+
+def _labels(mix: Mix, tasks: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
+    """The training examples of each label; those with few are printed.
+
+    Raises:
+        InputError: a task has one label alone.
+    """
+    found = classes.counts(mix, tasks)
+    classes.check(mix.name, found)
+    for task, few in few_examples.few(found).items():
+        print(f"{task}: {few_examples.describe(few)}")
+    return found
 
 
 def _check_size(mix: Mix, settings: Mapping[str, Any]) -> None:
@@ -89,6 +109,9 @@ def _check_size(mix: Mix, settings: Mapping[str, Any]) -> None:
     """
     if missing := [split for split in splits.SPLITS if split not in mix.counts]:
         raise InputError(f"{mix.name} has too few images for a {missing[0]} split")
+    for part in mix.parts:
+        if lacking := [split for split in splits.SPLITS if split not in part.dataset.counts]:
+            print(f"{part.dataset.name} has no {' and no '.join(lacking)} split")
     count, batch_size = mix.counts["train"], settings.get("batch_size", 1)
     if settings.get("drop_remainder") and count < batch_size:
         raise InputError(
@@ -135,7 +158,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
             the loss is not finite; the disk has no room for the checkpoints.
     """
-    config, mix, tasks, make_network = training
+    config, mix, tasks, make_network, init = training
     known, held_out = (
         examples(mix, split, tasks=tasks, group_loss=config.group_loss)
         for split in ("train", "validation")
@@ -166,11 +189,23 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     }
     history = None
     if config.head_epochs:
+        wanted = [*known.wanted(), *held_out.wanted(), publishing.wanted(config, mix)]
+        features.reserve(
+            itertools.chain(*wanted),
+            backbone=network.backbone,
+            padding=config.padding,
+            directory=cache,
+        )
         history = phases.train_head(config, network, **given)
     if config.unfreeze != "none":
-        phases.train_backbone(config, network, history=history, **given)
-    figures = publishing.publish(network, config, mix=mix, tasks=tasks, folder=folder, cache=cache)
-    tensorboard.log_hparams(config.settings(), _scalars(figures), folder=logs)
+        history = phases.train_backbone(config, network, history=history, **given)
+    kept = run.keep(folder, history)
+    if kept != "backbone":  # the classifier is the head on the backbone as it was
+        config = dataclasses.replace(config, unfreeze="none")
+    figures = publishing.publish(
+        network, config, known=known, init=init, tasks=tasks, folder=folder, cache=cache
+    )
+    tensorboard.log_hparams(training.config.settings(), _scalars(figures), folder=logs)
     run.end(folder)
 
 

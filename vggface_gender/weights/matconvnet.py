@@ -6,81 +6,99 @@ struct whose cell `layers` holds one struct a layer. Fields are always found by 
 order differs between files.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pymatreader
 import scipy.io
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.weights import isolated
+from vggface_gender.weights.network import TYPES, Layer, Network, times
 
-TYPES = ("conv", "relu", "pool", "dropout", "softmax")
+# What a layer that only training has is in evaluation.
+_IN_EVALUATION = {"softmaxloss": "softmax"}
 
 # What `cnn_train` leaves beside a layer's weights: as large as they are, and of no use without it.
 _TRAINING_STATE = ("momentum", "filtersMomentum", "biasesMomentum")
 
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer without its weights. A fully connected layer is a `conv` as large as its input."""
-
-    name: str
-    type: str  # one of TYPES
-    shape: tuple[int, ...] = ()  # conv: the kernel's (rows, columns, channels in, channels out)
-    window: tuple[int, int] = (1, 1)  # pool: (rows, columns) over which the maximum is taken
-    stride: tuple[int, int] = (1, 1)  # conv, pool: (down, across)
-    pad: tuple[int, int, int, int] = (0, 0, 0, 0)  # conv, pool: (top, bottom, left, right)
-    rate: float = 0.0  # dropout: the share of values set to zero in training
+# What people have where they expect a .mat file, by its first bytes, and what to do about it.
+_OTHER_FORMS = {
+    b"# Created by Octave": "Octave's text form; in Octave, save it with `save -v7`",
+    b"Octave-1-": "Octave's binary form; in Octave, save it with `save -v7`",
+    b"\x89HDF\r\n": "HDF5 without MATLAB's header: if Octave's `save -hdf5` wrote it, save it with "
+    "`save -v7`; if it is Keras's, give it as --h5",
+    b"\x1f\x8b": "a gzip archive; unpack it and give the .mat file in it",
+    b"PK\x03\x04": "a zip archive; unpack it, or give a .keras file as --h5",
+    b"<": "a web page or XML, not a network; download it again",
+}
 
 
-@dataclass(frozen=True, eq=False)
-class MatConvNet:
-    """A network and every tensor of its file."""
-
-    path: Path
-    layers: tuple[Layer, ...]
-    weights: dict[str, tuple[np.ndarray, np.ndarray]]  # by layer: kernel as `shape`, bias (out,)
-    mean: np.ndarray  # subtracted from an RGB image in [0, 255]: (1, 1, 3) or (rows, columns, 3)
-    identities: tuple[str, ...]  # the classes' names; () where the file has none
-    training_state: tuple[str, ...]  # the tensors not kept, such as "conv1_1.momentum{1}"
-
-
-def read(path: Path) -> MatConvNet:
-    """Read a SimpleNN network from a `.mat` file of version 5 to 7.3.
+def read(path: Path) -> Network:
+    """Read a SimpleNN network from a `.mat` file of version 5 to 7.3, in a process of its own.
 
     Both published forms are read: the fields of the network at the top, or in a struct `net`;
-    `normalization` and `classes` in the network itself, or in its `meta`.
+    `normalization` and `classes` in the network itself, or in its `meta`. A last `softmaxloss`,
+    which a network in training ends in, is a `softmax` in evaluation.
 
     Raises:
         InputError: the file is damaged, is no such network, has a layer of a type not in `TYPES`,
-            or holds an array, as large as weights are, in a field that we do not know.
+            or holds an array, as large as weights are, in a field that we do not know; or it
+            crashed MATLAB's reader, or took more time or memory than it may (see `isolated`).
     """
+    facts, (mean, *tensors) = isolated.read(_stream, path)
+    return Network(
+        path=Path(path),
+        layers=tuple(Layer.from_json(fields) for fields in facts["layers"]),
+        weights=dict(
+            zip(facts["weights"], zip(tensors[::2], tensors[1::2], strict=True), strict=True)
+        ),
+        mean=mean,
+        identities=tuple(facts["identities"]),
+        left_out=tuple(facts["left_out"]),
+    )
+
+
+def _stream(path: Path) -> isolated.Arrays:
+    """A network as `isolated` carries it."""
+    network = parse(path)
+    yield network.mean
+    for kernel, bias in network.weights.values():
+        yield kernel
+        yield bias
+    return {
+        "layers": [asdict(layer) for layer in network.layers],
+        "weights": list(network.weights),
+        "identities": network.identities,
+        "left_out": network.left_out,
+    }
+
+
+def parse(path: Path) -> Network:
+    """As `read`, but in this process, which a file that was made to do harm may crash."""
     contents = {name: value for name, value in _load(path).items() if not name.startswith("__")}
     network = contents.pop("net", contents)
     structs = network.pop("layers", None) if isinstance(network, dict) else None
+    if isinstance(structs, dict):  # a cell of one
+        structs = [structs]
     if not isinstance(structs, list) or not all(isinstance(struct, dict) for struct in structs):
         raise InputError(
             f"{path}: no cell array `layers` of structs, at the top or in `net`;"
             " expected a MatConvNet SimpleNN network"
         )
     meta = network.get("meta", network)
-    try:
-        # (1, 1, 3) has been squeezed to (3,).
-        mean = _leading_ones(meta["normalization"].pop("averageImage"), 3)
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: no `normalization.averageImage`, the mean to subtract") from None
+    mean = _mean(meta, path)
 
     layers: list[Layer] = []
     weights: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    training_state: list[str] = []
+    left_out: list[str] = []
     for number, struct in enumerate(structs, 1):
         where = f"{path}: layer {struct.get('name', f'number {number}')}"
         for field in _TRAINING_STATE:
             state = struct.pop(field, ())
-            training_state += [name for name, _ in _arrays(state, f"{struct.get('name')}.{field}")]
+            left_out += [name for name, _ in _arrays(state, f"{struct.get('name')}.{field}")]
         layer, tensors = _layer(struct, where)
         if layer.name in weights:
             raise InputError(f"{where}: two layers have this name; expected one")
@@ -89,81 +107,32 @@ def read(path: Path) -> MatConvNet:
             weights[layer.name] = tensors
 
     _refuse_unknown_tensors(path, {"layers": structs, "net": network, "others": contents}, weights)
-    return MatConvNet(
+    return Network(
         path=Path(path),
         layers=tuple(layers),
         weights=weights,
         mean=mean,
         identities=_identities(meta.get("classes")),
-        training_state=tuple(training_state),
+        left_out=tuple(left_out),
     )
-
-
-def forward(network: MatConvNet, image: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
-    """Run a network on one image by MatConvNet's own definitions, in float64 and in NumPy alone.
-
-    Args:
-        network: as `read` gives it.
-        image: RGB in [0, 255], shape (rows, columns, 3).
-
-    Yields:
-        Each layer and what it gives in evaluation, shape (rows, columns, channels).
-    """
-    apply: dict[str, Callable[..., np.ndarray]] = {
-        "conv": _conv,
-        "relu": lambda x, *_: np.maximum(x, 0),
-        "pool": _max_pool,
-        "dropout": lambda x, *_: x,  # MatConvNet scales in training, so evaluation passes it on
-        "softmax": _softmax,
-    }
-    x = image.astype(np.float64) - network.mean
-    for layer in network.layers:
-        x = apply[layer.type](x, layer, *network.weights.get(layer.name, ()))
-        yield layer, x
-
-
-def _conv(x: np.ndarray, layer: Layer, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """`vl_nnconv`: (rows, columns, in) to (rows, columns, out)."""
-    # The kernel is not flipped. One of its positions at a time: all windows at once would be nine
-    # copies of `x`, and fc6's kernel in float64 is 0.8 GB.
-    windows = _windows(_padded(x, layer.pad, 0), kernel.shape[:2], layer.stride)
-    products = (
-        np.tensordot(windows[..., row, column], kernel[row, column].astype(np.float64), axes=1)
-        for row, column in np.ndindex(kernel.shape[:2])
-    )
-    return bias + sum(products)
-
-
-def _max_pool(x: np.ndarray, layer: Layer) -> np.ndarray:
-    """`vl_nnpool`: the maximum of every window."""
-    return _windows(_padded(x, layer.pad, -np.inf), layer.window, layer.stride).max(axis=(-2, -1))
-
-
-def _softmax(x: np.ndarray, _: Layer) -> np.ndarray:
-    """`vl_nnsoftmax`: over the channels."""
-    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _padded(x: np.ndarray, pad: tuple[int, int, int, int], value: float) -> np.ndarray:
-    """A map with more rows and columns, filled with a value."""
-    top, bottom, left, right = pad
-    return np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=value)
-
-
-def _windows(x: np.ndarray, window: tuple[int, int], stride: tuple[int, int]) -> np.ndarray:
-    """A view of all windows: (rows, columns, channels, window's rows, window's columns)."""
-    every = np.lib.stride_tricks.sliding_window_view(x, window, axis=(0, 1))
-    return every[:: stride[0], :: stride[1]]
 
 
 def _load(path: Path) -> dict:
     """The file's variables: structs as dictionaries, cells as lists or arrays, axes of 1 gone."""
+    with open(path, "rb") as file:
+        start = file.read(32)
+    for signature, form in _OTHER_FORMS.items():
+        if start.startswith(signature):
+            raise InputError(f"{path}: {form}")
     try:
         try:
             return scipy.io.loadmat(path, simplify_cells=True)
         except NotImplementedError:  # version 7.3, which is HDF5
+            import pymatreader
+
             return pymatreader.read_mat(path)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file makes their parsers raise nearly anything
         reason = " ".join(str(error).split())
         raise InputError(
@@ -178,6 +147,7 @@ def _layer(struct: dict, where: str) -> tuple[Layer, tuple[np.ndarray, np.ndarra
         if not isinstance(struct.get(field), str):
             raise InputError(f"{where}: no `{field}`; expected a text")
     name, kind = struct.pop("name"), struct.pop("type")
+    kind = _IN_EVALUATION.get(kind, kind)
     if kind not in TYPES:
         raise InputError(f"{where}: unknown type '{kind}'; expected one of {', '.join(TYPES)}")
     if _pair(struct.pop("dilate", 1), f"{where}: dilate") != (1, 1):
@@ -193,10 +163,10 @@ def _layer(struct: dict, where: str) -> tuple[Layer, tuple[np.ndarray, np.ndarra
         name=name,
         type=kind,
         shape=tensors[0].shape if tensors else (),
-        window=_pair(struct.pop("pool", 1), f"{where}: pool"),
-        stride=_pair(struct.pop("stride", 1), f"{where}: stride"),
+        window=_pair(struct.pop("pool", 1), f"{where}: pool", least=1),
+        stride=_pair(struct.pop("stride", 1), f"{where}: stride", least=1),
         pad=_sides(struct.pop("pad", 0), f"{where}: pad"),
-        rate=float(struct.pop("rate", 0.5)) if kind == "dropout" else 0.0,
+        rate=_rate(struct.pop("rate", 0.5), where) if kind == "dropout" else 0.0,
     )
     return layer, tensors
 
@@ -229,9 +199,34 @@ def _leading_ones(array: np.ndarray, axes: int) -> np.ndarray:
     return array.reshape((1,) * (axes - array.ndim) + array.shape)
 
 
-def _pair(value: Any, where: str) -> tuple[int, int]:
+def _mean(meta: Any, path: Path) -> np.ndarray:
+    """The mean to subtract, (1, 1, 3) or (rows, columns, 3)."""
+    normalization = meta.get("normalization") if isinstance(meta, dict) else None
+    if not isinstance(normalization, dict) or "averageImage" not in normalization:
+        raise InputError(f"{path}: no `normalization.averageImage`, the mean to subtract")
+    found = np.asarray(normalization.pop("averageImage"))
+    mean = _leading_ones(found, 3) if found.ndim in (1, 3) else found  # (1, 1, 3) was squeezed
+    if mean.ndim != 3 or mean.shape[-1] != 3 or mean.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: averageImage is {times(found.shape) or 'a single value'} of {found.dtype};"
+            " expected three numbers, or an image of three channels"
+        )
+    if not np.isfinite(mean).all():
+        raise InputError(f"{path}: averageImage is infinite or no number; expected finite values")
+    return mean
+
+
+def _rate(value: Any, where: str) -> float:
+    """The share that a dropout layer sets to zero."""
+    rate = np.asarray(value)
+    if rate.size != 1 or rate.dtype.kind not in "fiu" or not 0 <= rate.item() < 1:
+        raise InputError(f"{where}: rate is {_shown(value)}; expected a share, at least 0, below 1")
+    return float(rate.item())
+
+
+def _pair(value: Any, where: str, *, least: int = 0) -> tuple[int, int]:
     """Of rows and of columns."""
-    down, across = _numbers(value, 2, where)
+    down, across = _numbers(value, 2, where, least=least)
     return down, across
 
 
@@ -241,18 +236,27 @@ def _sides(value: Any, where: str) -> tuple[int, int, int, int]:
     return top, bottom, left, right
 
 
-def _numbers(value: Any, count: int, where: str) -> tuple[int, ...]:
+def _numbers(value: Any, count: int, where: str, *, least: int = 0) -> tuple[int, ...]:
     """`count` whole numbers out of a scalar, which stands for them all, or a vector."""
     numbers = np.ravel(value)
     if numbers.size not in (1, count) or numbers.dtype.kind not in "fiu":
-        raise InputError(f"{where} is {value!r}; expected 1 or {count} numbers")
+        raise InputError(f"{where} is {_shown(value)}; expected 1 or {count} numbers")
+    # A comparison with NaN is false.
+    if not ((numbers >= least) & (numbers < 2**31) & (numbers == np.floor(numbers))).all():
+        shown = ", ".join(f"{number:g}" for number in numbers)
+        raise InputError(f"{where} is {shown}; expected whole numbers of at least {least}")
     return tuple(int(number) for number in np.broadcast_to(numbers, count))
+
+
+def _shown(value: Any) -> str:
+    """A value on a line of its own, cut."""
+    return " ".join(repr(value).split())[:60]
 
 
 def _identities(classes: Any) -> tuple[str, ...]:
     fields = classes if isinstance(classes, dict) else {}
     names = fields["description"] if "description" in fields else fields.get("name", ())
-    return tuple(str(name) for name in names)
+    return tuple(str(name) for name in ([names] if isinstance(names, str) else names))
 
 
 def _arrays(value: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -276,8 +280,3 @@ def _refuse_unknown_tensors(path: Path, left: dict, weights: dict) -> None:
                 f"{path}: {name}: an array of {times(array.shape)} in a field that we do not know;"
                 " expected weights in `weights`, or in `filters` and `biases`"
             )
-
-
-def times(shape: tuple[int, ...]) -> str:
-    """A shape as text: (3, 3, 64, 64) is "3x3x64x64"."""
-    return "x".join(str(side) for side in shape)

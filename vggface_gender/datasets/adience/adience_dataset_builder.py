@@ -7,17 +7,24 @@ an age, 1,170 more without a gender (u, or empty), and then 397 in which a face 
 (322) or one that it was unsure of (75). By labels alone 17,452 remain.
 """
 
+import collections
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from vggface_gender.base import labels
+from vggface_gender.base.readings import READINGS, Reading
+from vggface_gender.base.text import listed
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
+from vggface_gender.datasets.sources import Labelled, problem_of
+from vggface_gender.datasets.tables import finder, labels_of, read_table
 
 FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
+NOTHING = ("u", "none", "(none)", "unknown")  # its words for a label that is missing
 
 
 class Builder(FacesBuilder):
@@ -37,22 +44,44 @@ class Builder(FacesBuilder):
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        for fold in FOLDS:
-            path = source / f"fold_{fold}_data.txt"
-            rows = read_table(path, needed=COLUMNS, expected=cls.FACTS.files, separator="\t")
-            for row in rows.itertuples():
-                face = f"landmark_aligned_face.{row.face_id}.{row.original_image}"
-                name = f"aligned/{row.user_id}/{face}"
-                image = source / name
+        find = finder(source)
+        for fold, rows in tables(source).items():
+            table = source / table_name(fold)
+            for number, row in enumerate(rows.to_dict("records"), start=2):  # 1 is the header
+                face = f"landmark_aligned_face.{row['face_id']}.{row['original_image']}"
+                name, image = find(f"aligned/{row['user_id']}/{face}")
+                said = {task: "" if says_nothing(row[task]) else row[task] for task in KNOWN}
                 yield Labelled(
                     name=name,
-                    image=image,
-                    gender=labels.gender(row.gender),
-                    age=years(row.age),
-                    subject=row.user_id,
+                    image=image or source / name,
+                    subject=row["user_id"],
                     fold=fold,
-                    problem=None if image.exists() else NOT_THERE,
+                    problem=None if image else problem_of(source / name),
+                    **labels_of(said, f"{table.name}, line {number}", known=KNOWN),
                 )
+
+    @classmethod
+    def notes(cls, source: Path | None) -> Sequence[str]:
+        texts = [text for rows in tables(source).values() for text in rows.age] if source else []
+        between = collections.Counter(text.strip() for text in texts if is_between_bins(text))
+        counted = listed([f"{text} ({n:,})" for text, n in between.most_common()], 20)
+        return [*cls.NOTES, *([f"ages between two bins, so missing: {counted}"] if between else [])]
+
+
+def table_name(fold: int) -> str:
+    """The file of a fold's rows."""
+    return f"fold_{fold}_data.txt"
+
+
+def tables(source: Path) -> dict[int, pd.DataFrame]:
+    """Each fold's rows, as text."""
+    expected = catalogue.NAMED["Adience"].files
+    return {
+        fold: read_table(
+            source / table_name(fold), needed=COLUMNS, expected=expected, separator="\t"
+        )
+        for fold in FOLDS
+    }
 
 
 def years(age: str) -> float | None:
@@ -62,8 +91,27 @@ def years(age: str) -> float | None:
     "(38, 42)", "(38, 48)", "(8, 23)", "(25, 23)" and years such as "13". None for "None" and for a
     year between two bins, such as "35".
     """
-    match = re.match(r"\(?(\d+)", age.strip())
-    if not match:
-        return None
-    bins = [(a, b) for a, b in labels.ADIENCE_AGE_BINS if a <= int(match[1]) <= b]
+    first = _first_year(age)
+    bins = [(a, b) for a, b in labels.ADIENCE_AGE_BINS if first is not None and a <= first <= b]
     return sum(bins[0]) / 2 if bins else None
+
+
+def is_between_bins(age: str) -> bool:
+    """Whether an age is a year, or begins with one, that no bin holds."""
+    return _first_year(age) is not None and years(age) is None
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a label is missing: the files say so, or no bin holds its year."""
+    return text.strip().lower() in NOTHING or is_between_bins(text)
+
+
+def _first_year(age: str) -> int | None:
+    match = re.fullmatch(r"\(?(\d+)(?:, ?\d+\))?", age.strip())
+    return int(match[1]) if match else None
+
+
+KNOWN = {
+    "gender": READINGS["gender"],
+    "age": Reading(years, "one of its groups, such as (25, 32), or a year"),
+}

@@ -20,6 +20,7 @@ class Builder(FacesBuilder):
     """TFDS builder; `manual_dir` is the unpacked archive."""
 
     FACTS = catalogue.NAMED["AllAgeFaces"]
+    STATES_SPLITS = True
     PADDING = None  # neither its page nor the names of its files say how faces were framed
     NOTES = (
         "the published validation half is the test split and validation is a tenth of train; "

@@ -1,22 +1,21 @@
 """FairFace: faces from YFCC-100M balanced over seven races, labelled in a CSV a half."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vggface_gender.base import labels
+import pandas as pd
+
+from vggface_gender.base import ages
+from vggface_gender.base.readings import READINGS, Reading
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, read_table
+from vggface_gender.datasets.sources import Labelled, problem_of
+from vggface_gender.datasets.tables import finder, labels_of, mended_ages, read_table
 
-# What a spreadsheet makes of "3-9" and "10-19", in the orders that its locales write dates.
-MANGLED_AGES = {"03-Sep": "3-9", "3-Sep": "3-9", "9-Mar": "3-9", "09-Mar": "3-9"} | {
-    "Oct-19": "10-19",
-    "19-Oct": "10-19",
-}
-OLDEST = "more than 70"
 COLUMNS = ("file", "age", "gender", "race")
 HALVES = {"train": "train", "val": "test"}  # FairFace's name for a half to our split
+# Its ages are bands: a number is a code, as of some copies, not an age in years.
+KNOWN = READINGS | {"age": Reading(ages.of_band, "a band such as 3-9, or more than 70")}
 
 
 class Builder(FacesBuilder):
@@ -26,36 +25,34 @@ class Builder(FacesBuilder):
     PADDING = 0.25
     NOTES = (
         "ages are bands; a record holds the band's middle year (and 75 for 'more than 70')",
-        "ages that a spreadsheet turned into dates are repaired: 03-Sep is 3-9, Oct-19 is 10-19",
         "the published validation half is the test split and validation is a tenth of train; "
         "where that half is absent, test is cut from train too (80/10/10)",
     )
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        has_val = (source / "fairface_label_val.csv").exists() and (source / "val").is_dir()
-        for half, split in HALVES.items():
-            table = source / f"fairface_label_{half}.csv"
-            if half == "val" and not has_val:
-                continue
-            rows = read_table(table, needed=COLUMNS, expected=cls.FACTS.files)
-            for row in rows.itertuples():
-                image = source / row.file
+        find = finder(source)
+        for table, rows in tables(source).items():
+            split = HALVES[table.stem.rpartition("_")[2]]
+            for number, row in enumerate(rows.to_dict("records"), start=2):  # 1 is the header
+                name, image = find(row["file"])
                 yield Labelled(
-                    name=row.file,
-                    image=image,
-                    gender=labels.gender(row.gender),
-                    race=labels.race(row.race),
-                    age=years(row.age),
+                    name=name,
+                    image=image or source / name,
                     split=split,
-                    problem=None if image.exists() else NOT_THERE,
+                    problem=None if image else problem_of(source / name),
+                    **labels_of(row, f"{table.name}, line {number}", known=KNOWN),
                 )
 
+    @classmethod
+    def notes(cls, source: Path | None) -> Sequence[str]:
+        texts = [text for rows in tables(source).values() for text in rows.age] if source else []
+        return [*cls.NOTES, *mended_ages(texts)]
 
-def years(band: str) -> float | None:
-    """The middle year of one of FairFace's age bands, mended where a spreadsheet mangled it."""
-    band = MANGLED_AGES.get(band.strip(), band.strip())
-    if band == OLDEST:
-        return 75.0
-    match = re.fullmatch(r"(\d+)-(\d+)", band)
-    return (int(match[1]) + int(match[2])) / 2 if match else None
+
+def tables(source: Path) -> dict[Path, pd.DataFrame]:
+    """The table of each half that is at hand, as text, by its path."""
+    expected = catalogue.NAMED["FairFace"].files
+    has_val = (source / "fairface_label_val.csv").exists() and (source / "val").is_dir()
+    paths = [source / f"fairface_label_{half}.csv" for half in HALVES if half != "val" or has_val]
+    return {path: read_table(path, needed=COLUMNS, expected=expected) for path in paths}

@@ -1,6 +1,7 @@
 """GenderDataset_Small: a tenth of GenderDataset, divided the same way."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,5 +26,5 @@ class Builder(FacesBuilder):
         for item in whole.leaves(source):
             by_gender.setdefault(item.gender, []).append(item)
         for items in by_gender.values():
-            items.sort(key=lambda item: hashlib.blake2b(item.name.encode()).digest())
+            items.sort(key=lambda item: hashlib.blake2b(os.fsencode(item.name)).digest())
             yield from items[: max(1, round(SHARE * len(items)))]

@@ -4,27 +4,25 @@ A column `confidence` says that the labels are a classifier's (`vggface-gender p
 a table is for training alone: nothing of it is drawn for validation or test.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from vggface_gender.base import labels
+from vggface_gender.base import labels, splits
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
-from vggface_gender.datasets.sources import NOT_THERE, Labelled, cell, read_table
-from vggface_gender.datasets.splits import SPLITS
+from vggface_gender.datasets.sources import Labelled, problem_of
+from vggface_gender.datasets.tables import cell, finder, labels_of, mended_ages, read_table
 
-OLDEST = 130  # years
-ALLOWED = {
-    "gender": "female or male",
-    "race": f"{', '.join(labels.UTKFACE_RACES)}, or one of FairFace's seven",
-    "age": f"years from 0 to {OLDEST}",
-    "fold": "a whole number",
-    "split": ", ".join(SPLITS),
+# How what is no label is read, and what it may be. What a row means for the split is never guessed.
+COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "fold": (lambda text: int(text.removesuffix(".0")), "a whole number"),
+    "split": (splits.split, ", ".join(splits.SPLITS)),
 }
 
 
@@ -33,21 +31,34 @@ class Builder(FacesBuilder):
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="table")]
     FACTS = catalogue.TABLE
+    STATES_SPLITS = True
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         rows = read(source)
         if not set(rows) & set(labels.TASKS):
-            raise InputError(f"{source}: no labels; expected a column gender, race or age")
-        if len(twice := rows.file[rows.file.duplicated()]):
-            raise InputError(f"{source}: {twice.iloc[0]} is listed twice; list each file once")
+            raise InputError(
+                f"{source}: no labels; found the columns {', '.join(rows.columns[:10])}; expected "
+                "a column gender, race or age"
+            )
+        find = finder(source.parent)
+        listed: set[str] = set()
         for number, row in enumerate(rows.to_dict("records"), start=2):  # line 1 is the header
-            yield parse(row, source, number=number)
+            item = parse(row, source, number=number, find=find)
+            same = os.path.normpath(str(item.image))
+            if same in listed:
+                raise InputError(f"{source}: {item.name} is listed twice; list each file once")
+            listed.add(same)
+            yield item
 
     @classmethod
     def notes(cls, source: Path | None) -> Sequence[str]:
-        unknown = sorted(set(read(source)) - set(catalogue.TABLE_COLUMNS)) if source else []
-        return [f"columns not used: {', '.join(unknown)}"] if unknown else []
+        rows = read(source) if source else pd.DataFrame()
+        unknown = sorted(set(rows) - set(catalogue.TABLE_COLUMNS))
+        return [
+            *([f"columns not used: {', '.join(unknown)}"] if unknown else []),
+            *mended_ages(rows.get("age", ())),
+        ]
 
 
 def read(source: Path) -> pd.DataFrame:
@@ -56,36 +67,44 @@ def read(source: Path) -> pd.DataFrame:
     Raises:
         InputError: it is not a CSV file with a column `file`.
     """
-    return read_table(source, needed=["file"], expected=catalogue.TABLE.files)
+    return read_table(
+        source,
+        needed=["file"],
+        known=catalogue.TABLE_COLUMNS[1:],
+        expected=catalogue.TABLE.files,
+    )
 
 
-def parse(row: dict[str, str], source: Path, *, number: int) -> Labelled:
+def parse(
+    row: Mapping[str, str],
+    source: Path,
+    *,
+    number: int,
+    find: Callable[[str], tuple[str, Path | None]],
+) -> Labelled:
     """One line of the table; an empty cell is a missing label.
 
+    Args:
+        find: finds the file (see `tables.finder`).
+
     Raises:
-        InputError: a cell says something that can't be understood.
+        InputError: the fold or the split can't be understood.
     """
-    readers: dict[str, Callable[[str], Any]] = {
-        "gender": labels.gender,
-        "race": labels.race,
-        "age": lambda text: float(text) if 0 <= float(text) <= OLDEST else None,
-        "fold": int,
-        "split": lambda text: text if text in SPLITS else None,
-    }
     said: dict[str, Any] = {}
-    for column, reader in readers.items():
+    for column, (reader, allowed) in COLUMNS.items():
         try:
             said[column] = cell(row, column, read=reader)
         except ValueError as error:
             raise InputError(
-                f"{source}, line {number}: {error}; give {ALLOWED[column]}, or nothing"
+                f"{source}, line {number}: {error}; give {allowed}, or nothing"
             ) from None
-    image = source.parent / row["file"]
+    name, image = find(row["file"])
     return Labelled(
-        name=row["file"],
-        image=image,
+        name=name,
+        image=image or source.parent / name,
         subject=cell(row, "subject", read=str),
-        problem=None if image.is_file() else NOT_THERE,
+        problem=None if image else problem_of(source.parent / name),
         is_predicted=bool(row.get("confidence", "").strip()),
         **said,
+        **labels_of(row, f"line {number}"),
     )

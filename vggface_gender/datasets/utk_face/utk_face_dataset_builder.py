@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vggface_gender.base import labels
+from vggface_gender.base import ages, labels
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
 from vggface_gender.datasets.sources import Labelled, images_under
@@ -45,6 +45,8 @@ def parse(name: str) -> dict:
     match = NAME.match(name)
     if not match:
         return {"problem": "its name is not [age]_[gender]_[race]_[yyyymmddHHMMSSFFF]"}
+    if int(match["age"]) > ages.OLDEST:
+        return {"problem": f"its age, {match['age']}, is above {ages.OLDEST}"}
     return {
         "age": float(match["age"]),
         "gender": GENDERS[int(match["gender"])],

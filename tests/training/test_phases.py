@@ -1,0 +1,84 @@
+"""What the second phase began with is what is kept, where all of its epochs validate worse."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from vggface_gender import evaluate, finetune, multitask
+from vggface_gender.evaluation import predictions
+from vggface_gender.inference import classifier
+from vggface_gender.training import publishing
+
+RUN = Path("model_files/mine")
+TABLE = "predictions-faces-test.csv"
+
+
+@pytest.fixture
+def data(drawn, workplace):
+    """The dataset, and a second phase that wrecks the backbone."""
+    return [
+        *("--dataset", str(drawn.table), "--data-dir", str(drawn.records), "--run", "mine"),
+        *("--unfreeze", "conv2", "--batch-size", "16", "--epochs", "1", "--ema", "0"),
+        *("--multipliers", "backbone=3000", "--tasks", "gender", "age"),
+    ]
+
+
+def conv2(backbone: keras.Model) -> np.ndarray:
+    return backbone.get_layer("conv2").get_weights()[0]
+
+
+def kept() -> dict:
+    return json.loads((RUN / "config.json").read_text())["kept"]
+
+
+def test_a_second_phase_that_validates_worse_than_the_head_is_not_kept(
+    data, drawn, monkeypatch, capsys
+):
+    """Also where the training is killed after it, and resumed."""
+    line = [*data, "--backbone", str(drawn.backbone), "--head-epochs", "2"]
+
+    def killed(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publishing, "publish", killed)
+        multitask.main(line)
+    chosen = [(RUN / name).read_bytes() for name in ("history.csv", "config.json")]
+    capsys.readouterr()
+    multitask.main(line)
+    assert [(RUN / name).read_bytes() for name in ("history.csv", "config.json")] == chosen
+
+    history = pd.read_csv(RUN / "history.csv").set_index("phase")
+    head, tuned = history.loc[["head"]], history.loc[["backbone"]]
+    best = head[head.is_best].iloc[0]
+    assert tuned.val_loss.min() > best.val_loss and not tuned.is_best.any()
+    assert kept() == {"phase": "head", "epoch": best.epoch}
+    said = f"worse than the loss {best.val_loss:.4f} of the head alone, which is kept"
+    assert capsys.readouterr().out.count(said) == 1
+
+    trained = classifier.load(RUN / "classifier.keras")
+    backbone, _ = trained.parts()
+    np.testing.assert_array_equal(conv2(backbone), conv2(keras.saving.load_model(drawn.backbone)))
+    assert trained.about["unfreeze"] == "none"
+    card = " ".join((RUN / "model_card.md").read_text().split())
+    assert "It is frozen, under a head of our own. Fine-tuning it validated worse" in card
+    before = predictions.read(RUN / TABLE)
+    evaluate.main(["--run", "mine", *data[:4]])
+    after = predictions.read(RUN / TABLE)
+    np.testing.assert_allclose(before.age_predicted, after.age_predicted, atol=0.05)
+
+
+def test_a_classifier_that_nothing_validated_better_than_is_kept(data, tiny_run, capsys):
+    finetune.main([*data, "--init", str(tiny_run)])
+    assert kept() == {"phase": None, "epoch": None}
+    assert "of the classifier that it began with, which is kept" in capsys.readouterr().out
+    before, after = (
+        classifier.load(folder / "classifier.keras").parts()[0] for folder in (tiny_run, RUN)
+    )
+    np.testing.assert_array_equal(conv2(before), conv2(after))
+    ages = [predictions.read(folder / TABLE).age_predicted for folder in (tiny_run, RUN)]
+    np.testing.assert_allclose(*ages, atol=0.05)

@@ -1,0 +1,195 @@
+"""Shares of a dataset by whole persons: which of its records make up which split or fold."""
+
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
+
+TOLERANCE = 0.001  # of all images: a split that is no further from its share is left as it is
+ROUNDING = 1e-6  # of sizes in images
+
+
+def assign(
+    names: Sequence[str],
+    strata: Sequence[Hashable],
+    *,
+    ties: Sequence[Sequence[Hashable | None]],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> list[str]:
+    """A split for each record, by stratum, with everything that is tied on one side.
+
+    First every stratum is divided by `fractions` on its own. Of strata with few people that rounds
+    whole people away, each time from the small splits; so then people are moved one by one, each
+    move that which leaves the strata most alike, from the split that has most above its share to
+    the one that has most below (`_level`). Where shares are met to within half an image, or a
+    thousandth of all, nobody is moved.
+
+    Args:
+        names: unique, stable keys. The outcome depends on them, not on their order.
+        strata: what each record is balanced by. Of a tuple, such as its gender and race, each
+            entry is balanced too.
+        ties: one or more columns of n values each. Two records with an equal value in a column
+            (the same bytes, the same person) share a split; None ties nothing. A person, below, is
+            what is tied together.
+        fractions: split name to share; they sum to 1.
+        seed: of the shuffle.
+
+    Returns:
+        n split names. No split with a share is empty if there are as many persons as splits. Shares
+        are met to within the images of the largest person; only where a split would be empty
+        without it has one person more, which another then lacks.
+    """
+    order = np.argsort(np.asarray(names, dtype=str), kind="stable")
+    group_of = _components(len(names), ties)
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(group_of[i], []).append(i)
+    groups = list(members.values())
+    shares = {split: share for split, share in fractions.items() if share > 0}
+
+    rng = np.random.default_rng(seed)
+    portions = np.array(list(shares.values()))
+    split_of_group = _by_stratum(groups, strata, portions, rng)
+    if groups:
+        _level(split_of_group, groups, strata, portions, rng)
+    split_of = [""] * len(names)
+    for group, place in zip(groups, split_of_group, strict=True):
+        for i in group:
+            split_of[i] = list(shares)[place]
+    return split_of
+
+
+def _by_stratum(
+    groups: Sequence[Sequence[int]],
+    strata: Sequence[Hashable],
+    shares: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Each group's split by its place among the groups of its stratum, shuffled."""
+    by_stratum: dict[Hashable, list[int]] = {}
+    for g, group in enumerate(groups):
+        by_stratum.setdefault(strata[group[0]], []).append(g)
+    split_of = np.zeros(len(groups), int)
+    edges = np.cumsum(shares)
+    for stratum in sorted(by_stratum, key=repr):
+        its = by_stratum[stratum]
+        total = sum(len(groups[g]) for g in its)
+        placed = 0
+        for i in rng.permutation(len(its)):
+            size = len(groups[its[i]])
+            # The middle of the group decides, so that no split is favoured by large groups.
+            share = (placed + size / 2) / total
+            split_of[its[i]] = min(int(np.searchsorted(edges, share)), len(edges) - 1)
+            placed += size
+    return split_of
+
+
+def _level(
+    split_of: np.ndarray,
+    groups: Sequence[Sequence[int]],
+    strata: Sequence[Hashable],
+    shares: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Move groups between splits, in place, until shares are met and no split is empty.
+
+    A move is made only if it brings the two splits' sizes nearer to their shares, so this ends; and
+    it ends at sizes within the largest group of their shares, since from a split that is further
+    above, or into one that is further below, any group may move. Then splits exchange groups, for
+    as long as that makes them more alike. Whichever group may move, that one does which leaves the
+    counts of all labels (each stratum, and each entry of it) nearest to their shares: the least sum
+    of squared distances, each split's over its share.
+    """
+    counts = _label_counts(groups, strata)  # the first column counts images
+    squares = counts.multiply(counts).sum(axis=1)
+    sizes = counts[:, [0]].toarray().ravel()
+    totals = counts.sum(axis=0)
+    excess = np.array(
+        [counts[split_of == s].sum(axis=0) - share * totals for s, share in enumerate(shares)]
+    )
+    order = rng.permutation(len(groups))  # who moves of those that are alike
+
+    def move(donor: int, taker: int, may: np.ndarray) -> tuple[int, float]:
+        """Move the best of those that may; returns it and what that adds to the distance."""
+        linear = excess[taker] / shares[taker] - excess[donor] / shares[donor]
+        added = squares * (1 / shares[donor] + 1 / shares[taker]) + 2 * (counts @ linear)
+        g = order[np.argmin(np.where(may, added, np.inf)[order])]
+        put(g, taker)
+        return g, added[g]
+
+    def put(g: int, taker: int) -> None:
+        row = counts[[g]].toarray().ravel()
+        excess[split_of[g]] -= row
+        excess[taker] += row
+        split_of[g] = taker
+
+    enough = max(0.5, TOLERANCE * sizes.sum())
+    if np.abs(excess[:, 0]).max() <= enough and len(set(split_of)) == len(shares):
+        return
+    while np.abs(excess[:, 0]).max() > enough:
+        donor, taker = int(excess[:, 0].argmax()), int(excess[:, 0].argmin())
+        distance = excess[donor, 0] - excess[taker, 0]
+        may = (split_of == donor) & (sizes < distance - ROUNDING)
+        if not may.any():
+            break
+        move(donor, taker, may)
+    while not (people := np.bincount(split_of, minlength=len(shares))).all() and people.max() > 1:
+        donor = int(np.where(people > 1, excess[:, 0], -np.inf).argmax())
+        move(donor, int(people.argmin()), split_of == donor)
+
+    def exchange(one: int, other: int) -> bool:
+        """Exchange two groups of equal size, if that brings the splits nearer to their shares."""
+        g, added = move(one, other, split_of == one)
+        back = (split_of == other) & (sizes == sizes[g])
+        h, also = move(other, one, back)
+        if added + also < -ROUNDING:
+            return True
+        put(h, other)
+        put(g, one)
+        return False
+
+    pairs = list(itertools.permutations(range(len(shares)), 2))
+    while len(groups) >= len(shares) and any([exchange(*pair) for pair in pairs]):
+        pass
+
+
+def _label_counts(groups: Sequence[Sequence[int]], strata: Sequence[Hashable]) -> csr_array:
+    """How many images each group has, in all and of every label: (groups, 1 + labels)."""
+    columns: dict[Hashable, int] = {}
+    found: list[tuple[int, int]] = []
+    for g, group in enumerate(groups):
+        for i in group:
+            stratum = strata[i]
+            entries = enumerate(stratum) if isinstance(stratum, tuple) else ()
+            for label in ("images", ("stratum", stratum), *entries):
+                found.append((g, columns.setdefault(label, len(columns))))
+    rows, places = np.array(found).T
+    # A group's images of one label are summed.
+    return csr_array((np.ones(len(found)), (rows, places)), shape=(len(groups), len(columns)))
+
+
+def folds(
+    names: Sequence[str],
+    strata: Sequence[Hashable],
+    *,
+    ties: Sequence[Sequence[Hashable | None]],
+    count: int,
+    seed: int,
+) -> list[int]:
+    """A fold, from 0, for each record: `count` of equal size, otherwise as `assign` does it."""
+    fractions = {str(fold): 1 / count for fold in range(count)}
+    return [int(fold) for fold in assign(names, strata, ties=ties, fractions=fractions, seed=seed)]
+
+
+def _components(count: int, ties: Sequence[Sequence[Hashable | None]]) -> np.ndarray:
+    """The connected component of each of `count` records under the ties, as an integer."""
+    links = []
+    for column in ties:
+        first: dict[Hashable, int] = {}
+        links += [(first.setdefault(v, i), i) for i, v in enumerate(column) if v is not None]
+    rows, columns = np.array(links, dtype=int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]

@@ -1,0 +1,124 @@
+"""Which files of a folder are images, and what becomes of everything else in it.
+
+One answer for datasets, for `predict` and for whatever else takes a folder of photos.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vggface_gender.base import text
+
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff"),
+        *(".bmp", ".gif", ".jp2", ".ppm", ".pgm", ".heic", ".heif", ".hif"),
+    )
+)
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts"}
+)
+# What systems and tools leave in a folder of photos, besides hidden files: macOS's archives,
+# Synology's and QNAP's thumbnails, Windows's settings and every system's waste.
+TOOLS = frozenset(
+    (
+        *("__macosx", "@eadir", "@__thumb", "thumbs.db", "desktop.ini", "#recycle", "#snapshot"),
+        *("$recycle.bin", "system volume information", "lost+found", "__pycache__"),
+    )
+)
+
+# Why something in a folder is not taken.
+HIDDEN = "hidden, or a tool's"
+OTHER = "not named as an image"
+FOLDER = "a folder, which is not entered"
+
+FIRST = 10  # of what is not taken for one reason, those that are named
+
+LeftOut = dict[str, dict]  # reason to {"count": n, "first": the first few names}
+
+
+class Contents(NamedTuple):
+    """What is in a folder."""
+
+    images: list[Path]  # by their names, folder by folder, sorted in each
+    left_out: dict[str, list[Path]]  # by reason: `HIDDEN`, `OTHER`, `FOLDER`
+
+
+def is_shown(name: str) -> bool:
+    """Whether a file or folder is the user's, not a tool's: `.ipynb_checkpoints`, `__MACOSX`."""
+    return not name.startswith(".") and name.lower() not in TOOLS
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is taken for an image: its name ends in one of `SUFFIXES`, in any case."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def contents(folder: Path, *, deep: bool) -> Contents:
+    """A folder's images, and what else is in it.
+
+    Hidden files and folders and those of `TOOLS` are left out, with all that is in them.
+
+    Args:
+        deep: enter the folders within, also those that are links, but none twice.
+
+    Raises:
+        OSError: the folder, or one within, is not there or may not be read.
+    """
+    images: list[Path] = []
+    left_out: dict[str, list[Path]] = {}
+    for path, reason in _walk(str(folder), deep, ()):
+        if reason is None:
+            images.append(Path(path))
+        else:
+            left_out.setdefault(reason, []).append(Path(path))
+    return Contents(images, left_out)
+
+
+def tally(left_out: Mapping[str, Iterable[Path | str]]) -> LeftOut:
+    """What is left out for each reason: how many, and the first few names, as JSON.
+
+    What is hidden is counted and not named.
+    """
+    tallied = {}
+    for reason, paths in left_out.items():
+        names = [str(path) for path in paths]
+        first = [] if reason == HIDDEN else names[:FIRST]
+        tallied[reason] = {"count": len(names), "first": first}
+    return tallied
+
+
+def describe(left_out: LeftOut) -> list[str]:
+    """What is left out, a line a reason: "2 not named as an image: a.txt, b.doc"."""
+    lines = []
+    for reason, found in left_out.items():
+        names = text.listed(found["first"], total=found["count"]) if found["first"] else ""
+        lines.append(f"{found['count']:,} {reason}" + (names and f": {names}"))
+    return lines
+
+
+def _walk(folder: str, deep: bool, within: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Every file, and every folder that is not entered, with the reason why it is not taken.
+
+    Text and `os.scandir`: in a folder of tens of thousands of files, pathlib would take seconds.
+
+    Args:
+        within: the real paths of the folders that lead to this one.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    inner = []
+    for entry in entries:
+        if not is_shown(entry.name):
+            yield entry.path, HIDDEN
+        elif entry.is_dir():
+            inner.append(entry)
+        else:
+            yield entry.path, None if is_image(entry.name) else OTHER
+    within = (*within, os.path.realpath(folder))
+    for entry in inner:
+        if deep and not (entry.is_symlink() and os.path.realpath(entry) in within):
+            yield from _walk(entry.path, deep, within)
+        else:
+            yield entry.path, FOLDER
