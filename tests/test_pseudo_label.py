@@ -4,6 +4,7 @@ The classifier is one whose answers are known: how much more red than blue a cro
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from vggface_gender import datasets, multitask, pseudo_label
-from vggface_gender.base import console
+from vggface_gender.base import console, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
 from vggface_gender.data import records
@@ -385,6 +386,14 @@ def test_what_is_there_is_not_written_over(run, crops):
     with pytest.raises(InputError, match="out "):
         pseudo_label.main([*options, "--threshold", "0.6"])
     assert content(Path("out")) == before
+    # The same again: a kill can come when all is written.
+    pseudo_label.main(options)
+    assert content(Path("out")) == before
+    with (
+        locks.held("out"),
+        pytest.raises(InputError, match=f"out is being written by process {os.getpid()}"),
+    ):
+        pseudo_label.main(options)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, options, runs, tasks
+from vggface_gender.base import console, contract, networks, options, runs, tasks
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
@@ -82,6 +82,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     path = None if arguments.run is None else runs.find(arguments.run)
+    if path is None:
+        networks.check(arguments.backbone)
+    else:
+        contract.read(path)
+
+    from vggface_gender import datasets
+
+    for name in arguments.datasets:
+        source = datasets.source_in(arguments.source, name)
+        datasets.check(name, source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

@@ -62,6 +62,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    for run in arguments.runs:
+        runs.folder(run)
+
+    from vggface_gender import datasets
+
+    for name in arguments.datasets:
+        source = datasets.source_in(arguments.source, name)
+        datasets.check(name, source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

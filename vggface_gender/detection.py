@@ -74,10 +74,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Detect faces in each dataset's records, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
+
+    from vggface_gender import datasets
+
+    for name in arguments.datasets:
+        source = datasets.source_in(arguments.source, name)
+        datasets.check(name, source, data_dir=arguments.data_dir)
+
     from vggface_gender.base import device
 
     device.start()  # records are read by TensorFlow
-    from vggface_gender import datasets
     from vggface_gender.evaluation import detection
 
     chosen = [

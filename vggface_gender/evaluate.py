@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, options, runs
+from vggface_gender.base import console, contract, options, runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue
 
@@ -50,6 +50,11 @@ def main(argv: list[str] | None = None) -> None:
     """Predict a split, write the table, the metrics and the uncertainty, and print them."""
     arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
+    contract.read(path)
+
+    from vggface_gender import datasets
+
+    datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, files, options, runs, training_options
+from vggface_gender.base import console, contract, files, options, runs, training_options
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
@@ -42,11 +42,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     path = runs.find(arguments.init)
+    contract.read(path)
+
+    from vggface_gender.datasets import mixes
+
+    mixes.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 
     device.start(arguments.seed)
-    from vggface_gender.datasets import mixes
     from vggface_gender.inference import classifier
     from vggface_gender.training import config, network, run, train
 

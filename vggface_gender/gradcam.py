@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, files, labels, options, runs
+from vggface_gender.base import console, contract, files, labels, options, runs
 from vggface_gender.datasets import catalogue
 
 EXAMPLES = 8  # faces of correct predictions, and as many of incorrect ones
@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
+    contract.read(path)
+
+    from vggface_gender import datasets
+
+    datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, options, runs, training_options
+from vggface_gender.base import console, networks, options, runs, training_options
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue
 
@@ -41,11 +41,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    networks.check(arguments.backbone)
+
+    from vggface_gender.datasets import mixes
+
+    mixes.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 
     device.start(arguments.seed)
-    from vggface_gender.datasets import mixes
     from vggface_gender.training import config, network, run, train
 
     each = run.trainings(

@@ -11,11 +11,23 @@ labels score; they choose nothing.
 """
 
 import argparse
+import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, numbers, options, runs, text
+from vggface_gender.base import (
+    console,
+    contract,
+    files,
+    locks,
+    numbers,
+    options,
+    runs,
+    state,
+    text,
+)
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS
 from vggface_gender.datasets import catalogue
@@ -126,12 +138,24 @@ def main(argv: list[str] | None = None) -> None:
     """Find or read the faces, classify them, choose, score, and write."""
     arguments = _parse(argv)
     path = runs.find(arguments.run)
+    contract.read(path)
+    with locks.held(arguments.out, wait=False):
+        _label(arguments, path)
 
+
+def _label(arguments: argparse.Namespace, path: Path) -> None:
+    """What the command does, with the classifier at `path`."""
+    asked = _asked(arguments, path)
+    _check_is_free(arguments.out, asked)
+
+    from vggface_gender import datasets
     from vggface_gender.photos import folders, read
 
     photos, left_out = read.find_photos(arguments.photos)
     for line in folders.describe(left_out):
         print(f"left out: {line}", file=sys.stderr)
+    if arguments.dataset:
+        datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 
@@ -160,7 +184,7 @@ def main(argv: list[str] | None = None) -> None:
     if counts:
         print("\n".join(unseen.describe(counts)) + "\n")
     summary = _source(arguments, path) | {"left_out": left_out} | seen.counts
-    summary |= {"faces": len(frame), "overlap": counts}
+    summary |= {"faces": len(frame), "overlap": counts, "asked": asked}
     kept, swept = None, None
     if thresholds is not None:
         kept, figures = pseudo_label_results.keep(
@@ -187,21 +211,36 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, where they go together and the folder is free.
-
-    Raises:
-        InputError: something is in the folder.
-    """
+    """The arguments, where they go together."""
     made = parser()
     arguments = made.parse_args(argv)
     if bool(arguments.photos) == bool(arguments.dataset):
         made.error("give photos or a --dataset, one of the two")
     if arguments.hidden and arguments.dataset:
         made.error("--hidden goes with photos: a dataset has labels of its own")
-    out = arguments.out
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there, and no empty folder: give another --out")
     return arguments
+
+
+def _asked(arguments: argparse.Namespace, path: Path) -> dict:
+    """What tells one command from another: its options, and the content of the classifier."""
+    given = {name: value for name, value in vars(arguments).items() if name not in ("out", "run")}
+    return json.loads(json.dumps(given | {"classifier": files.digest(path)}, default=str))
+
+
+def _check_is_free(out: Path, asked: dict) -> None:
+    """Refuse a folder that holds anything but what the same command wrote.
+
+    That is made anew: a kill can come when everything is written and nothing is said yet.
+
+    Raises:
+        InputError: something else is in the folder.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    with contextlib.suppress(InputError):
+        if state.read(out / "summary.json", {"asked": dict})["asked"] == asked:
+            return
+    raise InputError(f"{out} is there, and no empty folder: give another --out")
 
 
 def _classified(

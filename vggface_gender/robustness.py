@@ -13,7 +13,7 @@ import argparse
 import math
 import sys
 
-from vggface_gender.base import console, files, options, runs
+from vggface_gender.base import console, contract, files, options, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
@@ -70,6 +70,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
+    contract.read(path)
+
+    from vggface_gender import datasets
+
+    datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

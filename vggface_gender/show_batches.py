@@ -44,13 +44,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
 
+    from vggface_gender.datasets import mixes
+
+    mixes.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
+
     from vggface_gender.base import device
 
     device.start(arguments.seed)
     from PIL import Image
 
     from vggface_gender.data import sheets
-    from vggface_gender.datasets import mixes
     from vggface_gender.training import config, examples
 
     amounts = config.augmentation(dict(arguments.augment))

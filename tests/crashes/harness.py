@@ -95,7 +95,7 @@ def fair_face() -> None:
     """Files named and labelled as FairFace's are, and a run that is said to be trained on them."""
     Path("sources/FairFace/train").mkdir(parents=True)
     lines = ["file,age,gender,race,service_test"]
-    for i in range(70):
+    for i in range(140):
         race, gender = labels.FAIRFACE_RACES[i % 7], labels.GENDERS[i // 7 % 2].title()
         noise = np.random.default_rng(i).integers(0, 256, (32, 32, 3), np.uint8)
         cv2.imwrite(f"sources/FairFace/train/{i}.jpg", noise)
@@ -264,23 +264,28 @@ def content(path: Path) -> object:
         }
     if path.suffix == ".h5":
         return arrays(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: hashed(kept[name].tobytes()) for name in kept}
     text = path.read_bytes()
     if path.suffix == ".json":
-        text = re.sub(rb'"(classifier|init_weights|download_size)": ".*"', b"", text)
+        text = re.sub(rb'"(classifier|trained_on|init_weights|download_size)": ".*"', b"", text)
     if path.name == "model_card.md":
         text = re.sub(rb"[\d,]+ bytes", b"", text)
-    return hashlib.blake2b(text).hexdigest()
+    return hashed(text)
 
 
-def arrays(file) -> dict[str, bytes]:
+def hashed(content: bytes) -> str:
+    return hashlib.blake2b(content).hexdigest()
+
+
+def arrays(file) -> dict[str, str]:
     """An HDF5 file's arrays, hashed."""
     found = {}
     with h5py.File(file) as opened:
         opened.visititems(
             lambda name, item: found.update(
-                {name: hashlib.blake2b(item[()].tobytes()).hexdigest()}
-                if isinstance(item, h5py.Dataset)
-                else {}
+                {name: hashed(item[()].tobytes())} if isinstance(item, h5py.Dataset) else {}
             )
         )
     return found

@@ -322,3 +322,16 @@ def test_fairface_itself(plan, faces_dir, tmp_path):
     ages = collections.Counter(item.age for item in fair_face.Builder.labelled(source))
     assert sum(ages.values()) == 5000 and None not in ages
     assert ages[6.0] == 602 and ages[14.5] == 553 and ages[75.0] == 44
+
+
+def test_room_for_all_splits_is_asked_for_before_an_image_is_read(tmp_path, full_disk, monkeypatch):
+    from vggface_gender.datasets import checks
+
+    monkeypatch.setattr(checks, "check", lambda *_: pytest.fail("images were read"))
+    source = trees.folder(tmp_path, {"female": 4, "male": 4})
+    (source / "male" / "large.jpg").write_bytes(bytes(3_000_000))
+    with pytest.raises(
+        InputError, match=r"the records of all its splits need 3\.0 MB and 2\.\d MB"
+    ):
+        datasets.prepare(str(source), data_dir=full_disk / "tfrecords")
+    assert not list((full_disk / "tfrecords").rglob("*"))

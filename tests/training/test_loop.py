@@ -1,5 +1,8 @@
 """The epochs: early stopping, the best weights, resumption to the last digit, what is logged."""
 
+import errno
+import shutil
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,7 +10,7 @@ import pytest
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import batches, sampling
-from vggface_gender.training import heads, loop, losses, tensorboard
+from vggface_gender.training import heads, loop, losses, run, tensorboard
 
 TASKS = {"gender": ("female", "male")}
 RNG = np.random.default_rng(0)
@@ -102,6 +105,53 @@ def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(tmp_path,
     resumed, history = fit(tmp_path / "b", patience=8)
     pd.testing.assert_frame_equal(history, expected, check_exact=True)
     np.testing.assert_array_equal(weights(resumed), weights(undisturbed))
+
+
+def test_a_kill_between_the_last_epochs_weights_and_its_history_loses_no_row(tmp_path):
+    _, history = fit(tmp_path, epochs=2)
+    written = (tmp_path / "history.csv").read_bytes()
+    history[:1].to_csv(tmp_path / "history.csv", index=False)
+    fit(tmp_path, epochs=2)
+    assert (tmp_path / "history.csv").read_bytes() == written
+
+
+@pytest.mark.parametrize("name", ["history.json", "last.weights.h5", "best.weights.h5"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"half", None])
+def test_a_damaged_checkpoint_is_one_line(once_trained, name, content):
+    [state] = (run.checkpoint(once_trained) / "head").iterdir()
+    if content is None:
+        (state / name).unlink()
+    else:
+        (state / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"epoch-0001 is damaged .*delete .*checkpoint, and") as it:
+        fit(once_trained, epochs=1)
+    assert "\n" not in str(it.value)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("once")
+    fit(folder, epochs=1)
+    return folder
+
+
+@pytest.fixture
+def once_trained(trained_once, tmp_path):
+    """A folder of its own, in which one epoch is trained."""
+    return shutil.copytree(trained_once, tmp_path / "run")
+
+
+def test_a_full_disk_keeps_the_last_whole_epoch_and_names_the_place(once_trained, full_disk):
+    folder = full_disk / "run"
+    shutil.copytree(once_trained, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*.h5")}
+    (full_disk / "filler").write_bytes(bytes(shutil.disk_usage(full_disk).free - 100_000))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        fit(folder, epochs=2)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename.startswith(str(folder))
+    assert {path: path.read_bytes() for path in folder.rglob("*.h5")} == before
+    (full_disk / "filler").unlink()
+    assert len(fit(folder, epochs=2)[1]) == 2
 
 
 def test_a_kill_after_the_last_epoch_trains_no_more(tmp_path):

@@ -6,11 +6,14 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+import keras
 import pytest
 
 from vggface_gender.base import locks, runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.training import run, train
+from vggface_gender.training import run, space, train
+from vggface_gender.training.config import Config
+from vggface_gender.training.network import Network
 
 
 def test_the_run_folder_keeps_settings_and_versions(tmp_path):
@@ -129,3 +132,19 @@ def test_a_command_trains_once_or_for_each_seed_or_fold():
 def test_folds_go_with_no_repeats(wrong):
     with pytest.raises(InputError, match="--folds takes 2 or more"):
         run.trainings(0, **wrong)
+
+
+def test_a_training_whose_checkpoints_have_no_room_is_not_begun(full_disk):
+    crop = keras.Input((8, 8, 3))
+    backbone = keras.Model(crop, keras.layers.Flatten()(crop))
+    features = keras.Input((192,))
+    head = keras.Model(features, keras.layers.Dense(300)(features))  # 57,900 weights, 232 kB
+    network = Network(backbone, head)
+    for settings, needed in (({}, r"3\.1"), ({"ema": 0.5}, r"4\.1")):
+        with pytest.raises(InputError, match=rf"checkpoints .* need {needed} MB and 2\.\d MB are"):
+            space.require(full_disk / "run", Config("transfer", "x", **settings), network)
+    (run.checkpoint(full_disk / "run")).mkdir(parents=True)
+    (run.checkpoint(full_disk / "run") / "last.weights.h5").write_bytes(bytes(1_500_000))
+    (full_disk / "run" / "config.json").touch()
+    with pytest.raises(InputError, match=r"need 1\.\d MB and \d+ kB are free"):
+        space.require(full_disk / "run", Config("transfer", "x"), network)

@@ -13,12 +13,11 @@ import keras
 import numpy as np
 
 from vggface_gender.backbones import vggface_file
+from vggface_gender.base import networks
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights.network import Network
 
-PAGE = "https://www.robots.ox.ac.uk/~vgg/software/vgg_face/"
-SOURCE = PAGE + "src/vgg_face_matconvnet.tar.gz"
-PATH = Path("model_files/vggface.keras")
+PAGE, SOURCE, PATH = networks.PAGE, networks.SOURCE, networks.VGGFACE
 
 CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # a block each
 SIZE = 224
@@ -280,16 +279,4 @@ def _assign(model: keras.Model, network: Network) -> None:
         layer.set_weights([kernel, bias])
 
 
-def _converted(path: Path) -> Path:
-    """`path`, once it is known to be a whole file."""
-    if not Path(path).is_file():
-        raise InputError(
-            f"{path}: no such file. It holds VGG-Face's weights, which are not ours to pass on:"
-            f" read their licence at {PAGE}, download and unpack {SOURCE}, then run"
-            " `vggface-gender convert --mat vgg_face_matconvnet/data/vgg_face.mat`"
-        )
-    if not zipfile.is_zipfile(path):
-        raise InputError(
-            f"{path}: not a whole .keras file; write it again with `vggface-gender convert`"
-        )
-    return Path(path)
+_converted = networks.converted

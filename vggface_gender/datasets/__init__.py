@@ -144,8 +144,9 @@ def prepare(
         raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
-        dataset, damage = _found(name, directory, frame, padding)
-        if dataset:
+        known, damage = _found(directory)
+        if known:
+            dataset = _open(name, directory, known, frame=frame, padding=padding)
             is_stated = source is not None or name not in NAMED
             if not is_stated or not _has_changed(builder_class, place.source, dataset):
                 there = summary.head(name, directory, summary=dataset.summary)
@@ -158,9 +159,26 @@ def prepare(
             say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold}
         _build(builder_class, config, place.source, directory, data_dir, options)
-    dataset = _open(name, directory, frame, padding)
+    known = stored.read(directory)
+    dataset = _open(name, directory, known, frame=frame, padding=padding)
     say(describe(dataset))
     return dataset
+
+
+def check(name: str, source: str | Path | None = None, *, data_dir: str | Path = DATA_DIR) -> None:
+    """Refuse at once what `prepare` would refuse after TensorFlow is loaded.
+
+    Args:
+        name, source, data_dir: see `prepare`.
+
+    Raises:
+        InputError: no such dataset; or its files are not there, and nor are any records of it.
+    """
+    place = _place(name, source)
+    has_source = place.source is not None and place.source.exists()
+    needs_source = name in NAMED and NAMED[name].files and not has_source
+    if needs_source and not any(Path(data_dir, place.kind).glob("*/*/*")):
+        raise InputError(_how_to_get(name, place.source, ""))
 
 
 def source_in(folder: Path | None, name: str) -> Path | None:
@@ -265,21 +283,21 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _open(name: str, directory: Path, frame: Path, padding: float | None) -> Dataset:
+def _open(
+    name: str, directory: Path, summary: dict, *, frame: Path, padding: float | None
+) -> Dataset:
     """The records in a folder, in the frame that is stated now or was before."""
     if padding is not None:
         frames.keep(frame, padding)
-    return Dataset(name, directory, frames.framed(stored.read(directory), frames.kept(frame)))
+    return Dataset(name, directory, frames.framed(summary, frames.kept(frame)))
 
 
-def _found(
-    name: str, directory: Path, frame: Path, padding: float | None
-) -> tuple[Dataset | None, str]:
-    """The records that are there, or what is wrong with them, "" where there are none."""
+def _found(directory: Path) -> tuple[dict | None, str]:
+    """What is known of the records that are there, or what is wrong with them; "" of none."""
     if not directory.exists():
         return None, ""
     try:
-        return _open(name, directory, frame, padding), ""
+        return stored.read(directory), ""
     except InputError as error:
         return None, str(error)
 

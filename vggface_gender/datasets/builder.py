@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from vggface_gender.base import disk
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import checks, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
@@ -115,7 +116,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
         Raises:
             InputError: there are no images, or too many that can't be read, or a label is not
-                understood.
+                understood; the disk has no room.
         """
         # A dataset that needs no source takes None for one.
         listed = list(self.labelled(source))  # type: ignore[arg-type]
@@ -126,6 +127,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 f"understood, the first: {unread[0].where}: {unread[0].refusal}, or nothing; or "
                 "keep going with these labels missing (keep_going)"
             )
+        self._require_room(listed)
         images, skipped = self._check(listed, source)
         is_predicted = any(image.item.is_predicted for image in images)
         fold = None if is_predicted else self.fold
@@ -147,6 +149,16 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             "listing": self.listing(listed),
         }
         return Plan(divided, summed)
+
+    def _require_room(self, listed: list[Labelled]) -> None:
+        """Refuse to begin where the disk has no room for the records of all splits."""
+        images = (item.image for item in listed)
+        needed = sum(
+            len(image) if isinstance(image, bytes) else image.stat().st_size
+            for image in images
+            if isinstance(image, bytes) or image.is_file()
+        )
+        disk.require(Path(self._data_dir_root), needed, what="the records of all its splits")
 
     def _check(
         self, listed: list[Labelled], source: Path | None

@@ -4,8 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from vggface_gender.base import files
-from vggface_gender.base.errors import InputError
+from vggface_gender.base import files, state
 
 
 def kept(place: Path) -> float | None:
@@ -14,12 +13,10 @@ def kept(place: Path) -> float | None:
     Args:
         place: the file that keeps it.
     """
-    try:
-        return float(json.loads(place.read_text())["padding"])
-    except FileNotFoundError:
+    if not place.exists():
         return None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{place}: damaged; remove it, and state the frame again") from None
+    remedy = "remove it, and state the frame again"
+    return float(state.read(place, {"padding": (int, float)}, remedy=remedy)["padding"])
 
 
 def keep(place: Path, padding: float) -> None:

@@ -117,18 +117,11 @@ def prepare(
         InputError: see `parse` and `datasets.prepare`; a dataset is there twice; a slice is empty
             or reaches beyond the split.
     """
-    asked = parse(name)
-    sources: list[str | Path | None] = [source]
-    if len(asked) > 1:
-        folder = None if source is None else Path(source)
-        sources = [datasets.source_in(folder, part) for part, _, _ in asked]
-        if folder and not any(sources):
-            raise InputError(f"{name} has no named dataset: give a source only with one")
-    unframed = [part for part, _, _ in asked if not datasets.has_frame(part)]
+    unframed = [part for part, _, _ in parse(name) if not datasets.has_frame(part)]
     if padding is not None and not unframed:
         raise InputError(f"{name}: the frame of every part is known; state none")
     parts: list[Part] = []
-    for (asked_for, share, weight), its_source in zip(asked, sources, strict=True):
+    for (asked_for, share, weight), its_source in _with_sources(name, source):
         dataset = datasets.prepare(
             asked_for,
             its_source,
@@ -146,6 +139,35 @@ def prepare(
             first, last = rows(part, "train", count=_count(part))
             say(f"{asked_for}[{share}]: {last - first:,} of {_count(part):,} train records")
     return Mix(name, tuple(parts))
+
+
+def check(
+    name: str, source: str | Path | None = None, *, data_dir: str | Path = datasets.DATA_DIR
+) -> None:
+    """Refuse at once what `prepare` would refuse after TensorFlow is loaded.
+
+    Args:
+        name, source, data_dir: see `prepare`.
+
+    Raises:
+        InputError: see `parse` and `datasets.check`.
+    """
+    for (part, _, _), its_source in _with_sources(name, source):
+        datasets.check(part, its_source, data_dir=data_dir)
+
+
+def _with_sources(
+    name: str, source: str | Path | None
+) -> list[tuple[tuple[str, str | None, float], str | Path | None]]:
+    """The parts of a mix as `parse` gives them, each with where its files lie."""
+    asked = parse(name)
+    if len(asked) == 1:
+        return [(asked[0], source)]
+    folder = None if source is None else Path(source)
+    sources = [datasets.source_in(folder, part) for part, _, _ in asked]
+    if folder and not any(sources):
+        raise InputError(f"{name} has no named dataset: give a source only with one")
+    return list(zip(asked, sources, strict=True))
 
 
 def _check_is_another(name: str, part: Part, parts: Sequence[Part]) -> None:

@@ -40,8 +40,10 @@ def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings: Any) 
 def is_current(path: Path, made_by: Mapping) -> bool:
     """Whether there is a result at `path` that was made from exactly this, and not changed since.
 
-    One of unknown origin, without a file that says what made it, is not.
+    One of unknown origin, without a file that says what made it, is not. What killed writers left
+    beside it is swept: where all is current, nobody writes there, and would sweep it.
     """
+    files.sweep(path.parent)
     found = known(path)
     # Both ways through JSON, where a tuple is a list.
     wanted = json.loads(json.dumps(dict(made_by)))

@@ -93,13 +93,13 @@ def write(
     jpegs: Mapping[int, bytes] | None = None,
     swept: pd.DataFrame | None = None,
 ) -> None:
-    """Write a new folder, whole or not at all.
+    """Write a folder, whole or not at all.
 
     `predictions.csv` and `summary.json`; where faces are kept `faces.csv`, as a dataset's table is
     read, and `crops/`; of a sweep `sweep.csv` and `sweep.json`.
 
     Args:
-        folder: not there yet, or empty.
+        folder: what is there is replaced.
         frame: the predictions table of all faces.
         task: what the faces are labelled with.
         summary: what is written to `summary.json`.
@@ -107,7 +107,7 @@ def write(
         jpegs: their crops, by place.
         swept: what `pseudo_label_sweep.sweep` gives.
     """
-    with files.whole(folder) as part:
+    with files.whole(folder, replace=True) as part:
         part.mkdir()
         predictions.write(frame, part / "predictions.csv")
         if kept is not None:

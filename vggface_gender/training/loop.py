@@ -15,9 +15,9 @@ import keras
 import pandas as pd
 from tqdm import tqdm
 
-from vggface_gender.base import files, runs
-from vggface_gender.base.errors import InputError
-from vggface_gender.training import run, selection, tensorboard
+from vggface_gender.base import disk, files, runs
+from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.training import run, selection, space, tensorboard
 
 HISTORY = "history.csv"
 SHOWN_AFTER = 5.0  # seconds of an epoch until its progress bar is shown
@@ -246,17 +246,36 @@ class _Checkpoint(keras.callbacks.Callback):
         states = sorted(self.states.glob("epoch-*"))
         if not states:
             return 0
-        self.rows = json.loads((states[-1] / "history.json").read_text())
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(states[-1] / "last.weights.h5")
+        with self._reading(states[-1]):
+            self.rows = json.loads((states[-1] / "history.json").read_text())
+            if states[-1] != self._state(len(self.rows)) or not self._history().epoch.is_unique:
+                raise ValueError("its history is of other epochs")
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(states[-1] / "last.weights.h5")
         return len(self.rows)
 
     def finish(self, model: keras.Model) -> pd.DataFrame:
         """Put the best epoch's weights into `model`; returns the history."""
         # A kill may have come between the last epoch's weights and its row.
         write_history(self._history(), self.folder)
-        model.load_weights(self.states / f"epoch-{len(self.rows):04d}" / "best.weights.h5")
+        state = self._state(len(self.rows))
+        with self._reading(state):
+            model.load_weights(state / "best.weights.h5")
         return self._history()
+
+    def _state(self, epoch: int) -> Path:
+        return self.states / f"epoch-{epoch:04d}"
+
+    @contextlib.contextmanager
+    def _reading(self, state: Path) -> Iterator[None]:
+        """Where a state is read: one that is damaged is named, with what to do."""
+        try:
+            yield
+        except Exception as error:  # what Keras and HDF5 raise over damage is of many kinds
+            raise InputError(
+                f"{state} is damaged ({first_line(error)}): delete {self.states.parent}, and the "
+                "same command trains from the start"
+            ) from None
 
     def on_epoch_begin(self, epoch: int, logs=None) -> None:
         # Dropout's numbers follow from the seed and the epoch, however the epoch was come to.
@@ -273,7 +292,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         self.rows.append({"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()})
-        state, before = (self.states / f"epoch-{number:04d}" for number in (epoch + 1, epoch))
+        state, before = self._state(epoch + 1), self._state(epoch)
         with files.whole(state) as part:
             part.mkdir()
             self._write_weights(part, before / "best.weights.h5")
@@ -285,6 +304,8 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def _write_weights(self, folder: Path, best_before: Path) -> None:
         last, best = folder / "last.weights.h5", folder / "best.weights.h5"
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        disk.check(folder, 2 * space.of_weights(variables))
         self.model.save_weights(last)
         if self._best != len(self.rows) - 1:
             shutil.copy(best_before, best)

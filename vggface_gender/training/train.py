@@ -23,7 +23,7 @@ from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import few_examples, results
-from vggface_gender.training import classes, phases, publishing, run, tensorboard
+from vggface_gender.training import classes, phases, publishing, run, space, tensorboard
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples, examples
 from vggface_gender.training.network import Network
@@ -156,7 +156,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
 
     Raises:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
-            the loss is not finite.
+            the loss is not finite; the disk has no room for the checkpoints.
     """
     config, mix, tasks, make_network, init = training
     known, held_out = (
@@ -169,6 +169,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
             f"{config.batch_size}: lower the batch size"
         )
     network = make_network(config)
+    space.require(folder, config, network)
     logs = folder / runs.TENSORBOARD
     first = records.batches(
         mix.parts[0].dataset,
