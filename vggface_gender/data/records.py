@@ -30,8 +30,8 @@ def records(dataset: Dataset, split: str) -> tf.data.Dataset:
         split: "train", "validation" or "test", or a slice such as "train[:20%]".
 
     Returns:
-        Dictionaries of "image", JPEG or PNG bytes; "name", "gender", "race" and "subject", strings, empty
-        where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
+        Dictionaries of "image", JPEG or PNG bytes; "name", "gender", "race" and "subject", strings,
+        empty where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
     """
     return _read(dataset, split, {"image": tfds.decode.SkipDecoding()})
 
