@@ -1,6 +1,9 @@
 """Figures as text: aligned tables, shares, differences and intervals."""
 
+import os
 from collections.abc import Callable, Sequence
+
+LONGEST = 300  # bytes of a name that are shown: a path's, not a table's cell of megabytes
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
@@ -53,9 +56,20 @@ def listed(names: Sequence[str], most: int = 3, *, total: int | None = None) -> 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 others'
     """
-    shown = ", ".join(map(printable, names[:most]))
+    shown = ", ".join(printable(cut(name, LONGEST)) for name in names[:most])
     rest = (len(names) if total is None else total) - len(names[:most])
     return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"
+
+
+def cut(name: str, most: int) -> str:
+    """A name cut to at most so many bytes, as file systems count them, between two characters.
+
+    >>> cut("Zoë", 3)
+    'Zo'
+    """
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def printable(name: str) -> str:
