@@ -152,12 +152,9 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
     def _require_room(self, listed: list[Labelled]) -> None:
         """Refuse to begin where the disk has no room for the records of all splits."""
-        images = (item.image for item in listed)
-        needed = sum(
-            len(image) if isinstance(image, bytes) else image.stat().st_size
-            for image in images
-            if isinstance(image, bytes) or image.is_file()
-        )
+        drawn = (len(item.image) for item in listed if isinstance(item.image, bytes))
+        found = (sources.stat_of(item.image) for item in listed if isinstance(item.image, Path))
+        needed = sum(drawn) + sum(stat.st_size for stat in found if stat)
         disk.require(Path(self._data_dir_root), needed, what="the records of all its splits")
 
     def _check(

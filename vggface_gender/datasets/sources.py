@@ -76,6 +76,11 @@ def problem_of(image: Path) -> str | None:
     return None
 
 
+def stat_of(image: Path) -> os.stat_result | None:
+    """A listed file's size and times; None of one that can't be there."""
+    return None if problem_of(image) else image.stat()
+
+
 def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:
     """What lies in a dataset's folder and is none of the images that it lists.
 

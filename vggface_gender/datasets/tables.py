@@ -18,7 +18,7 @@ from vggface_gender.datasets.sources import Unread
 
 T = TypeVar("T")
 
-LONGEST_NAME = 300  # of a file that is not there, in messages
+LONGEST_NAME = 400  # of a file that is not there, in messages
 
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 KINDS = {",": "CSV", "\t": "tab-separated"}
