@@ -311,11 +311,11 @@ def test_a_training_takes_them_as_a_part_of_a_mix(labelled, order):
 
 def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for path in read.find_photos([str(faces_dir / "photos")]):
+    for path in read.find_photos([str(faces_dir / "photos")]).photos:
         with Image.open(path) as photo:  # smaller, so that the detector is quick
             photo.thumbnail((500, 500))
             photo.convert("RGB").save(f"{path.stem}.png")
-    photos = read.find_photos(["."])
+    photos = read.find_photos(["."]).photos
     Path("text.jpg").write_text("this is no photo")
     options = ["--run", run, "--threshold", "0", "--near", "0", "--out", "out"]
     pseudo_label.main([*map(str, photos), "text.jpg", *options])
