@@ -244,9 +244,12 @@ def _torn(divided: Mapping[str, Iterable["Checked"]]) -> list[str]:
 
 
 def _state(image: Path | bytes) -> list[int]:
-    if isinstance(image, bytes) or not image.exists():
+    if isinstance(image, bytes):
         return []
-    stat = image.stat()
+    try:
+        stat = image.stat()
+    except (OSError, ValueError):  # it is not there, or has a name that no file can have
+        return []
     return [stat.st_size, stat.st_mtime_ns]
 
 
