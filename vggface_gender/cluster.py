@@ -128,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(f"--datasets names one twice: {', '.join(arguments.datasets)}")
     chosen = [faces._replace(label=called[faces.dataset.name]) for faces in chosen]
     results = clusters_results.measure(
-        chosen, network, directory=arguments.data_dir / "features", seed=arguments.seed
+        chosen, network, directory=runs.features_folder(arguments.data_dir), seed=arguments.seed
     )
     out = arguments.out or clusters_results.place(
         default_out(arguments, path, network.about["layer"]), results

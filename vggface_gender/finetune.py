@@ -10,7 +10,6 @@ printed.
 
 import argparse
 import sys
-from pathlib import Path
 
 from vggface_gender.base import console, contract, files, options, runs, training_options
 from vggface_gender.base.errors import InputError
@@ -99,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     train.train_all(
         trainings,
         runs.MODEL_FILES / name,
-        cache=Path(arguments.data_dir, "features"),
+        cache=runs.features_folder(arguments.data_dir),
         overwrite=arguments.overwrite,
     )
 

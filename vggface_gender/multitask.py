@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     train.train_all(
         trainings,
         runs.MODEL_FILES / name,
-        cache=Path(arguments.data_dir, "features"),
+        cache=runs.features_folder(arguments.data_dir),
         overwrite=arguments.overwrite,
     )
 

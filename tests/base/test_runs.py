@@ -61,3 +61,12 @@ def test_the_trainings_of_a_run_are_its_seeds_or_folds_by_number(tmp_path):
     (tmp_path / "many" / "fold-0").mkdir()
     with pytest.raises(InputError, match="both seeds and folds"):
         runs.repeats(tmp_path / "many")
+
+
+def test_features_lie_beside_the_records_unless_those_may_only_be_read(workplace, unwritable):
+    records = workplace / "tfrecords"
+    assert runs.features_folder(records) == records / "features"
+    records.mkdir()
+    assert runs.features_folder(records) == records / "features"
+    with unwritable(records):
+        assert runs.features_folder(records) == runs.MODEL_FILES / "features"

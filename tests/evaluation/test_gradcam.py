@@ -262,7 +262,7 @@ def test_ages_within_ten_years_are_right(drawn):
 def test_the_command_writes_both_pictures(drawn, tiny_run, workplace, capsys):
     line = ["--run", str(tiny_run), "--dataset", str(drawn.table), "--data-dir", str(drawn.records)]
     command.main([*line, "--task", "race", "--out", "pictures"])
-    written = sorted(Path("pictures").iterdir())
+    written = sorted(Path("pictures").glob("*.png"))
     assert [path.name for path in written] == [
         "gradcam-faces-test-race-averages.png",
         "gradcam-faces-test-race-examples.png",

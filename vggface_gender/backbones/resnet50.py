@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.weights import keras_h5
 
 SIZE = 224
 MIN_SIZE = 32  # halved five times, a smaller crop leaves nothing
@@ -43,6 +44,7 @@ def load(weights: str | Path | None = None, size: int = SIZE) -> keras.Model:
     if path.suffix not in (".keras", ".h5"):
         raise InputError(f"{path}: expected a .weights.h5, .h5 or .keras file")
     try:
+        keras_h5.check(path)
         with warnings.catch_warnings():
             # Over a file that doesn't fit Keras warns dozens of times before it raises.
             warnings.simplefilter("ignore", UserWarning)

@@ -5,6 +5,7 @@ whose being there says that the run is finished (`training.run` says how one com
 default classifier, which comes with the package, has such a folder too.
 """
 
+import os
 import re
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +82,17 @@ def results_folder(classifier: Path) -> Path:
     if path and path.samefile(classifier):
         return MODEL_FILES / f"{DEFAULT}-evaluation"
     return classifier.parent
+
+
+def features_folder(data_dir: Path) -> Path:
+    """Where features are cached: beside the records, or beside the runs if those may only be read.
+
+    Args:
+        data_dir: the records' folder.
+    """
+    place = Path(data_dir, "features")
+    there = place if place.exists() else place.parent
+    return place if not there.exists() or os.access(there, os.W_OK) else MODEL_FILES / "features"
 
 
 def config(folder: Path) -> dict:

@@ -92,6 +92,7 @@ def cut(name: str, most: int) -> str:
     >>> cut("Zoë", 3)
     'Zo'
     """
+    name = name[:most]
     while len(os.fsencode(name)) > most:
         name = name[:-1]
     return name

@@ -77,8 +77,11 @@ def problem_of(image: Path) -> str | None:
 
 
 def stat_of(image: Path) -> os.stat_result | None:
-    """A listed file's size and times; None of one that can't be there."""
-    return None if problem_of(image) else image.stat()
+    """A listed file's size and times; None of one that is not there, or can't be."""
+    try:
+        return image.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:

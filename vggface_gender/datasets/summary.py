@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from vggface_gender.base import labels, text
 from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.datasets import sources
-from vggface_gender.datasets.sources import Labelled, Unread
 from vggface_gender.photos import folders
 
 if TYPE_CHECKING:  # what is built needs OpenCV; what is said of it doesn't
     from vggface_gender.datasets.checks import Checked
+    from vggface_gender.datasets.sources import Labelled, Unread
 
 REENCODED = "png"  # how a record holds an image whose own bytes it can't: in the fingerprint
 LISTED = 10  # of the reasons to leave an image out, those that are named in the text
@@ -54,7 +54,7 @@ def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Chec
     }
 
 
-def listing_hash(listed: Iterable[Labelled], *, with_splits: bool = False) -> str:
+def listing_hash(listed: Iterable["Labelled"], *, with_splits: bool = False) -> str:
     """A hash of names, labels, and the files' sizes and times: has the source changed since?
 
     Args:
@@ -62,7 +62,7 @@ def listing_hash(listed: Iterable[Labelled], *, with_splits: bool = False) -> st
             whose names show them, that would say the same twice.)
     """
 
-    def row(item: Labelled) -> list:
+    def row(item: "Labelled") -> list:
         split = [f"split {item.split}"] if with_splits and item.split else []
         predicted = ["predicted"] if item.is_predicted else []
         return [item.name, *_state(item.image), *item.key, *split, *predicted]
@@ -70,7 +70,7 @@ def listing_hash(listed: Iterable[Labelled], *, with_splits: bool = False) -> st
     return _hash(map(row, listed))
 
 
-def count_unread(unread: Iterable[Unread]) -> dict[str, dict]:
+def count_unread(unread: Iterable["Unread"]) -> dict[str, dict]:
     """How often each label that is not understood is there, and where first."""
     counts: dict[str, dict] = {}
     for label in unread:
@@ -199,7 +199,7 @@ def _count_persons(part: Iterable["Checked"]) -> int:
     return len({image.item.subject for image in part} - {None})
 
 
-def _count_labels(items: Sequence[Labelled]) -> dict[str, dict[str, int]]:
+def _count_labels(items: Sequence["Labelled"]) -> dict[str, dict[str, int]]:
     return {
         "gender": _count(item.gender for item in items),
         "race": _count(item.race for item in items),

@@ -23,7 +23,7 @@ def of_weights(variables: Iterable[keras.Variable]) -> int:
     )
 
 
-def require(folder: Path, config: Config, network: Network) -> None:
+def require(folder: Path, config: Config, *, network: Network) -> None:
     """Refuse a training whose checkpoints and classifier its folder has no room for.
 
     Args:

@@ -169,7 +169,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
             f"{config.batch_size}: lower the batch size"
         )
     network = make_network(config)
-    space.require(folder, config, network)
+    space.require(folder, config, network=network)
     logs = folder / runs.TENSORBOARD
     first = records.batches(
         mix.parts[0].dataset,

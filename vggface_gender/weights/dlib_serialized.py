@@ -94,8 +94,11 @@ class Reader:
         """The data of a tensor that must have this shape, flat, float32."""
         self.expect(self.integer, f"tensor version of {what}", 2)
         self.expect(self.shape, f"shape of {what}", shape)
-        data = self._take(4 * math.prod(shape), what)
-        return np.frombuffer(data, "<f4").astype(np.float32)
+        start = self.offset
+        values = np.frombuffer(self._take(4 * math.prod(shape), what), "<f4").astype(np.float32)
+        if not np.isfinite(values).all():
+            raise self._error(start, what, "finite numbers", "an infinite one, or no number")
+        return values
 
     def alias(self, what: str, shape: tuple[int, ...]) -> None:
         """The shape under which a layer sees a part of its weights; no data."""
