@@ -75,7 +75,7 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
 
 
 def reasons(skipped: Mapping[str, str]) -> list[str]:
-    """Why images were left out, by name: "zero bytes: 2 (a.jpg, b.jpg)", the most frequent first."""
+    """Why images were left out: "zero bytes: 2 (a.jpg, b.jpg)", the most frequent reasons first."""
     by_reason: dict[str, list[str]] = {}
     for name, why in skipped.items():
         by_reason.setdefault(why, []).append(name)
