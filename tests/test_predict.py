@@ -110,8 +110,8 @@ def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
     assert [answer["status"] for answer in answers] == ["ok", "ok", "unreadable", "no face", "ok"]
     assert [len(answer["faces"]) for answer in answers] == [2, 1, 0, 0, 2]
     assert output.err.splitlines() == [
-        "left out: 1 hidden, or a tool's",
-        f"left out: 1 not named as an image: {folder / 'notes.txt'}",
+        "left out: hidden, or a tool's: 1",
+        f"left out: not named as an image: 1 ({folder / 'notes.txt'})",
         f"error: {answers[2]['error']}",
         "error: 1 of 5 photos can't be read",
     ]

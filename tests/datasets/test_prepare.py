@@ -303,8 +303,8 @@ def test_what_is_left_out_is_said_by_reason(tmp_path, capsys):
     (source / "@eaDir").mkdir()
     records.main(["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")])
     said = capsys.readouterr().out
-    assert "left out: 5\n    5 zero bytes: male/200.jpg, male/201.jpg, male/202.jpg and 2" in said
-    assert "    1 hidden, or a tool's\n    1 not named as an image: male/notes.txt\n" in said
+    assert "left out: 5\n    zero bytes: 5 (male/200.jpg, male/201.jpg, male/202.jpg and 2 " in said
+    assert "    hidden, or a tool's: 1\n    not named as an image: 1 (male/notes.txt)\n" in said
 
 
 # --- the real faces

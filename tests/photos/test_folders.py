@@ -36,7 +36,7 @@ def test_what_tools_leave_is_counted_and_never_entered(tmp_path, deep):
     assert found.images == [tmp_path / "a.jpg"]
     tallied = folders.tally(found.left_out)
     assert tallied == {folders.HIDDEN: {"count": len(TOOLS), "first": []}}
-    assert folders.describe(tallied) == ["11 hidden, or a tool's"]
+    assert folders.describe(tallied) == ["hidden, or a tool's: 11"]
 
 
 def test_folders_within_are_entered_or_named(tmp_path):
@@ -77,4 +77,4 @@ def test_the_first_names_stand_for_all_and_fit_on_a_line():
     tallied = folders.tally({folders.OTHER: names})
     assert tallied == {folders.OTHER: {"count": 30, "first": names[:10]}}
     [line] = folders.describe(tallied)
-    assert line == r"30 not named as an image: 0\n.txt, 1\n.txt, 2\n.txt and 27 others"
+    assert line == r"not named as an image: 30 (0\n.txt, 1\n.txt, 2\n.txt and 27 others)"

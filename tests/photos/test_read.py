@@ -341,6 +341,8 @@ def test_files_stay_in_the_order_given(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path):
     touch(tmp_path / "notes.txt")
     touch(tmp_path / "inner" / "a.jpg")
-    left = r".*1 not named as an image: .*notes\.txt; 1 a folder, which is not entered: .*inner\)"
+    left = (
+        r".*not named as an image: 1 .*notes\.txt\); a folder, which is not entered: 1 .*inner\)\)"
+    )
     with pytest.raises(InputError, match=re.escape(f"{tmp_path}: ") + left):
         read.find_photos([tmp_path])

@@ -160,12 +160,12 @@ def _describe_unread(unread: Mapping[str, Mapping]) -> list[str]:
 
 
 def reasons(skipped: Mapping[str, str]) -> list[str]:
-    """Of images left out, reasons by name: "2 zero bytes: a.jpg, b.jpg", the most frequent ones."""
+    """Why images were left out: "zero bytes: 2 (a.jpg, b.jpg)", the most frequent reasons first."""
     by_reason: dict[str, list[str]] = {}
     for name, why in skipped.items():
         by_reason.setdefault(why, []).append(name)
     ordered = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
-    return [f"{len(names):,} {why}: {text.listed(names)}" for why, names in ordered[:LISTED]]
+    return [f"{why}: {len(names):,} ({text.listed(names)})" for why, names in ordered[:LISTED]]
 
 
 def _describe_split(summary: Mapping) -> list[str]:

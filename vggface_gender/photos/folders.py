@@ -90,11 +90,11 @@ def tally(left_out: Mapping[str, Iterable[Path | str]]) -> LeftOut:
 
 
 def describe(left_out: LeftOut) -> list[str]:
-    """What is left out, a line a reason: "2 not named as an image: a.txt, b.doc"."""
+    """What is left out, a line a reason: "not named as an image: 2 (a.txt, b.doc)"."""
     lines = []
     for reason, found in left_out.items():
         names = text.listed(found["first"], total=found["count"]) if found["first"] else ""
-        lines.append(f"{found['count']:,} {reason}" + (names and f": {names}"))
+        lines.append(f"{reason}: {found['count']:,}" + (names and f" ({names})"))
     return lines
 
 
