@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vggface_gender import predict
+from vggface_gender import datasets, predict
 from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import GENDERS, UTKFACE_RACES
 from vggface_gender.inference import classifier
-from vggface_gender.photos import crops, detect, read
+from vggface_gender.photos import detect, read
 from vggface_gender.photos.align import align
 from vggface_gender.training import heads
 
@@ -282,15 +282,27 @@ def test_odd_files_and_names_in_a_folder_are_answered_or_named(run, photos_dir, 
 
 
 def test_a_crop_that_is_not_square_is_answered_as_its_record_is(run, model, faces_dir, capsys):
-    image = Image.open(next((faces_dir / "UTKFace").glob("*.jpg"))).crop((0, 10, 200, 163))
-    image.save("wide.jpg")
-    predict.main(["wide.jpg", "--crops", "--run", run, "--json"])
-    [face] = json.loads(capsys.readouterr().out)["faces"]
-    assert face["box"] == [23, 0, 176, 153]
-    fitted = crops.fit(crops.decode(Path("wide.jpg").read_bytes()), model.size)
-    expected = model.predict(fitted[None])["gender"][0]
-    given = list(face["gender"]["probabilities"].values())
-    np.testing.assert_allclose(given, expected, atol=1e-4)
+    """Also where the record is not the file itself: a rotated JPEG, and a PNG."""
+    face = Image.open(next((faces_dir / "UTKFace").glob("*.jpg")))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    face.crop((0, 10, 200, 163)).save("wide.jpg")
+    face.crop((30, 0, 181, 200)).save("rotated.jpg", exif=exif)
+    face.crop((30, 0, 181, 200)).save("high.png")
+    names = ["wide.jpg", "rotated.jpg", "high.png"]
+    lines = ["file,gender,split", *(f"{name},male,test" for name in names)]
+    Path("faces.csv").write_text("\n".join(lines))
+    dataset = datasets.prepare("faces.csv", data_dir="tfrecords")
+    truth, outputs = classifier.classify(model, dataset, split="test")
+    expected = dict(zip(truth.name, outputs["gender"], strict=True))
+    capsys.readouterr()
+    assert predict.main([*names, "--crops", "--run", run, "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    boxes = [answer["faces"][0]["box"] for answer in answers]
+    assert boxes == [[23, 0, 176, 153], [24, 0, 175, 151], [0, 24, 151, 175]]
+    for answer in answers:
+        given = list(answer["faces"][0]["gender"]["probabilities"].values())
+        np.testing.assert_allclose(given, expected[answer["photo"]], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -317,12 +317,16 @@ def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, cap
             photo.convert("RGB").save(f"{path.stem}.png")
     photos = read.find_photos(["."]).photos
     Path("text.jpg").write_text("this is no photo")
+    Path("notes").mkdir()
+    Path("notes", "a.txt").write_text("")
+    Path("text.jpg").rename("notes/text.jpg")
     options = ["--run", run, "--threshold", "0", "--near", "0", "--out", "out"]
-    pseudo_label.main([*map(str, photos), "text.jpg", *options])
+    pseudo_label.main([*map(str, photos), "notes", *options])
     errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-    assert len(errors) == 1 and "error: text.jpg: " in errors[0]
+    assert len(errors) == 1 and "error: notes/text.jpg: " in errors[0]
     summary = json.loads(Path("out/summary.json").read_text())
     assert (summary["pictures"], summary["unreadable"], summary["without a face"]) == (10, 1, 0)
+    assert summary["left_out"] == {"not named as an image": {"count": 1, "first": ["notes/a.txt"]}}
     table = pd.read_csv("out/faces.csv")
     assert len(photos) == 9 and len(table) == summary["faces"] >= 16
     by_photo = table.groupby(table.source.str.rpartition("#")[0]).file.agg(list)

@@ -24,6 +24,17 @@ def crops():
     return np.random.default_rng(0).integers(0, 256, (3, 150, 150, 3)).astype(np.float32)
 
 
+def test_a_backbone_with_a_weight_that_is_no_number_is_refused(tmp_path):
+    crop = keras.Input((8, 8, 3))
+    model = keras.Model(crop, keras.layers.Conv2D(2, 3, name="conv")(crop))
+    kernel = np.ones((3, 3, 3, 2), np.float32)
+    kernel[0, 0, 0] = np.nan, np.inf
+    model.get_layer("conv").kernel.assign(kernel)
+    model.save(tmp_path / "bad.keras")
+    with pytest.raises(InputError, match=r"bad\.keras: damaged, 2 of 54 numbers in conv/kernel"):
+        backbones.load(str(tmp_path / "bad.keras"))
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [(None, (2, 2, 256)), ("pooled", (256,)), ("embedding", (128,)), ("block_4_3", (4, 4, 256))],

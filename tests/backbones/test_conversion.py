@@ -20,7 +20,9 @@ from vggface_gender.weights.network import forward
 def test_converts_checks_and_reports(tmp_path, output):
     mat = files.write(tmp_path / "vgg_face.mat", files.network(), layout="oxford")
     to = tmp_path / "made" / "vggface.keras"
-    done = conversion.convert(mat, to, output=output, architecture=files.SMALL)
+    done = conversion.convert(
+        mat, to, read=matconvnet.parse, output=output, architecture=files.SMALL
+    )
     assert list(to.parent.iterdir()) == [to]
     assert done.worst == max(done.differences.values()) < 1e-5
     assert done.parameters["conv3_2"] == 3 * 3 * 20 * 21 + 21
@@ -48,7 +50,13 @@ def test_both_layouts_convert_to_the_same(tmp_path):
         path = files.write(
             tmp_path / f"{layout}.mat", files.network(), layout=layout, version=version
         )
-        conversion.convert(path, tmp_path / "m.keras", output="fc7", architecture=files.SMALL)
+        conversion.convert(
+            path,
+            tmp_path / "m.keras",
+            read=matconvnet.parse,
+            output="fc7",
+            architecture=files.SMALL,
+        )
         models.append(vggface.load(tmp_path / "m.keras"))
     for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -60,7 +68,9 @@ def test_above_tolerance_nothing_is_written(tmp_path):
     to = tmp_path / "vggface.keras"
     to.write_text("what was here before")
     with pytest.raises(conversion.DifferenceError, match=r"layer conv1_1 .*e-0") as error:
-        conversion.convert(mat, to, tolerance=1e-12, architecture=files.SMALL)
+        conversion.convert(
+            mat, to, read=matconvnet.parse, tolerance=1e-12, architecture=files.SMALL
+        )
     assert error.value.conversion.worst > 1e-12 and "\n" not in str(error.value)
     assert to.read_text() == "what was here before"
     assert sorted(tmp_path.iterdir()) == [mat, to]

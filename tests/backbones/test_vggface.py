@@ -182,7 +182,7 @@ def widen(layers, name):
             lambda n: drop(n, "conv3_2"),
             "layer conv3_2: found relu3_2, relu; expected conv 3x3x20x21, stride (1, 1),",
         ),
-        (lambda n: drop(n, "prob"), "layer prob: found missing at the end; expected softmax"),
+        (lambda n: drop(n, "pool5"), "layer pool5: found fc6, conv"),
         (lambda n: n.append({"name": "x", "type": "relu"}), "layer x: found relu; expected no"),
         (lambda n: drop(n, "dropout7"), "layer dropout7: found fc8, conv"),
         (
@@ -234,6 +234,46 @@ def test_every_weight_is_taken_up_to_the_output(tmp_path):
     assert list(network.weights) == ["fc6", "fc7", "fc8"]
     with pytest.raises(InputError, match=r"weights missing: conv1_1, .*; left over: none$"):
         vggface.from_network(network, **SMALL)
+
+
+@pytest.mark.parametrize("output", vggface.OUTPUTS)
+def test_a_file_that_ends_early_gives_the_layers_that_it_has(tmp_path, image, output):
+    last = vggface.LAST[output]
+
+    def end_at(layers):
+        del layers[layers.index(files.layer(layers, last)) + 1 :]
+
+    model, expected = converted(tmp_path, output, change=end_at)
+    found, wanted = model(image[np.newaxis]).numpy().ravel(), expected(image)[last].ravel()
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())
+    with pytest.raises(InputError, match=f"layer {last}: found missing at the end"):
+        converted(tmp_path, output, change=lambda layers: (end_at(layers), layers.pop()))
+
+
+@pytest.mark.parametrize("output", ["pool5", "identities"])
+def test_a_network_in_training_ends_in_its_loss(tmp_path, image, output):
+    def lose(layers):
+        files.layer(layers, "prob").update(type="softmaxloss", name="loss")
+
+    model, expected = converted(tmp_path, output, change=lose)
+    last = {"pool5": "pool5", "identities": "loss"}[output]
+    found, wanted = model(image[np.newaxis]).numpy().ravel(), expected(image)[last].ravel()
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())
+
+
+def test_names_of_several_lines_stay_whole(tmp_path):
+    names = ["A\nB", "C", *files.names(10)]
+    path = files.write(tmp_path / "vgg.mat", files.network(), identities=names)
+    found = matconvnet.parse(path)
+    model = vggface.from_network(found, "identities", **SMALL)
+    vggface.save(model, tmp_path / "named.keras", identities=found.identities)
+    assert vggface.identity_names(tmp_path / "named.keras") == tuple(names)
+
+
+def test_names_of_earlier_versions_are_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
+        archive.writestr("identities.txt", "A\nB")
+    assert vggface.identity_names(tmp_path / "old.keras") == ("A", "B")
 
 
 def test_an_output_that_it_does_not_have_is_refused():

@@ -160,6 +160,18 @@ def test_a_table_from_a_spreadsheet_has_a_mark_before_its_first_column(plan, tmp
     assert sum(plan(path).summary["counts"].values()) == 40
 
 
+def test_listed_files_that_can_not_be_there_are_named(plan, tmp_path):
+    odd = [f"{'x' * 300}.jpg", "images/0.jpg/1.jpg", "images", "images/none.jpg"]
+    lines = [f"images/{i}.jpg,f" for i in range(36)] + [f"{name},f" for name in odd]
+    table = trees.table(tmp_path, "file,gender", lines)
+    assert plan(table, keep_going=True).summary["skipped"] == {
+        odd[0]: "listed, but file name too long",
+        odd[1]: "listed, but not there",
+        odd[2]: "not a regular file",
+        odd[3]: "listed, but not there",
+    }
+
+
 def test_columns_that_are_not_used_are_named(plan, tmp_path):
     path = trees.table(tmp_path, "file,mood,gender", [f"images/{i}.jpg,good,f" for i in range(9)])
     assert any("mood" in note for note in plan(path).summary["notes"])

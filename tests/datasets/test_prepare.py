@@ -12,6 +12,7 @@ import time
 
 import pytest
 import trees
+from PIL import Image
 
 from vggface_gender import datasets, records
 from vggface_gender.base import locks
@@ -96,6 +97,13 @@ def test_two_folders_of_one_name_have_their_own_records(prepare, tmp_path):
     sources = [trees.folder(tmp_path / part, {"female": 4}) for part in "ab"]
     directories = {prepare(source).directory for source in sources}
     assert len(directories) == 2
+
+
+def test_a_folders_name_may_be_as_long_as_names_can_be(prepare, tmp_path):
+    trees.folder(tmp_path, {"female": 10}).rename(tmp_path / ("é" * 127))
+    dataset = prepare(tmp_path / ("é" * 127))
+    assert dataset.counts["train"] == 8
+    assert dataset.label == "é" * 40 and len(os.fsencode(dataset.slug)) < 120
 
 
 @pytest.mark.parametrize("name", catalogue.NAMED)
@@ -275,6 +283,16 @@ def test_the_command_writes_records_and_says_what_is_in_them(tmp_path, capsys):
     assert len(list((tmp_path / "tfrecords").glob("folder/*/*/metadata.json"))) == 2
     with pytest.raises(InputError):
         records.main(["--dataset", "Imaginary", *where[2:]])
+
+
+def test_the_fingerprint_tells_crops_apart_that_were_squeezed(prepare, tmp_path):
+    """What was computed from crops squeezed to squares is not that of their central squares."""
+    square = prepare(trees.folder(tmp_path / "square", {"female": 10}))
+    assert square.fingerprint == square.summary["fingerprint"]
+    source = trees.folder(tmp_path / "wide", {"female": 10})
+    Image.open(source / "female" / "0.jpg").resize((20, 16)).save(source / "female" / "0.jpg")
+    wide = prepare(source)
+    assert wide.fingerprint != wide.summary["fingerprint"]
 
 
 def test_what_is_left_out_is_said_by_reason(tmp_path, capsys):

@@ -222,5 +222,5 @@ def test_an_audit_leaves_out_what_was_trained_on():
     assert audited["without_near"]["count"] == 320
     text = audit.report(audited)
     assert "left out: 50 that are copies of images" in text
-    assert "(0.jpg, 1.jpg, 2.jpg and 47 more)" in text
+    assert "(0.jpg, 1.jpg, 2.jpg and 47 others)" in text
     assert "near-duplicates of training images: 30 of the faces" in text

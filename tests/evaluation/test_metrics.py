@@ -260,7 +260,7 @@ def test_small_groups_are_marked():
 
 def test_one_true_class_only():
     figures = metrics.evaluate(gender_table(["male"] * 3, [MALE, MALE, FEMALE]))["gender"]
-    assert figures["accuracy"] == figures["balanced_accuracy"] == pytest.approx(2 / 3)
+    assert figures["accuracy"] == pytest.approx(2 / 3) and "balanced_accuracy" not in figures
     assert figures["confusion"] == [[0, 0], [1, 2]]
 
 
@@ -423,3 +423,27 @@ def test_a_task_without_labels_has_a_report():
     unlabelled = {"dataset": "a", "split": "test", "count": 1}
     unlabelled["tasks"] = metrics.evaluate(gender_table([None], [MALE]))
     assert unlabelled["tasks"]["gender"]["reason"] in metrics.report(unlabelled)
+
+
+def test_of_one_true_label_there_is_no_balanced_accuracy():
+    frame = gender_table(["female"] * 3, [FEMALE, FEMALE, MALE])
+    figures = metrics.evaluate(frame)
+    assert "balanced_accuracy" not in figures["gender"]
+    assert figures["gender"]["accuracy"] == pytest.approx(2 / 3)
+    content = {"dataset": "Faces", "split": "test", "count": 3, "tasks": figures}
+    report = metrics.report(content)
+    assert "every face is female: that has no balanced accuracy" in report
+    assert "balanced accuracy  " not in report
+    two = metrics.evaluate(gender_table(["female", "male"], [FEMALE, MALE]))
+    assert two["gender"]["balanced_accuracy"] == 1
+    spread = metrics.summarize([content, content | {"tasks": two}])["tasks"]["gender"]
+    assert spread["balanced_accuracy"]["n"] == 1 and spread["accuracy"]["n"] == 2
+
+
+def test_a_report_names_labels_with_few_training_examples():
+    frame = gender_table(["female", "male"], [FEMALE, MALE])
+    content = {"dataset": "Faces", "split": "test", "count": 2, "tasks": metrics.evaluate(frame)}
+    few = content | {"few": {"gender": {"male": 4}}}
+    line = "  fewer than 10 training examples: male 4"
+    assert line in metrics.report(few).splitlines()
+    assert line not in metrics.report(content).splitlines()

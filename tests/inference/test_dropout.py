@@ -66,6 +66,12 @@ def test_dropout_is_sampled_as_a_numpy_head_samples_it():
     assert got.uncertainties["age"].min() > 0
 
 
+def test_crops_that_would_be_misread_are_refused():
+    sample = dropout.sampler(dropping(0.5), samples=2)
+    with pytest.raises(InputError, match=r"as if in \[0, 1\]"):
+        sample(np.full((2, 32, 32, 3), 0.5, np.float32))
+
+
 def test_a_seed_gives_the_same_samples():
     trained = dropping(0.5)
     crops = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)

@@ -1,8 +1,8 @@
 """Keras files for tests, of exactly the layouts that people have: see `weights/keras_h5.py`.
 
-Weights alone are written with h5py as Keras 2 wrote them; whole models by Keras.
-All hold the network of `matconvnet_files.network`, so that one account can be held against the
-other: a file whose network takes BGR has the first kernel's channels turned round.
+Weights alone are written with h5py as Keras 2 wrote them; whole models are built and saved by
+Keras. All hold the network of `matconvnet_files.network`, so that one account can be held against
+the other; a file whose network takes BGR has the channels of its first kernel in reverse.
 """
 
 from pathlib import Path

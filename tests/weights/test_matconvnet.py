@@ -203,3 +203,75 @@ def test_files_of_something_else_are_refused(tmp_path):
     scipy.io.savemat(path, {"layers": files.cell(files.network())})
     with pytest.raises(InputError, match=r"no `normalization\.averageImage`"):
         matconvnet.parse(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda n: files.layer(n, "conv1_1").update(stride=np.nan), "conv1_1: stride is nan"),
+        (lambda n: files.layer(n, "conv1_1").update(stride=1.5), "conv1_1: stride is 1.5"),
+        (lambda n: files.layer(n, "pool2").update(stride=0.0), "pool2: stride is 0; expected"),
+        (lambda n: files.layer(n, "conv1_1").update(pad=[1.0, -1.0, 1.0, 1.0]), "pad is 1, -1,"),
+        (lambda n: files.layer(n, "dropout6").update(rate="half"), "dropout6: rate is 'half'"),
+        (lambda n: files.layer(n, "dropout6").update(rate=np.nan), "dropout6: rate is nan"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_refused(tmp_path, change, message):
+    path = files.write(tmp_path / "vgg.mat", broken(change))
+    with pytest.raises(InputError) as error:
+        matconvnet.parse(path)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mean", "message"),
+    [
+        (np.full((64, 64, 3), np.nan), "averageImage is infinite or no number"),
+        (np.float32(120).reshape(1, 1), "averageImage is a single value"),
+        (np.ones((64, 64)), "averageImage is 64x64"),
+    ],
+)
+@pytest.mark.parametrize("version", ["7", "7.3"])
+def test_a_mean_that_is_no_colour_or_image_is_refused(tmp_path, mean, message, version):
+    path = files.write(tmp_path / "vgg.mat", files.network(), mean=mean, version=version)
+    with pytest.raises(InputError, match=message):
+        matconvnet.parse(path)
+
+
+def test_a_loss_at_the_end_is_a_softmax(tmp_path):
+    path = files.write(
+        tmp_path / "vgg.mat",
+        broken(lambda n: files.layer(n, "prob").update(type="softmaxloss", name="loss")),
+    )
+    assert matconvnet.parse(path).layers[-1] == Layer("loss", "softmax")
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"# Created by Octave 8.4.0, Mon Jan 01 2024\n# name: net\n", "Octave's text form; in"),
+        (b"Octave-1-L\0", "Octave's binary form; in Octave, save it with `save -v7`"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5 without MATLAB's header: .* `save -v7`.* --h5"),
+        (b"\x1f\x8b\x08\0", "a gzip archive; unpack it"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"<!DOCTYPE html>", "a web page"),
+    ],
+)
+def test_other_forms_are_named_with_what_to_do(tmp_path, start, message):
+    path = tmp_path / "vgg.mat"
+    path.write_bytes(start + bytes(200))
+    with pytest.raises(InputError, match=message) as error:
+        matconvnet.parse(path)
+    assert "truncated" not in str(error.value)
+
+
+def test_a_child_process_reads_what_this_one_would(tmp_path):
+    path = files.write(tmp_path / "vgg.mat", files.network(), layout="oxford", version="5")
+    here, there = matconvnet.parse(path), matconvnet.read(path)
+    assert (there.layers, there.identities) == (here.layers, here.identities)
+    np.testing.assert_array_equal(there.mean, here.mean)
+    assert list(there.weights) == list(here.weights)
+    for name, arrays in here.weights.items():
+        for one, other in zip(arrays, there.weights[name], strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)

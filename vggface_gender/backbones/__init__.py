@@ -20,6 +20,7 @@ from vggface_gender.backbones.surgery import (
     with_precision,
 )
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.weights import keras_h5
 
 __all__ = ["family", "freeze_before", "load", "require_finite", "split", "with_precision"]
 
@@ -68,17 +69,20 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
 
 
 def family(model: keras.Model) -> str:
-    """What a backbone is, whatever it is called: "vggface" by its weights, else its own name."""
-    return "vggface" if vggface.has_its_convolutions(model) else model.name
+    """What a backbone is: "vggface" by its weights alone, whatever it is called; else its name."""
+    if vggface.has_its_convolutions(model):
+        return "vggface"
+    return model.name if model.name != "vggface" else "another network"
 
 
 def _without_answers(model: keras.Model, name: str) -> keras.Model:
     """A model, once its output is known to be features."""
     last = maker(model.output)
     while isinstance(last, keras.Model):
-        last = maker(last.output)
+        last = maker(last.outputs[0])
     if _activation(last) in _PROBABILITIES:
-        before = [layer.name for layer in model.layers if layer is not last][-4:]
+        layers = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
+        before = [layer.name for layer in layers if layer is not last][-4:]
         raise InputError(
             f"{name}: a whole classifier: {last.name} gives probabilities ({model.output.shape[-1]}"
             f" a crop), not features; name a layer before it with --layer: {', '.join(before)}"
@@ -135,6 +139,7 @@ def _load_file(path: Path) -> keras.Model:
             f"no backbone {path}: give dlib, vggface, resnet50 or a .keras file that exists"
         )
     try:
+        keras_h5.check(path)
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         hint = (
@@ -162,11 +167,11 @@ def _functional(model: Any, path: Path) -> keras.Model:
             f"{path}: a {type(model).__name__} that says no input; expected a functional or"
             " Sequential model that takes crops of (batch, size, size, 3): save it once it is built"
         )
+    if isinstance(model, keras.Sequential):  # which has no tensors of its own
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
         raise InputError(
             f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a backbone has"
             " one of each (a classifier of this package is continued by `finetune --init`)"
         )
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.input, model.output, name=model.name)
     return model

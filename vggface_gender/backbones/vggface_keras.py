@@ -79,7 +79,25 @@ KNOWN = (
 
 
 def read(
-    path: Path,
+    path: Path, *, channels: str | None = None, mean: Sequence[float] | None = None
+) -> Network:
+    """VGG-Face from a Keras file (see `keras_h5`), in MatConvNet's terms.
+
+    Args:
+        path: `.h5`, `.weights.h5` or `.keras`.
+        channels: "rgb" or "bgr", the order in which the network takes an image's channels; None for
+            that which is known of the file.
+        mean: of red, green and blue, in this order, in [0, 255]; None for VGG-Face's own.
+
+    Raises:
+        InputError: the file is missing, damaged or another network, or `channels` is None and
+            nothing is known of the file.
+    """
+    return network(keras_h5.read(path), channels=channels, mean=mean)
+
+
+def network(
+    file: KerasFile,
     *,
     channels: str | None = None,
     mean: Sequence[float] | None = None,
@@ -88,23 +106,16 @@ def read(
     dense: int = vggface.DENSE,
     identities: int = vggface.IDENTITIES,
 ) -> Network:
-    """VGG-Face from a Keras file (see `keras_h5`), in MatConvNet's terms.
+    """What `read` gives, from a file that is read already.
 
     A file of weights alone is taken for the published network up to its last weights; a whole
     model is taken by its own configuration.
 
     Args:
-        path: `.h5`, `.weights.h5` or `.keras`.
-        channels: "rgb" or "bgr", the order in which the network takes an image's channels; None for
-            that which is known of the file.
-        mean: of red, green and blue, in this order, in [0, 255]; None for VGG-Face's own.
+        channels, mean: as for `read`.
         blocks, size, dense, identities: as `channels`, ... of `vggface.build`.
-
-    Raises:
-        InputError: the file is missing, damaged or another network, or `channels` is None and
-            nothing is known of the file.
     """
-    file = keras_h5.read(path)
+    path = file.path
     if not file.names:
         raise InputError(f"{path}: no weights in it; expected VGG-Face's")
     known = next((known for known in KNOWN if known.is_its(file)), None)

@@ -153,7 +153,7 @@ def add_split_argument(parser: argparse._ActionsContainer, default: str = "test"
         "--split",
         type=lambda text: splits.split(text) or text,
         default=default,
-        help=f"{', '.join(splits.SPLITS)}, or {splits.ALL}: every face, also those trained on",
+        help=f"{', '.join(splits.SPLITS)}, or {splits.ALL} of it",
     )
 
 

@@ -1,10 +1,12 @@
 """Figures as text: aligned tables, shares, differences and intervals."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
+LONGEST = 300  # bytes of a name that are shown: a path's, not a table's cell of megabytes
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
@@ -57,7 +59,7 @@ def listed(names: Sequence[str], most: int = 3, *, total: int | None = None) -> 
     >>> listed(["a", "b", "c", "d", "e"])
     'a, b, c and 2 others'
     """
-    shown = ", ".join(map(printable, names[:most]))
+    shown = ", ".join(printable(cut(name, LONGEST)) for name in names[:most])
     rest = (len(names) if total is None else total) - len(names[:most])
     return shown if rest <= 0 else f"{shown} and {rest:,} other{'s' * (rest > 1)}"
 
@@ -82,6 +84,17 @@ def shortened(words: str, most: int = 80) -> str:
         return words
     end = most // 3
     return f"{words[: most - end - 3]} … {words[-end:]}"
+
+
+def cut(name: str, most: int) -> str:
+    """A name cut to at most so many bytes, as file systems count them, between two characters.
+
+    >>> cut("Zoë", 3)
+    'Zo'
+    """
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def printable(name: str) -> str:

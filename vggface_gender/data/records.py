@@ -34,8 +34,8 @@ def records(dataset: Dataset, split: str) -> tf.data.Dataset:
         split: "train", "validation" or "test", "all" of them, or a slice such as "train[:20%]".
 
     Returns:
-        Dictionaries of "image", JPEG bytes; "name", "gender", "race" and "subject", strings, empty
-        where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
+        Dictionaries of "image", JPEG or PNG bytes; "name", "gender", "race" and "subject", strings,
+        empty where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
     """
     return _read(dataset, split, {"image": tfds.decode.SkipDecoding()})
 
@@ -58,7 +58,7 @@ def labels(dataset: Dataset, split: str) -> pd.DataFrame:
 
 
 def jpegs(dataset: Dataset, split: str) -> list[bytes]:
-    """A split's images as JPEG bytes, in the order of `labels`.
+    """A split's images as JPEG or PNG bytes, in the order of `labels`.
 
     They are held in memory, since a training visits them in another order every epoch: UTKFace's
     whole set is 120 MB.

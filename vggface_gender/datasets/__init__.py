@@ -208,7 +208,7 @@ def _place(name: str, source: str | Path | None) -> _Place:
         raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
     digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
-    slug = re.sub(r"\W+", "_", path.resolve().stem.lower()).strip("_")
+    slug = re.sub(r"\W+", "_", catalogue.label(name).lower()).strip("_")
     return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
 
 

@@ -169,10 +169,9 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         images, skipped = checks.check(listed)
         is_too_much = len(skipped) / len(listed) > UNREADABLE_LIMIT and not self.keep_going
         if not images or is_too_much:
-            name, reason = next(iter(skipped.items()))
+            why = "; ".join(summary.reasons(skipped))
             raise InputError(
-                f"{source}: {len(skipped)} of {len(listed)} images can't be used "
-                f"(the first: {name}: {reason}); mend them"
+                f"{source}: {len(skipped)} of {len(listed)} images can't be used ({why}); mend them"
                 + (", or keep going without them (keep_going)" if images else "")
             )
         return images, skipped

@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vggface_gender.base import text
 from vggface_gender.base.labels import FAIRFACE_RACES, UTKFACE_RACES
+
+LONGEST = 80  # bytes in a label; a file's name can have 255
 
 # What the terms ask of whoever uses what was learned from a dataset.
 RESEARCH, ASK, NAME, NOTHING = "research only", "ask", "name it", "nothing"
@@ -154,8 +157,11 @@ def facts(name: str) -> Facts:
 
 
 def label(name: str) -> str:
-    """A short name for people and runs: a folder's or a table's last part without its ending."""
-    return name if name in NAMED else Path(name).resolve().stem
+    """A short name for people and runs: a folder's or a table's last part without its ending.
+
+    It is cut to `LONGEST` bytes, since names of files are made from it.
+    """
+    return name if name in NAMED else text.cut(Path(name).resolve().stem, LONGEST)
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:

@@ -136,7 +136,9 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     if summary["reencoded"]:
         lines.append(f"  encoded anew as upright PNG: {summary['reencoded']:,}")
     if summary["skipped"]:
-        lines += _describe_skipped(summary["skipped"], directory)
+        lines.append(f"  left out: {len(summary['skipped']):,}")
+        lines += [f"    {line}" for line in reasons(summary["skipped"])]
+        lines.append(f"    all are listed in {directory / 'metadata.json'}")
     if unused := summary.get("unused"):  # records of earlier versions lack it
         lines += ["  not used, of what else lies there:"]
         lines += [f"    {line}" for line in folders.describe(unused)]
@@ -156,15 +158,13 @@ def _describe_unread(unread: Mapping[str, Mapping]) -> list[str]:
     return lines
 
 
-def _describe_skipped(skipped: Mapping[str, str], directory: Path) -> list[str]:
-    """The images left out, a line a reason, the most frequent reasons first."""
+def reasons(skipped: Mapping[str, str]) -> list[str]:
+    """Of images left out, reasons by name: "2 zero bytes: a.jpg, b.jpg", the most frequent ones."""
     by_reason: dict[str, list[str]] = {}
     for name, why in skipped.items():
         by_reason.setdefault(why, []).append(name)
     ordered = sorted(by_reason.items(), key=lambda pair: -len(pair[1]))
-    lines = [f"  left out: {len(skipped):,}"]
-    lines += [f"    {len(names):,} {why}: {text.listed(names)}" for why, names in ordered[:LISTED]]
-    return [*lines, f"    all are listed in {directory / 'metadata.json'}"]
+    return [f"{len(names):,} {why}: {text.listed(names)}" for why, names in ordered[:LISTED]]
 
 
 def _describe_split(summary: Mapping) -> list[str]:

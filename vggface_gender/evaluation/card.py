@@ -144,7 +144,7 @@ def _network(settings: Mapping, kept: Mapping | None) -> str:
     """
     unfrozen = settings.get("unfreeze") or "none"  # the first layer trained, `all` or `none`
     note = ""
-    if kept and kept["phase"] != "backbone" and unfrozen != "none":
+    if kept and kept["phase"] == "head" and unfrozen != "none":
         unfrozen = "none"
         note = " Fine-tuning it validated worse and is not kept."
     how = {"none": "It is frozen", "all": "All of it was fine-tuned"}.get(

@@ -75,7 +75,7 @@ def _check_names(a: Side, b: Side) -> None:
     for where, repeat in repeats.named(a, b):
         twice = repeat.table["name"].duplicated()
         if twice.any():
-            name = text.shortened(repeat.table["name"][twice].iloc[0])
+            name = text.printable(text.shortened(repeat.table["name"][twice].iloc[0]))
             raise InputError(
                 f"{name} is twice in the predictions of {where}: "
                 "faces can't be matched; evaluate it again on a dataset of unique names"

@@ -168,11 +168,11 @@ def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
     figures |= {
         **accuracy(correct),
         "labels": list(names),
+        # Of one label it is the accuracy, and predicting that label for every face has 100%.
+        **({"balanced_accuracy": float(recall.mean())} if len(recall) > 1 else {}),
         "cross_entropy": float(-np.log(likelihood).mean()),
         "confusion": counts.tolist(),
     }
-    if len(recall) > 1:  # of one label it is the accuracy, and answering that label has 100%
-        figures["balanced_accuracy"] = float(recall.mean())
     if by_group:
         figures |= _by_group(faces, lambda rows: accuracy(correct[rows]))
     return figures
@@ -270,10 +270,10 @@ def report(metrics: Mapping) -> str:
 
 def _only_label(figures: Mapping) -> str | None:
     """The true label that all faces have, if they have one alone."""
-    counts = figures.get("confusion", ())
-    occurring = [
-        label for label, row in zip(figures.get("labels", ()), counts, strict=True) if sum(row)
-    ]
+    if "confusion" not in figures:
+        return None
+    rows = zip(figures["labels"], figures["confusion"], strict=True)
+    occurring = [label for label, row in rows if sum(row)]
     return occurring[0] if len(occurring) == 1 else None
 
 

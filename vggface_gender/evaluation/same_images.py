@@ -110,8 +110,9 @@ def _joined(a: pd.DataFrame, b: pd.DataFrame, task: str) -> _Both | dict:
     differ = a[task] != b[task]
     if differ.any():
         name = a.index[differ][0]
+        shown = text.printable(text.shortened(name))
         raise InputError(
-            f"{text.shortened(name)} has the true {task} {a[task][name]} in A and {b[task][name]} "
+            f"{shown} has the true {task} {a[task][name]} in A and {b[task][name]} "
             "in B: the tables are of different data; evaluate both runs on one dataset"
         )
     if a.empty:

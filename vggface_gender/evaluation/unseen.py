@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from vggface_gender.base import text
 from vggface_gender.evaluation import predictions
 
 NAMED = 3  # of the faces that are copies of a training image, those that are named
@@ -54,8 +55,7 @@ def describe(overlap: Mapping) -> list[str]:
         return ["faces that were trained on are not recognized: the run has no hashes of them"]
     lines = []
     if exact := overlap["exact"]:
-        rest = exact - len(overlap["names"])
-        names = ", ".join(overlap["names"]) + (f" and {rest:,} more" if rest else "")
+        names = text.listed(overlap["names"], NAMED, total=exact)
         copies = "copies of images it was trained on or chosen by"
         lines.append(f"left out: {exact:,} that are {copies} ({names})")
     if near := overlap["near"] - exact:

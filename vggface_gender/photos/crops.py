@@ -1,4 +1,4 @@
-"""JPEG bytes to a crop of the side and in the frame that a network takes, and back.
+"""A record's bytes to a crop of the side and in the frame that a network takes, and back.
 
 OpenCV on whole batches in `uint8`: per CPU second it decodes and fits more images than TensorFlow's
 decoder and resizing do (`tools/benchmark.py` compares the two).
@@ -14,7 +14,9 @@ QUALITY = 95  # of a JPEG that a crop is kept as; above it files grow and pictur
 
 
 def decode(jpeg: bytes) -> np.ndarray:
-    """The image in JPEG bytes: (h, w, 3) `uint8` RGB.
+    """The image in JPEG or PNG bytes: (h, w, 3) `uint8` RGB.
+
+    Of what a record holds (see `datasets.checks`) it gives the pixels that `read.decode` gives.
 
     An EXIF orientation is left alone: what is kept as a record is upright.
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vggface_gender.base.text import cut
+
 SIDE = 640  # the longer side, in pixels, that a drawn copy has at least
 COLOUR = "#ffd400"  # one for all: boxes are not coloured by what is predicted of people
 MAX_NAME = 255  # bytes in a file's name, on the file systems of Linux, macOS and Windows
@@ -69,10 +71,7 @@ def drawing_paths(photos: Sequence[Path], folder: Path) -> list[Path]:
 
 def _named(stem: str, ending: str) -> str:
     """A file's name of a stem and an ending, the stem cut to what a name can hold."""
-    room = MAX_NAME - len(os.fsencode(ending))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return stem + ending
+    return cut(stem, MAX_NAME - len(os.fsencode(ending))) + ending
 
 
 def _same(path: Path) -> str:

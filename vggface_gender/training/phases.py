@@ -89,8 +89,8 @@ def train_backbone(
 ) -> pd.DataFrame:
     """Train the network from one of the backbone's layers on; the best weights are kept in it.
 
-    These may be those that it began with: what validates worse, after every epoch, than the head
-    alone did (or than the classifier that is continued) is not kept.
+    These are the ones that it began with where every epoch validates worse than the head alone did.
+    A classifier that is continued without such a phase is not kept, but it is said to be better.
 
     Args:
         known, held_out, draw, folder, cache: see `train_head`.
@@ -211,8 +211,8 @@ def _fit(
 ) -> pd.DataFrame:
     """Fit a compiled model on what `read` gives; `options` are those of `loop.fit`.
 
-    A phase "backbone" whose best epoch validates worse than what it began with has no epoch that
-    `is_best` in the history: its weights are for the caller to put back.
+    A phase "backbone" whose best epoch validates worse than the phase before has no epoch that
+    `is_best` in the history: the weights are for the caller to put back.
     """
 
     def order(epoch: int) -> np.ndarray:
@@ -281,8 +281,11 @@ def _fit(
     if start is None or selection.cost(best) <= selection.cost(start):
         print(f"{said}\n")
         return history
-    what = "the classifier that it began with" if before is None else "the head alone"
-    print(f"{said}, worse than the {selection.reached(start)} of {what}, which is kept\n")
+    said += f", worse than the {selection.reached(start)} of"
+    if before is None:
+        print(f"{said} the classifier that it began with\n")
+        return history
+    print(f"{said} the head alone, which is kept\n")
     history.loc[history.phase == phase, "is_best"] = False
     loop.write_history(history, folder)
     return history

@@ -108,13 +108,13 @@ def keep(folder: Path, history: pd.DataFrame | None) -> str | None:
     """Write into `config.json` which epoch's weights the classifier holds; returns their phase.
 
     Args:
-        history: of all phases (see `loop.fit`). Where it marks no epoch as best, a classifier is
-            continued and nothing validated better than it; None: nothing was trained.
+        history: of all phases (see `loop.fit`), the last epoch marked as best being the one; None
+            where nothing was trained.
     """
-    best = None if history is None else history[history.is_best]
     kept: dict[str, Any] = {"phase": None, "epoch": None}
-    if best is not None and len(best):
-        kept = {"phase": str(best.phase.iloc[-1]), "epoch": int(best.epoch.iloc[-1])}
+    if history is not None:
+        best = history[history.is_best].iloc[-1]
+        kept = {"phase": str(best.phase), "epoch": int(best.epoch)}
     files.write_json(runs.config(folder) | {"kept": kept}, folder / "config.json")
     return kept["phase"]
 

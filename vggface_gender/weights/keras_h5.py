@@ -11,6 +11,7 @@ Three forms of HDF5 are met:
   (`keras.src.saving.saving_lib`). A `.keras` file is a zip archive of that and of `config.json`.
 """
 
+import contextlib
 import io
 import json
 import zipfile
@@ -54,7 +55,16 @@ def read(path: Path) -> KerasFile:
     Raises:
         InputError: the file is missing, damaged, not Keras's, or no such network.
     """
-    facts, arrays = isolated.read(_stream, path)
+    return _file(path, *isolated.read(_stream, path))
+
+
+def parse(path: Path) -> KerasFile:
+    """As `read`, but in this process, which a file that was made to do harm may crash."""
+    return _file(path, *isolated.here(_stream, path))
+
+
+def _file(path: Path, facts: dict, arrays: list[np.ndarray]) -> KerasFile:
+    """What `isolated` carried, put together."""
     layers = facts["layers"]
     return KerasFile(
         path=Path(path),
@@ -66,8 +76,36 @@ def read(path: Path) -> KerasFile:
     )
 
 
-def _stream(path: Path) -> isolated.Arrays:
-    """A file as `isolated` carries it."""
+def check(path: Path) -> None:
+    """Have every part of a Keras file read once, in a process of its own.
+
+    Keras reads files in the caller's process, where HDF5's parser can crash or run for ever on a
+    damaged one; what has passed here can be given to it.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    isolated.read(_visit, path)
+
+
+def _visit(path: Path) -> isolated.Arrays:
+    """Read all of a file, and give nothing."""
+
+    def visit(_: str, item: h5py.HLObject) -> None:
+        dict(item.attrs)
+        if isinstance(item, h5py.Dataset) and not item.external and item.dtype.kind in "fiub":
+            item[()]
+
+    with _opened(path) as (file, _):
+        visit("", file)
+        file.visititems(visit)
+    return None
+    yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[h5py.File, Any]]:
+    """The HDF5 part of a file, and the model's configuration where it has one."""
     with open(path, "rb") as file:
         start = file.read(len(_HDF5))
     config: Any = None
@@ -81,10 +119,15 @@ def _stream(path: Path) -> isolated.Arrays:
         source = path
     else:
         raise InputError(f"{path}: neither HDF5 nor a .keras file; expected Keras's weights")
-
     with h5py.File(source, "r") as file:
         if "model_config" in file.attrs:
             config = json.loads(_text(file.attrs["model_config"]))
+        yield file, config
+
+
+def _stream(path: Path) -> isolated.Arrays:
+    """A file as `isolated` carries it."""
+    with _opened(path) as (file, config):
         chain = None if config is None else keras_config.chain(config, path)
         group = _member(file, "model_weights") if "model_weights" in file else file
         if _attribute(group, "layer_names"):
