@@ -129,7 +129,7 @@ def test_one_seed_gives_one_result_to_the_last_digit(command_line):
     assert one == other != third
 
 
-def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_line):
+def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_line, capsys):
     transfer.main([*command_line, "--run", "mine", "--epochs", "2", "--repeats", "2"])
     summary = json.loads((RUN / "summary.json").read_text())
     each = [json.loads((RUN / f"seed-{seed}/metrics.json").read_text()) for seed in (0, 1)]
@@ -139,6 +139,14 @@ def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_lin
     assert spread["mean"] == pytest.approx(np.mean(accuracies))
     assert spread["sd"] == pytest.approx(np.std(accuracies, ddof=1))
     assert (summary["dataset"], summary["split"]) == ("faces", "test")
+    # After a kill in the second, the first is not trained again.
+    (RUN / "summary.json").unlink()
+    (RUN / "seed-1/metrics.json").unlink()
+    capsys.readouterr()
+    transfer.main([*command_line, "--run", "mine", "--epochs", "2", "--repeats", "2"])
+    printed = capsys.readouterr().out
+    assert "seed-0 is finished already" in printed and printed.count("Epoch 1/") == 1
+    assert json.loads((RUN / "summary.json").read_text()) == summary
     transfer.main([*command_line, "--run", "alone", "--epochs", "2", "--seed", "1"])
     assert Path("model_files/alone", TABLE).read_bytes() == (RUN / "seed-1" / TABLE).read_bytes()
 

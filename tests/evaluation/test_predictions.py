@@ -305,3 +305,10 @@ def test_a_table_of_another_dataset_with_the_same_label_keeps_its_place(tmp_path
         "faces-fedcba98": tmp_path / "predictions-faces-fedcba98-test.csv",
     }
     assert provenance.is_current(place(one), one) and provenance.is_current(place(other), other)
+
+
+def test_what_a_killed_writer_left_is_swept_where_all_is_current(tmp_path):
+    """There nobody writes who would sweep it."""
+    (tmp_path / ".part-killed").mkdir()
+    provenance.is_current(tmp_path / "predictions.csv", {})
+    assert not list(tmp_path.iterdir())

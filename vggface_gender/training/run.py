@@ -119,6 +119,13 @@ def keep(folder: Path, history: pd.DataFrame | None) -> str | None:
     return kept["phase"]
 
 
+def is_finished(folder: Path, settings: Mapping) -> bool:
+    """Whether a folder holds a finished run of these settings."""
+    if checkpoint(folder).exists() or not (folder / runs.METRICS).is_file():
+        return False
+    return not _differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
+
+
 def checkpoint(folder: Path) -> Path:
     """Where a training keeps what its resumption needs."""
     return folder / "checkpoint"

@@ -137,9 +137,20 @@ def train_all(
         InputError: a folder holds something else, or another process trains this run; see `train`.
     """
     with locks.held(folder, wait=False):
+        # Of several that were not all finished, those that were need not be trained again.
+        is_resumed = len(trainings) > 1 and not (folder / results.SUMMARY).exists()
+        finished = {
+            place
+            for place, training in trainings.items()
+            if is_resumed and run.is_finished(folder / place, training.config.settings())
+        }
+        for place in trainings.keys() - finished:
+            settings = trainings[place].config.settings()
+            run.begin(folder / place, settings, overwrite=overwrite)
         for place, training in trainings.items():
-            run.begin(folder / place, training.config.settings(), overwrite=overwrite)
-        for place, training in trainings.items():
+            if place in finished:
+                print(f"{folder / place} is finished already")
+                continue
             train(training, folder / place, cache=cache)
             print(f"run: {folder / place}")
         if len(trainings) > 1:
