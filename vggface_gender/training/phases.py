@@ -256,8 +256,8 @@ def _fit(
         )
     if passes > 1:
         print(
-            f"{phase}: {len(known):,} images are {each} steps of {config.batch_size}: an epoch "
-            f"passes over them {passes} times"
+            f"{phase}: {len(known):,} images are {each} step{'s' * (each > 1)} of "
+            f"{config.batch_size}: an epoch passes over them {passes} times"
         )
     history = loop.fit(
         model,
