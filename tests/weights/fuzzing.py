@@ -1,6 +1,7 @@
 """Damaged copies of a valid file, each read in a fork of its own, which has all imports done."""
 
 import contextlib
+import faulthandler
 import os
 import resource
 import signal
@@ -43,6 +44,7 @@ def outcome(read: Callable[[Path], object], path: Path) -> str:
     child = os.fork()
     if child == 0:
         os.close(out)
+        faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))  # a fork's time begins at 0
         try:

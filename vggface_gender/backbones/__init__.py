@@ -172,6 +172,7 @@ def _functional(model: Any, path: Path) -> keras.Model:
     if len(model.inputs) != 1 or not isinstance(model.output, keras.KerasTensor):
         raise InputError(
             f"{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs; a backbone has"
-            " one of each (a classifier of this package is continued by `finetune --init`)"
+            " one input and one output (a classifier of this package is continued by"
+            " `finetune --init`)"
         )
     return model

@@ -119,6 +119,10 @@ def here(reader: Callable[..., Arrays], path: Path) -> tuple[Any, list[np.ndarra
             arrays.append(next(steps))
         except StopIteration as stop:
             return stop.value, arrays
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            raise InputError(_unreadable(path, error)) from error
 
 
 def _received(pipe: IO[bytes]) -> tuple[dict | None, list[np.ndarray]]:
@@ -154,6 +158,12 @@ def _end(ended: int | str, memory: int, seconds: float) -> str:
     return f"its parser crashed on it ({name}): it is damaged, or made to do harm"
 
 
+def _unreadable(path: Path, error: Exception) -> str:
+    """What a parser's own exception says, in one line."""
+    reason = " ".join(first_line(error).split())[:300]
+    return f"{path}: can't be read ({type(error).__name__}: {reason}); damaged?"
+
+
 def _serve() -> None:
     """The child: a request on standard input, its answer on standard output."""
     answers = os.fdopen(os.dup(1), "wb")
@@ -185,8 +195,7 @@ def _serve() -> None:
         limit = request["memory"] / 2**30
         answer({"error": f"{path}: needs more than the {limit:.1f} GiB that reading it may take"})
     except Exception as error:  # parsers raise nearly anything on a damaged file
-        reason = " ".join(first_line(error).split())[:300]
-        answer({"error": f"{path}: can't be read ({type(error).__name__}: {reason}); damaged?"})
+        answer({"error": _unreadable(path, error)})
     answers.flush()
     os._exit(0)  # the arrays need not be freed one by one
 
