@@ -150,6 +150,7 @@ def tiny_run(made_once, drawn) -> Path:
                     *("--dataset", str(drawn.table), "--data-dir", str(drawn.records)),
                     *("--backbone", str(drawn.backbone), "--unfreeze", "conv2", "--run", "tiny"),
                     *("--batch-size", "16", "--head-epochs", "2", "--epochs", "2", "--ema", "0.5"),
+                    *("--rate", "1e-4"),  # so slow that the second phase still improves on the head
                 ]
             )
         finally:
