@@ -163,7 +163,7 @@ def evaluate(file: Path, dataset: "Dataset") -> Path:
         truth[list(TASKS)],
         outputs=outputs,
         tasks=trained.tasks,
-        overlap=trained_on.marks(file, dataset, "test"),
+        overlap=trained_on.marks(file, dataset, split="test"),
     )
     folder = runs.MODEL_FILES / f"{runs.DEFAULT}-evaluation"
     path = folder / f"metrics-{dataset.label}-test.json"
@@ -174,7 +174,7 @@ def evaluate(file: Path, dataset: "Dataset") -> Path:
         folder=folder,
         metrics_path=path,
         made_by=provenance.made_by(file, dataset, split="test"),
-        learned_from=trained_on.about(file, dataset, "test"),
+        learned_from=trained_on.about(file, dataset, split="test"),
     )
     print(metrics.report(figures))
     return path

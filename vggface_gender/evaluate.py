@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         truth[list(TASKS)],
         outputs=outputs,
         tasks=trained.tasks,
-        overlap=trained_on.marks(path, dataset, arguments.split),
+        overlap=trained_on.marks(path, dataset, split=arguments.split),
     )
 
     folder = arguments.out or runs.results_folder(path)
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
         folder=folder,
         metrics_path=metrics_path,
         made_by=made_by,
-        learned_from=trained_on.about(path, dataset, arguments.split),
+        learned_from=trained_on.about(path, dataset, split=arguments.split),
     )
     print(metrics.report(figures))
     if samples:

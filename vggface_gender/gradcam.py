@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         dataset,
         split=arguments.split,
         examples=EXAMPLES,
-        overlap=trained_on.marks(path, dataset, arguments.split),
+        overlap=trained_on.marks(path, dataset, split=arguments.split),
         **how,
     )
     print(gradcam.describe(summary))
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     for kind, picture in pictures.items():
         if picture is not None:
             name = f"gradcam-{{}}-{arguments.split}-{arguments.task}-{kind}.png"
-            file = provenance.place(folder, name, dataset, made_by=made_by)
+            file = provenance.place(folder, name, dataset=dataset, made_by=made_by)
             with files.whole(file) as part:
                 picture.save(part)
             provenance.sign(file, made_by)

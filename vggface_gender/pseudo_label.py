@@ -288,7 +288,7 @@ def _classified(
         )
     if dataset:
         truth = dict(records.labels(dataset, arguments.split)[list(TASKS)])
-        return seen, truth, trained_on.marks(path, dataset, arguments.split)
+        return seen, truth, trained_on.marks(path, dataset, split=arguments.split)
     if arguments.hidden:
         return seen, pseudo_label_faces.hidden_labels(arguments.hidden, seen.files), None
     return seen, {}, None

@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"{dataset.name} has no labels that the classifier predicts: {', '.join(trained.tasks)}"
         )
-    overlap = (summary["overlap"] or {}) | trained_on.about(path, dataset, split)
+    overlap = (summary["overlap"] or {}) | trained_on.about(path, dataset, split=split)
     seen = "".join(f"\n  {line}" for line in unseen.describe(overlap))
     print(
         f"{dataset.label} {split}, {summary['count']:,} faces{seen}\n\n"
@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     part = "" if count is None or count >= dataset.count(split) else f"-{count}"
     made_by = provenance.made_by(path, dataset, split=split, count=count)
     name = f"robustness-{{}}-{split}{part}.json"
-    figures = provenance.place(robustness.folder(path), name, dataset, made_by=made_by)
+    figures = provenance.place(robustness.folder(path), name, dataset=dataset, made_by=made_by)
     if len(perturbed) > 1:
         for task in tasks:
             title = f"{task}: {dataset.label} {split}, {summary['count']:,} faces"

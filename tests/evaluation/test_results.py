@@ -40,7 +40,7 @@ def repeats(folder, **settings):
     for key in range(3):
         each = folder / f"{kind}-{key}"
         each.mkdir()
-        files.write_json({"settings": settings}, each / "config.json")
+        files.write_json({"settings": {"dataset": "Faces"} | settings}, each / "config.json")
         publish(each, table(key, 0.5))
         for split in ("train", "validation"):
             predictions.write(table(10 + key, 0.5), each / f"predictions-Faces-{split}.csv")

@@ -81,7 +81,7 @@ def measure(
         "version": VERSION,
     }
     name = file_name("{}", split, count=count, **settings)
-    place = provenance.place(folder, name, dataset, made_by=made_by)
+    place = provenance.place(folder, name, dataset=dataset, made_by=made_by)
     if not provenance.is_current(place, made_by):
         truth = records.labels(dataset, split)[:count][["name", *TASKS]]
         images = records.jpegs(dataset, split)[:count]

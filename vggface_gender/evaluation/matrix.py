@@ -108,7 +108,7 @@ def tests(
             dataset = _prepare(folder, name, source=source, seed=seed, **where)
             table = predicted(folder, dataset)
             if at_hand:
-                marks = trained_on.marks(path, dataset, SPLIT, learned=at_hand)
+                marks = trained_on.marks(path, dataset, split=SPLIT, learned=at_hand)
                 table = table.assign(**{predictions.OVERLAP: marks})
             is_in_domain = held_out.is_in_domain(path, name)
             found.append(Test(run, repeat, folder, dataset, called[name], is_in_domain, table))
@@ -134,7 +134,7 @@ def predicted(folder: Path, dataset: Dataset, *, split: str = SPLIT) -> pd.DataF
             truth[list(labels.TASKS)],
             outputs=outputs,
             tasks=trained.tasks,
-            overlap=trained_on.marks(path, dataset, split),
+            overlap=trained_on.marks(path, dataset, split=split),
         )
         place = predictions.place(within, dataset, split=split, made_by=key, table=table)
         predictions.write(table, place, made_by=key)

@@ -261,7 +261,7 @@ def report(metrics: Mapping) -> str:
         if not figures["count"]:
             parts.append(f"{heading}\n  left out: {figures['reason']}")
             continue
-        by_group = describe_groups(name, figures["groups"], figures.get("ungrouped", {}))
+        by_group = describe_groups(name, figures["groups"], ungrouped=figures.get("ungrouped", {}))
         parts += [heading, _headline(name, figures), by_group]
         if "confusion" in figures:
             parts.append(describe_confusion(figures["labels"], figures["confusion"]))
@@ -307,7 +307,10 @@ def _headline(name: str, figures: Mapping) -> str:
 
 
 def describe_groups(
-    name: str, by_group: Mapping[str, Mapping[str, Mapping]], ungrouped: Mapping[str, Mapping]
+    name: str,
+    by_group: Mapping[str, Mapping[str, Mapping]],
+    *,
+    ungrouped: Mapping[str, Mapping],
 ) -> str:
     """A table of every group's score in a task, the small ones marked.
 

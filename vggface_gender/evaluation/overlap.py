@@ -57,7 +57,7 @@ def prints(jpegs: Sequence[bytes]) -> Prints:
     return _prints([jpegs], title=None, count=len(jpegs))
 
 
-def of_split(dataset: Dataset, split: str, rows: np.ndarray | None = None) -> Prints:
+def of_split(dataset: Dataset, split: str, *, rows: np.ndarray | None = None) -> Prints:
     """Those of a dataset's records, in the order of `records.labels`; read a batch at a time.
 
     Twenty thousand crops of 200 pixels take about nine seconds on two cores.

@@ -161,7 +161,7 @@ def place(
     """
     if made_by is None:
         return folder / file_name(split).format(dataset.label)
-    usual, beside = provenance.places(folder, file_name(split), dataset, made_by=made_by)
+    usual, beside = provenance.places(folder, file_name(split), dataset=dataset, made_by=made_by)
     is_others = provenance.is_of_others(usual, made_by) or (
         provenance.known(usual) is None and _is_of_other_faces(usual, table)
     )
@@ -170,7 +170,7 @@ def place(
 
 def current(folder: Path, dataset: Dataset, *, split: str, made_by: Mapping) -> Path | None:
     """The table in `folder` that was made from exactly this; None where there is none."""
-    for path in provenance.places(folder, file_name(split), dataset, made_by=made_by):
+    for path in provenance.places(folder, file_name(split), dataset=dataset, made_by=made_by):
         if provenance.is_current(path, made_by):
             return path
     return None

@@ -55,18 +55,18 @@ def is_current(path: Path, made_by: Mapping) -> bool:
     )
 
 
-def place(folder: Path, name: str, dataset: Dataset, *, made_by: Mapping) -> Path:
+def place(folder: Path, name: str, *, dataset: Dataset, made_by: Mapping) -> Path:
     """Where a result on a dataset belongs: its usual place, or beside that of other records.
 
     Args:
         name: of the file, `{}` in the place of the dataset's label.
         made_by: what the result is made from: a dictionary with the `records`' hash.
     """
-    usual, beside = places(folder, name, dataset, made_by=made_by)
+    usual, beside = places(folder, name, dataset=dataset, made_by=made_by)
     return beside if is_of_others(usual, made_by) else usual
 
 
-def places(folder: Path, name: str, dataset: Dataset, *, made_by: Mapping) -> tuple[Path, Path]:
+def places(folder: Path, name: str, *, dataset: Dataset, made_by: Mapping) -> tuple[Path, Path]:
     """The two places that a result on a dataset may have: the usual one, and the one beside it.
 
     In the second's name the label is followed by the start of the records' hash.

@@ -103,7 +103,7 @@ def tables(
             places[one] = there
     missing = [one for one in perturbed if one not in places]
     if missing:
-        marks = trained_on.marks(path, dataset, split)
+        marks = trained_on.marks(path, dataset, split=split)
         images = _images(records.jpegs(dataset, split)[: len(truth)])
         frame = records.frame_of(dataset, classifier.padding)
         with tqdm(total=len(missing) * len(truth), desc=dataset.label, unit=" crops") as bar:

@@ -99,7 +99,7 @@ def carry(origin: Path, copy: Path) -> None:
 
 
 def marks(
-    classifier: Path, dataset: Dataset, split: str, *, learned: Learned | None = None
+    classifier: Path, dataset: Dataset, *, split: str, learned: Learned | None = None
 ) -> list[str | None] | None:
     """Which of a split's faces a classifier was trained on, in the order of `records.labels`.
 
@@ -113,7 +113,7 @@ def marks(
         is asked for by name.
     """
     learned = learned or read(classifier)
-    if learned is None or is_own(classifier, dataset, split):
+    if learned is None or is_own(classifier, dataset, split=split):
         return None
     return compare(overlap.of_split(dataset, split), learned)
 
@@ -128,12 +128,12 @@ def compare(faces: Prints, learned: Learned) -> list[str | None]:
     ]
 
 
-def is_own(classifier: Path, dataset: Dataset, split: str) -> bool:
+def is_own(classifier: Path, dataset: Dataset, *, split: str) -> bool:
     """Whether a split is one that a classifier's run learned from, not one to test it on."""
     return split in ("train", "validation") and held_out.is_in_domain(classifier, dataset.name)
 
 
-def about(classifier: Path, dataset: Dataset, split: str) -> dict:
+def about(classifier: Path, dataset: Dataset, *, split: str) -> dict:
     """What is known of a classifier's training images, for a metrics file.
 
     Returns:
@@ -143,4 +143,4 @@ def about(classifier: Path, dataset: Dataset, split: str) -> dict:
     learned = read(classifier)
     found: dict = {"images": len(learned.trained.digests) if learned else None}
     found["unknown"] = list(learned.unknown) if learned else []
-    return found | ({"is_own": True} if is_own(classifier, dataset, split) else {})
+    return found | ({"is_own": True} if is_own(classifier, dataset, split=split) else {})

@@ -250,7 +250,7 @@ def _fit(
     start = None
     if phase == "backbone":
         start = (
-            selection.validated(model, validation, score)
+            selection.validated(model, validation, score=score)
             if before is None
             else selection.best(before).to_dict()
         )

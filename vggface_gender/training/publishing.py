@@ -68,7 +68,7 @@ def publish(
                 truth[list(labels.TASKS)],
                 outputs=outputs,
                 tasks=tasks,
-                overlap=trained_on.marks(path, dataset, split),
+                overlap=trained_on.marks(path, dataset, split=split),
             )
             made_by = provenance.made_by(path, dataset, split=split)
             if split == "test":
@@ -80,7 +80,7 @@ def publish(
                     folder=folder,
                     metrics_path=folder / name,
                     made_by=made_by,
-                    learned_from=trained_on.about(path, dataset, split),
+                    learned_from=trained_on.about(path, dataset, split=split),
                 )
                 print(metrics.report(figures))
             else:
@@ -112,7 +112,7 @@ def _learned(known: Examples) -> Learned:
     parts, chosen = [], [overlap.NONE.digests]
     for place, part in enumerate(known.mix.parts):
         rows = known.row[known.part == place]
-        parts.append(overlap.of_split(part.dataset, known.split, rows))
+        parts.append(overlap.of_split(part.dataset, known.split, rows=rows))
         if "validation" in part.dataset.counts:
             chosen.append(overlap.of_split(part.dataset, "validation").digests)
     return Learned(overlap.joined(parts), np.concatenate(chosen))

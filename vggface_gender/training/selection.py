@@ -61,7 +61,7 @@ def cost(logs: Mapping[str, float]) -> float:
 
 
 def validated(
-    model: keras.Model, validation: Iterable, score: Callable[[], float] | None
+    model: keras.Model, validation: Iterable, *, score: Callable[[], float] | None
 ) -> dict[str, float]:
     """What a model reaches on validation, as an epoch's logs have it."""
     loss = model.evaluate(validation, verbose=0, return_dict=True)["loss"]

@@ -68,7 +68,7 @@ def _steps(model: dict, place: str, path: Path, *, depth: int) -> Iterator[Step]
 
 
 def layers(
-    chain: Sequence[Step], kernels: Sequence[tuple[int, ...]], path: Path
+    chain: Sequence[Step], kernels: Sequence[tuple[int, ...]], *, path: Path
 ) -> tuple[list[Layer], list[str]]:
     """A chain in MatConvNet's terms, layers named by their place ("conv1_1", "fc6").
 

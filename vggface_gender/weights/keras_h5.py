@@ -137,7 +137,7 @@ def _stream(path: Path) -> isolated.Arrays:
         pairs = list(_pairs(found, path))
         layers, left_out = None, [name for name in _OPTIMIZER if name in file]
         if chain is not None:
-            layers, beyond = keras_config.layers(chain, [k.shape for _, k, _ in pairs], path)
+            layers, beyond = keras_config.layers(chain, [k.shape for _, k, _ in pairs], path=path)
             left_out += beyond
         for name, *datasets in pairs:
             for dataset in datasets:
