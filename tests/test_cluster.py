@@ -171,7 +171,7 @@ def test_a_runs_own_network_on_its_own_split(home, tmp_path):
         (("--datasets", "hues/hues.csv"), "female"),
         (("--datasets", "light/light.csv", "--split", "train"), "test"),
         ((*HUES, "--count", "2"), "hues.csv"),
-        ((*LIGHT, "--datasets", "light/light.csv", "light/light.csv"), "names one twice"),
+        ((*LIGHT, "--datasets", "light/light.csv", "light/light.csv"), "named twice"),
         ((*LIGHT, "--datasets", "light/light.csv", "nothing.csv"), "nothing.csv"),
         (("--datasets", "light/light.csv", "--run", "nobody"), "nobody"),
         ((*LIGHT, "--layer", "nose"), "nose"),

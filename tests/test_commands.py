@@ -107,7 +107,7 @@ def test_the_older_names_are_the_same_commands(script, name, tmp_path):
 def test_outside_the_environment_a_command_says_so_in_one_line(tmp_path):
     """An interpreter without the package's libraries, as a system's own Python is."""
     for line in (["-m", "vggface_gender.evaluate"], [str(ROOT / "tools" / "predict.py")]):
-        bare = [sys.executable, "-S", *line, "--dataset", "X"]
+        bare = [sys.executable, "-S", *line, "--dataset", "SyntheticFaces"]
         bare = bare if "evaluate" in line[-1] else [*bare[:-2], "photo.jpg"]
         done = subprocess.run(bare, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 2, done.stderr

@@ -49,7 +49,7 @@ def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(
     transfer.main([*data, "--run", "mine", "--epochs", "2"])
     assert {path.name for path in RUN.iterdir()} == {
         *("classifier.keras", "config.json", "history.csv", "metrics.json", "tensorboard"),
-        *(TABLE, "predictions-faces-test.made_by.json", "model_card.md"),
+        *(TABLE, "predictions-faces-test.made_by.json", "model_card.md", "trained_on.npz"),
     }
     figures_follow_from_files("gender")
     settings = json.loads((RUN / "config.json").read_text())["settings"]
@@ -95,7 +95,7 @@ def test_room_is_needed_for_the_features_of_all_splits_before_any_is_computed(
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="make room"):
         transfer.main([*command_line, "--data-dir", "data", "--run", "mine"])
-    assert not list(Path("data/features").iterdir())
+    assert not Path("data/features").exists()
 
 
 @pytest.mark.parametrize("task", ["race", "age"])
@@ -189,7 +189,7 @@ def test_what_is_not_there_is_named(command_line, arguments, complaint):
 def test_too_few_images_are_named(write_image, workplace):
     for gender in ("female", "male"):
         write_image(Path("two") / gender / "1.jpg", len(gender))
-    with pytest.raises(InputError, match=r"two has too few images for a (validation|train) split"):
+    with pytest.raises(InputError, match=r"two has too few images for a [a-z]+ split"):
         transfer.main(["--dataset", "two"])
 
 

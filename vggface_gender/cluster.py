@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 from vggface_gender.base import console, contract, networks, options, runs, tasks
-from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
 
@@ -81,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    called = catalogue.labels(arguments.datasets)
     path = None if arguments.run is None else runs.find(arguments.run)
     if path is None:
         networks.check(arguments.backbone)
@@ -123,9 +123,6 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name in arguments.datasets
     ]
-    called = catalogue.labels(arguments.datasets)
-    if len(called) < len(chosen):
-        raise InputError(f"--datasets names one twice: {', '.join(arguments.datasets)}")
     chosen = [faces._replace(label=called[faces.dataset.name]) for faces in chosen]
     results = clusters_results.measure(
         chosen, network, directory=runs.features_folder(arguments.data_dir), seed=arguments.seed

@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Detect faces in each dataset's records, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
+    called = catalogue.labels(arguments.datasets)
 
     from vggface_gender import datasets
 
@@ -98,7 +99,6 @@ def main(argv: list[str] | None = None) -> None:
     ]
     for dataset in chosen:
         dataset.require(arguments.split)
-    called = catalogue.labels(arguments.datasets)
     settings = {key: getattr(arguments, key) for key in ("upsample", "threshold", "border", "fill")}
     found = []
     for dataset in chosen:

@@ -267,7 +267,7 @@ def test_the_command_writes_what_its_table_says(ten_faces):
     [
         (["--datasets", "faces.csv", "--split", "train"], "no split train"),
         (["--datasets", "nothing.csv"], r"no dataset nothing\.csv"),
-        (["--datasets", "faces.csv", "faces.csv"], "faces, faces"),
+        (["--datasets", "faces.csv", "faces.csv"], "named twice"),
     ],
 )
 def test_bad_input_is_told_in_one_line(ten_faces, options, complaint):

@@ -21,7 +21,7 @@ from vggface_gender.training import run
 class Guess:
     """Stands for the classifier of a run: its outputs follow from a crop and the run's name."""
 
-    size, padding = 32, 0.25
+    size, padding, largest_batch = 32, 0.25, 64
 
     def __init__(self, path: Path, precision: str = "auto"):
         self.seed = int(hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest(), 16)

@@ -122,7 +122,7 @@ def test_training_leaves_nothing_in_the_half_file(tmp_path):
     assert (loaded.tasks, loaded.size, loaded.padding) == (TASKS, 32, 0.25)
 
 
-@pytest.mark.parametrize("scale", [1e6, 1e-7, np.nan])
+@pytest.mark.parametrize("scale", [1e6, 1e-7])
 def test_what_half_precision_cannot_hold_stays_as_it_is(tmp_path, scale):
     """Numbers beyond 65,504 would be infinite, and those below 6e-8 nothing."""
     made = tiny()
@@ -180,7 +180,7 @@ def sources(tmp_path_factory) -> Path:
             f"train/{i}.jpg,20-29,{labels.GENDERS[gender].title()},{labels.FAIRFACE_RACES[race]},1"
         )
         cv2.imwrite(str(folder / "FairFace" / "train" / f"{i}.jpg"), crop)
-        name = f"{20 + i}_{gender}_{i % 5}_{20170101000000000 + i}.jpg.chip.jpg"
+        name = f"{1 + i}_{gender}_{i % 5}_{20170101000000000 + i}.jpg.chip.jpg"
         cv2.imwrite(str(folder / "UTKFace" / name), crop[::-1])
     (folder / "FairFace" / "fairface_label_train.csv").write_text("\n".join(lines) + "\n")
     return folder

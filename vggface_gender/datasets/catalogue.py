@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vggface_gender.base import text
+from vggface_gender.base.errors import InputError
 from vggface_gender.base.labels import FAIRFACE_RACES, UTKFACE_RACES
 
 LONGEST = 80  # bytes in a label; a file's name can have 255
@@ -165,8 +166,16 @@ def label(name: str) -> str:
 
 
 def labels(names: Iterable[str]) -> dict[str, str]:
-    """Labels that tell several datasets apart: with their folder's where two have one label."""
-    plain = {name: label(name) for name in names}
+    """Labels that tell several datasets apart: with their folder's where two have one label.
+
+    Raises:
+        InputError: one is named twice.
+    """
+    given = list(names)
+    for name in given:
+        if given.count(name) > 1:
+            raise InputError(f"{name} is named twice: give each dataset once")
+    plain = {name: label(name) for name in given}
     for tell in (lambda name: f"{Path(name).resolve().parent.name}/{label(name)}", str):
         counts = collections.Counter(plain.values())
         plain = {name: tell(name) if counts[its] > 1 else its for name, its in plain.items()}

@@ -248,7 +248,8 @@ class _Checkpoint(keras.callbacks.Callback):
             return 0
         with self._reading(states[-1]):
             self.rows = json.loads((states[-1] / "history.json").read_text())
-            if states[-1] != self._state(len(self.rows)) or not self._history().epoch.is_unique:
+            epochs = [row["epoch"] for row in self.rows]
+            if states[-1] != self._state(len(epochs)) or epochs != [*range(1, len(epochs) + 1)]:
                 raise ValueError("its history is of other epochs")
             model.optimizer.build(model.trainable_variables)
             model.load_weights(states[-1] / "last.weights.h5")
