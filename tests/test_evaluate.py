@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vggface_gender import datasets, evaluate, gradcam, robustness
+from vggface_gender import audit, datasets, evaluate, gradcam, robustness
 from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
@@ -105,6 +105,25 @@ def other(home):
         shutil.copy(name, "other")
     rows.to_csv("other/faces.csv", index=False)
     return "other/faces.csv"
+
+
+def test_an_audit_is_of_the_table_that_was_named(home, other, capsys):
+    """Not of another of its name, and not of one that was changed since it was written."""
+    Path("tiny").mkdir()  # a dataset's folder may have a run's name
+    evaluate.main(["--run", "tiny", "--dataset", other])
+    with pytest.raises(InputError, match=r"no test predictions of faces\.csv"):
+        audit.main(["--run", "tiny", "--dataset", "faces.csv"])
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv"])
+    for name, count in ((other, 4), ("faces.csv", 10)):
+        capsys.readouterr()
+        audit.main(["--run", "tiny", "--dataset", name, "--json", "audit.json"])
+        assert capsys.readouterr().out
+        audited = json.loads(Path("audit.json").read_text())["tasks"]["gender"]
+        assert audited["count"] == (pd.read_csv(name).gender.notna()).sum() <= count
+    path = predictions.tables(Path("model_files/tiny"), "test")["faces"]
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match="changed since it was written"):
+        audit.main(["--run", "tiny", "--dataset", "faces.csv"])
 
 
 @pytest.mark.parametrize(

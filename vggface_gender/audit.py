@@ -11,7 +11,8 @@ Faces that lack a group's label are a row of their own; copies of training image
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
+from pathlib import Path
 
 from vggface_gender.base import console, files, options, runs
 from vggface_gender.base.errors import InputError
@@ -81,17 +82,21 @@ def main(argv: list[str] | None = None) -> None:
         files.write_json(about | {"tasks": audited}, arguments.json)
 
 
-def _named(wanted: str, found: Iterable[str]) -> str | None:
+def _named(wanted: str, found: Mapping[str, Path]) -> str | None:
     """What the run's files call a dataset; None if they have none of it.
 
     Raises:
         InputError: a folder or table was named, and there are predictions of several of its name.
     """
+    from vggface_gender.evaluation import provenance
+
     if wanted in found:
         return wanted
     label = catalogue.label(wanted)
     # Tables of other records under one name have a hash in theirs (see `predictions.place`).
     alike = [name for name in found if re.fullmatch(re.escape(label) + "(-[0-9a-f]{8})?", name)]
+    if Path(wanted).exists():
+        alike = [name for name in alike if provenance.is_of_place(found[name], wanted)]
     if len(alike) > 1:
         raise InputError(
             f"{wanted}: the run has predictions of several datasets of that name: give one of "

@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_precision_argument(group)
     parser.add_argument(
         "--seed",
-        type=options.count,
+        type=options.seed,
         default=0,
         metavar="N",
         help="the seed of the sample of faces, of k-means and of t-SNE",

@@ -130,7 +130,7 @@ def _add_choice_arguments(group: argparse._ArgumentGroup) -> None:
         help="keep at most N faces, drawn at random; with --balance as many of each label",
     )
     group.add_argument(
-        "--seed", type=options.count, default=0, metavar="N", help="the random seed of the draws"
+        "--seed", type=options.seed, default=0, metavar="N", help="the random seed of the draws"
     )
 
 

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         "--columns", type=options.positive, default=10, metavar="N", help="copies of each crop"
     )
     group.add_argument(
-        "--seed", type=options.count, default=0, metavar="N", help="of the crops and their changes"
+        "--seed", type=options.seed, default=0, metavar="N", help="of the crops and their changes"
     )
     group.add_argument(
         "--out",

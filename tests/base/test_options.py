@@ -90,3 +90,13 @@ def test_what_a_tuning_is_given_are_fields_of_its_configuration():
     settings = training_options.tuning_settings(parser.parse_args([]))
     made = config.Config("multitask", "faces", **config.tuning("dlib", **settings))
     assert made.ema is None and made.dropout == 0.4 and made.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("name", ["default", "../mine", "/mine", ""])
+def test_a_new_run_has_a_name_of_its_own_within_the_folder_of_runs(name, capsys):
+    parser = options.Parser("train", "Train.")
+    training_options.add_run_arguments(parser)
+    assert parser.parse_args(["--run", "mine"]).run == "mine"
+    with pytest.raises(SystemExit) as raised:
+        parser.parse_args(["--run", name])
+    assert raised.value.code == 2 and capsys.readouterr().err.count("\n") == 1

@@ -231,7 +231,7 @@ def test_arguments_that_do_not_match_are_refused(truth, outputs, message):
 
 
 def dataset(fingerprint: str = "0123456789abcdef", label: str = "faces") -> SimpleNamespace:
-    return SimpleNamespace(label=label, fingerprint=fingerprint)
+    return SimpleNamespace(name=f"{label}.csv", label=label, fingerprint=fingerprint)
 
 
 def key(tmp_path: Path, content: str = "a", **options) -> dict:

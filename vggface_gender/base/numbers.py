@@ -18,6 +18,14 @@ def count(text: str) -> int:
     return _whole(text, 0)
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 to 2**32 - 1, which is what NumPy takes as a seed."""
+    number = _whole(text, 0)
+    if number >= 2**32:
+        raise ValueError(f"{text} is not a whole number from 0 to {2**32 - 1}")
+    return number
+
+
 def amount(text: str) -> float:
     """A finite number from 0 up."""
     return _real(text, lambda number: 0 <= number < math.inf, "from 0 up")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from vggface_gender.base import numbers, splits
+from vggface_gender.base import numbers, runs, splits
 from vggface_gender.base.geometry import PADDING
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ def _add_records_arguments(group: argparse._ArgumentGroup, split_seed: int | Non
     )
     group.add_argument(
         "--split-seed",
-        type=int,
+        type=seed,
         default=split_seed,
         metavar="N",
         help="the seed that train, validation and test are drawn with"
@@ -221,8 +221,20 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     return convert
 
 
+def _run_name(text: str) -> str:
+    """A name for a new run: a folder within `runs.MODEL_FILES`."""
+    parts = Path(text).parts
+    if not parts or Path(text).is_absolute() or ".." in parts:
+        raise ValueError(f"{text!r} is not the name of a folder in {runs.MODEL_FILES}")
+    if text == runs.DEFAULT:
+        raise ValueError(f"{text} is the classifier that comes with the package: name another run")
+    return text
+
+
+run_name = argument(_run_name)
 positive = argument(numbers.positive)
 count = argument(numbers.count)
+seed = argument(numbers.seed)
 amount = argument(numbers.amount)
 positive_real = argument(numbers.positive_real)
 share = argument(numbers.share)

@@ -53,10 +53,18 @@ def folder(run: str) -> Path:
     candidates = [Path(run), MODEL_FILES / run]
     if run == DEFAULT and (path := default()):
         candidates.append(path.parent)
-    for candidate in candidates:
-        if candidate.is_dir():
-            return candidate
+    # A dataset's folder may have a run's name: what holds a run goes before what does not.
+    for is_it in (_holds_a_run, Path.is_dir):
+        for candidate in candidates:
+            if is_it(candidate):
+                return candidate
     raise InputError(f"no run {run}: neither a folder, nor one in {MODEL_FILES}")
+
+
+def _holds_a_run(folder: Path) -> bool:
+    """Whether a folder is a run's, or that of its repeats."""
+    names = ("config.json", CLASSIFIER)
+    return any(next(folder.glob(part + name), None) for name in names for part in ("", "*/"))
 
 
 def default() -> Path | None:

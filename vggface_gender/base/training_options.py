@@ -19,7 +19,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False)
     group = parser.add_argument_group("run")
     group.add_argument(
         "--seed",
-        type=options.count,
+        type=options.seed,
         default=0,
         metavar="N",
         help="the random seed of weights, order, augmentation and dropout",
@@ -45,7 +45,10 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False)
             help="with --repeats: draw train, validation and test anew for each seed, too",
         )
     group.add_argument(
-        "--run", metavar="NAME", help="the run's folder in model_files (default: made of settings)"
+        "--run",
+        type=options.run_name,
+        metavar="NAME",
+        help="the run's folder in model_files (default: made of settings)",
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace a run of other settings in that folder"

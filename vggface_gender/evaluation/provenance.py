@@ -12,7 +12,7 @@ from typing import Any
 
 from vggface_gender.base import files
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import Dataset
+from vggface_gender.datasets import Dataset, catalogue
 
 # Raised where the same classifier and records come to give other outputs.
 VERSION = 1
@@ -28,13 +28,29 @@ def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings: Any) 
             where it is as it is by default.
     """
     learned = classifier.parent / TRAINED_ON  # it says which faces are left out of the figures
-    return {
-        "classifier": files.digest(classifier),
-        "records": dataset.fingerprint,
-        "split": split,
-        "settings": {name: value for name, value in settings.items() if value is not None},
-        "version": VERSION,
-    } | ({"trained_on": files.digest(learned)} if learned.is_file() else {})
+    own = {} if dataset.name in catalogue.NAMED else {"dataset": place_of(dataset.name)}
+    return (
+        own
+        | {
+            "classifier": files.digest(classifier),
+            "records": dataset.fingerprint,
+            "split": split,
+            "settings": {name: value for name, value in settings.items() if value is not None},
+            "version": VERSION,
+        }
+        | ({"trained_on": files.digest(learned)} if learned.is_file() else {})
+    )
+
+
+def place_of(name: str) -> str:
+    """Where a folder or table of one's own lies: by it one is told from another of its name."""
+    return str(Path(name).resolve())
+
+
+def is_of_place(path: Path, name: str) -> bool:
+    """Whether the result at `path` may be on the folder or table `name`; True if not known."""
+    made = (known(path) or {"made_by": {}})["made_by"]
+    return made.get("dataset") in (None, place_of(name))
 
 
 def is_current(path: Path, made_by: Mapping) -> bool:
@@ -88,12 +104,14 @@ def is_of_others(path: Path, made_by: Mapping) -> bool:
 
 
 def check_classifier(path: Path, classifier: Path) -> None:
-    """Refuse a result that is known to be of another classifier than the file that there is.
+    """Refuse a result that is known to be of another classifier, or changed since it was written.
 
     Raises:
         InputError: it is.
     """
     found = known(path)
+    if found and path.is_file() and found.get("table") not in (None, files.digest(path)):
+        raise InputError(f"{path}: changed since it was written: evaluate again")
     made = found["made_by"].get("classifier") if found else None
     if made is not None and classifier.is_file() and made != files.digest(classifier):
         raise InputError(
