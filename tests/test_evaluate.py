@@ -123,7 +123,7 @@ def test_an_audit_is_of_the_table_that_was_named(home, other, capsys):
     path = predictions.tables(Path("model_files/tiny"), "test")["faces"]
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(InputError, match="changed since it was written"):
-        audit.main(["--run", "tiny", "--dataset", "faces.csv"])
+        audit.main(["--run", "tiny", "--dataset", other])
 
 
 @pytest.mark.parametrize(
