@@ -106,7 +106,9 @@ def test_the_published_rates_balance_and_choice_are_taken(training, capsys):
         assert tuned[f"learning_rate_{part}"].tolist() == pytest.approx(
             (share * tuned.learning_rate).tolist()
         )
-    assert tuned.index[tuned.is_best].tolist() == [tuned.val_score.idxmax()]
+    head = history[(history.phase == "head") & history.is_best].val_score.item()
+    is_kept = tuned.val_score.max() >= head  # else the head alone is what the classifier holds
+    assert tuned.index[tuned.is_best].tolist() == ([tuned.val_score.idxmax()] if is_kept else [])
 
 
 @pytest.mark.slow

@@ -73,6 +73,7 @@ def test_a_second_phase_that_validates_worse_than_the_head_is_not_kept(
     np.testing.assert_allclose(before.age_predicted, after.age_predicted, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_classifier_that_validates_worse_than_the_one_it_continues_is_said_to(
     data, tiny_run, capsys
 ):

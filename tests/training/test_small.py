@@ -66,6 +66,7 @@ def test_a_long_epoch_passes_over_them_once_from_where_it_always_began(
     assert config.LEAST_STEPS <= int(steps) <= runs.settings(RUN)["counts"]["train"] / 4
 
 
+@pytest.mark.slow
 def test_a_head_of_few_faces_predicts_ages_that_people_have(command_line, drawn):
     """After a handful of steps statistics that lag behind gave ages of -60."""
     few = ["--dataset", f"{drawn.table}[:48]", "--backbone", "dlib"]
