@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{arguments.dataset}"
         )
     path = found[dataset]
-    provenance.check_classifier(path, folder / runs.CLASSIFIER)
+    provenance.check(path, folder / runs.CLASSIFIER)
     table = predictions.read(path)
     has = [task for task in CLASSIFICATION if predictions.has(table, task)]
     for task in arguments.tasks or ():

@@ -89,9 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from vggface_gender import datasets
 
-    for name in arguments.datasets:
-        source = datasets.source_in(arguments.source, name)
-        datasets.check(name, source, data_dir=arguments.data_dir)
+    datasets.check_each(arguments.datasets, arguments.source, data_dir=arguments.data_dir)
 
     from vggface_gender.base import device
 

@@ -222,7 +222,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _asked(arguments: argparse.Namespace, path: Path) -> dict:
-    """What tells one command from another: its options, and the content of the classifier."""
+    """What distinguishes one command from another: its options and the classifier's content."""
     given = {name: value for name, value in vars(arguments).items() if name not in ("out", "run")}
     return json.loads(json.dumps(given | {"classifier": files.digest(path)}, default=str))
 

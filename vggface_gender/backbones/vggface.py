@@ -220,7 +220,7 @@ def load(path: Path = PATH) -> keras.Model:
     Raises:
         InputError: the file is missing or damaged.
     """
-    return keras.models.load_model(_converted(path), compile=False)
+    return keras.models.load_model(networks.converted(path), compile=False)
 
 
 def has_its_convolutions(model: keras.Model) -> bool:
@@ -247,7 +247,7 @@ def identity_names(path: Path = PATH) -> tuple[str, ...]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    with zipfile.ZipFile(_converted(path)) as archive:
+    with zipfile.ZipFile(networks.converted(path)) as archive:
         if _IDENTITIES_FILE in archive.namelist():
             return tuple(json.loads(archive.read(_IDENTITIES_FILE)))
         if _IDENTITIES_LINES in archive.namelist():
@@ -277,6 +277,3 @@ def _assign(model: keras.Model, network: Network) -> None:
         if layer is weighted[0] and network.channels == "bgr":
             kernel = kernel[:, :, ::-1]
         layer.set_weights([kernel, bias])
-
-
-_converted = networks.converted

@@ -23,7 +23,7 @@ CHANNELS = ("rgb", "bgr")
 
 
 class Known(NamedTuple):
-    """A project's files: how they are told, and what its code does with an image before them."""
+    """A project's files: how to recognize them, and how its code prepares an image for them."""
 
     name: str
     is_its: Callable[[KerasFile], bool]

@@ -67,7 +67,7 @@ def run(main: Callable[[], int | None]) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         status = main() or 0
-        sys.stdout.flush()  # what goes wrong here can still be told; at exit it can't
+        sys.stdout.flush()  # a failure here can still be reported; at exit it can't
         return status
     except KeyboardInterrupt:
         print("stopped; the same command resumes from what was finished", file=sys.stderr)

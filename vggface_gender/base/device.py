@@ -16,7 +16,7 @@ LEAST_KERAS = (3, 15)  # older ones cannot read the classifiers that are shipped
 def start(seed: int | None = None) -> None:
     """Import Keras and TensorFlow without their start-up notes; seed Python, NumPy and Keras.
 
-    With a seed, TensorFlow is also told to use deterministic kernels, so that one seed gives one
+    With a seed, TensorFlow is also set to deterministic kernels, so that one seed gives one
     result, to the last digit, on one machine.
 
     Raises:

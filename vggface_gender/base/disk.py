@@ -1,5 +1,6 @@
-"""Room on the disk: asked for before work is begun, and before libraries write that take no no."""
+"""Room on the disk: required before work is begun, and before libraries write that crash without."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from vggface_gender.base.errors import InputError
 
+# Errors of file systems that take no space ahead.
+_CAN_NOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
@@ -41,9 +44,24 @@ def check(folder: Path, needed: int) -> None:
     """
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, max(1, needed))
+            allocate(file.fileno(), needed)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Take the disk's space for so many bytes of an open file, where the system can do so.
+
+    Raises:
+        OSError: there is not so much, or a quota does not allow it.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, max(1, size))
+    except AttributeError:  # not on macOS
+        pass
+    except OSError as error:
+        if error.errno not in _CAN_NOT:
+            raise
 
 
 def size(count: int) -> str:

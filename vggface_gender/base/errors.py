@@ -1,4 +1,4 @@
-"""Bad input, told in one line."""
+"""Bad input: an error of one line."""
 
 from vggface_gender.base.text import shortened
 

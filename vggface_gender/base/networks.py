@@ -1,4 +1,4 @@
-"""Backbones by name: whether one can be had, told in an instant, without Keras."""
+"""Backbones by name: whether one can be had, checked in an instant, without Keras."""
 
 import zipfile
 from pathlib import Path
@@ -14,7 +14,7 @@ def check(backbone: str) -> None:
     """Refuse a backbone whose file is not there, or is of another kind; see `backbones.load`.
 
     Raises:
-        InputError: it can't be loaded, as far as can be told without reading it.
+        InputError: it can't be loaded, as far as its name and place show.
     """
     kind, _, file = backbone.partition(":")
     if backbone in ("dlib", "resnet50"):

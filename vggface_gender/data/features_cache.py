@@ -1,13 +1,11 @@
 """Features files in the cache: the finished, the unfinished, the damaged, and room for more."""
 
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vggface_gender.base import locks
-from vggface_gender.base.errors import InputError
+from vggface_gender.base import disk, locks
 from vggface_gender.data import features_file
 from vggface_gender.data.features_file import FeaturesFile
 
@@ -92,17 +90,9 @@ def _require_room(places: Sequence[Place]) -> None:
     Raises:
         InputError: it says how much there is.
     """
-    if not places:
-        return
-    directory = places[0].done.parent
-    directory.mkdir(parents=True, exist_ok=True)
-    needed = sum(features_file.size(**place.form) for place in places)
-    free = shutil.disk_usage(directory).free
-    if needed > free:
-        raise InputError(
-            f"{directory}: the features need {needed / 1e9:.3g} GB and {free / 1e9:.3g} GB are "
-            "free; make room, or have the records elsewhere (--data-dir)"
-        )
+    if places:
+        needed = sum(features_file.size(**place.form) for place in places)
+        disk.require(places[0].done.parent, needed, what="the features")
 
 
 def _create(place: Place) -> FeaturesFile:

@@ -7,7 +7,6 @@ does not grow with the file, as it does with one that is mapped, which counts as
 was read; and a kill leaves rows without their checksum, never an HDF5 file that can't be opened.
 """
 
-import errno
 import os
 import weakref
 import zlib
@@ -17,6 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from vggface_gender.base import disk
 from vggface_gender.base.errors import InputError
 
 VERIFIED_AT_ONCE = 2**24  # bytes
@@ -145,23 +145,12 @@ def create(path: Path, *, shape: Sequence[int], dtype: str) -> None:
             space = h5py.h5s.create_simple(extent)
             h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(kind), space, dcpl=made)
     with open(path, "r+b") as file:
-        _reserve(file.fileno())
+        disk.allocate(file.fileno(), os.fstat(file.fileno()).st_size)
 
 
 def size(shape: Sequence[int], dtype: str) -> int:
     """The bytes that a file of such features takes, but for a few thousand."""
     return sum(_size(*each) for each in _layout(tuple(shape), np.dtype(dtype)).values())
-
-
-def _reserve(descriptor: int) -> None:
-    """Take the disk's space for all of a file now, where the file system can do so."""
-    try:
-        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
-    except AttributeError:  # not on macOS
-        pass
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise
 
 
 def _layout(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, tuple]:

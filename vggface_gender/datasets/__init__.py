@@ -11,7 +11,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,6 +179,12 @@ def check(name: str, source: str | Path | None = None, *, data_dir: str | Path =
     needs_source = name in NAMED and NAMED[name].files and not has_source
     if needs_source and not any(Path(data_dir, place.kind).glob("*/*/*")):
         raise InputError(_how_to_get(name, place.source, ""))
+
+
+def check_each(names: Iterable[str], folder: Path | None, *, data_dir: str | Path) -> None:
+    """`check` of several datasets, whose own folders lie in one (see `source_in`)."""
+    for name in names:
+        check(name, source_in(folder, name), data_dir=data_dir)
 
 
 def source_in(folder: Path | None, name: str) -> Path | None:

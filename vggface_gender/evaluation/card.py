@@ -23,7 +23,7 @@ from vggface_gender.evaluation.groups import SMALL
 
 CARD = "model_card.md"
 WIDTH = 100
-SETTINGS = {"dataset": str, "backbone": str, "command": str, "counts": dict}  # that it tells of
+SETTINGS = {"dataset": str, "backbone": str, "command": str, "counts": dict}  # that the card shows
 
 
 def write(folder: Path) -> Path | None:

@@ -153,7 +153,7 @@ def place(
     """Where a table of predictions belongs: `predictions-<label>-<split>.csv` in `folder`.
 
     Where another dataset's table of that name is (see `provenance.place`), it goes beside. Of one
-    that does not say what it was made from, names and true labels tell.
+    that does not say what it was made from, names and true labels decide.
 
     Args:
         made_by: see `provenance.made_by`; None where that is not known.

@@ -28,22 +28,22 @@ def made_by(classifier: Path, dataset: Dataset, *, split: str, **settings: Any) 
             where it is as it is by default.
     """
     learned = classifier.parent / TRAINED_ON  # it says which faces are left out of the figures
-    own = {} if dataset.name in catalogue.NAMED else {"dataset": place_of(dataset.name)}
-    return (
-        own
-        | {
-            "classifier": files.digest(classifier),
-            "records": dataset.fingerprint,
-            "split": split,
-            "settings": {name: value for name, value in settings.items() if value is not None},
-            "version": VERSION,
-        }
-        | ({"trained_on": files.digest(learned)} if learned.is_file() else {})
-    )
+    made = {
+        "classifier": files.digest(classifier),
+        "records": dataset.fingerprint,
+        "split": split,
+        "settings": {name: value for name, value in settings.items() if value is not None},
+        "version": VERSION,
+    }
+    if learned.is_file():
+        made["trained_on"] = files.digest(learned)
+    if dataset.name not in catalogue.NAMED:
+        made["dataset"] = place_of(dataset.name)
+    return made
 
 
 def place_of(name: str) -> str:
-    """Where a folder or table of one's own lies: by it one is told from another of its name."""
+    """Where a folder or table of one's own lies, which tells it apart from others of its name."""
     return str(Path(name).resolve())
 
 
@@ -103,7 +103,7 @@ def is_of_others(path: Path, made_by: Mapping) -> bool:
     )
 
 
-def check_classifier(path: Path, classifier: Path) -> None:
+def check(path: Path, classifier: Path) -> None:
     """Refuse a result that is known to be of another classifier, or changed since it was written.
 
     Raises:

@@ -57,7 +57,7 @@ def read(folder: Path, dataset: str, *, split: str) -> Repeat:
     """
     classifier = folder / runs.CLASSIFIER
     path = predictions.tables(folder, split)[dataset]
-    provenance.check_classifier(path, classifier)
+    provenance.check(path, classifier)
     settings = runs.settings(folder, {}) if (folder / "config.json").is_file() else {}
     return Repeat(
         predictions.read(path),

@@ -89,8 +89,9 @@ def train_backbone(
 ) -> pd.DataFrame:
     """Train the network from one of the backbone's layers on; the best weights are kept in it.
 
-    These are the ones that it began with where every epoch validates worse than the head alone did.
-    A classifier that is continued without such a phase is not kept, but it is said to be better.
+    Where every epoch validates worse than the head alone did, the network is left as it began. A
+    classifier that is continued without a phase of the head is trained on in any case; that it
+    validated better is printed.
 
     Args:
         known, held_out, draw, folder, cache: see `train_head`.
@@ -101,7 +102,7 @@ def train_backbone(
         nothing of it is kept.
     """
     backbone, head = network
-    began = [part.get_weights() for part in network]
+    began = [] if history is None else [part.get_weights() for part in network]
     first = None if config.unfreeze == "all" else config.unfreeze
     backbones.freeze_before(backbone, first)
     if config.views and first is not None:
