@@ -1,4 +1,4 @@
-"""Room on the disk: required before work is begun, and before libraries write that crash without."""
+"""Room on the disk: required before work is begun, and before libraries write that crash at none."""
 
 import errno
 import os
