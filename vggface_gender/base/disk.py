@@ -1,4 +1,4 @@
-"""Room on the disk: required before work is begun, and before libraries write that crash at none."""
+"""Room on the disk: required before work is begun, and checked before libraries write."""
 
 import errno
 import os
