@@ -144,7 +144,8 @@ def test_hidden_labels_score_and_choose_nothing(run, crops, capsys):
 
 
 def test_a_sweep_alone_keeps_no_faces_and_a_seed_draws_others(run, crops):
-    pseudo_label.main(["crops", "--crops", "--run", run, "--out", "swept", "--sweep", "0.9", "0.6"])
+    options = ["--crops", "--run", run, "--out", "swept", "--sweep", "0.9", "0.6"]
+    assert pseudo_label.main(["crops", *options]) == 0
     names = {file.name for file in Path("swept").iterdir()}
     assert names == {"predictions.csv", "summary.json", "sweep.csv", "sweep.json"}
     assert pd.read_csv("swept/sweep.csv").threshold.unique().tolist() == [0.6, 0.9]
@@ -321,7 +322,7 @@ def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, cap
     Path("notes", "a.txt").write_text("")
     Path("text.jpg").rename("notes/text.jpg")
     options = ["--run", run, "--threshold", "0", "--near", "0", "--out", "out"]
-    pseudo_label.main([*map(str, photos), "notes", *options])
+    assert pseudo_label.main([*map(str, photos), "notes", *options]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
     assert len(errors) == 1 and "error: notes/text.jpg: " in errors[0]
     summary = json.loads(Path("out/summary.json").read_text())

@@ -134,17 +134,17 @@ def _add_choice_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Find or read the faces, classify them, choose, score, and write."""
+def main(argv: list[str] | None = None) -> int:
+    """Find or read the faces, classify them, choose, score, write; 1 if any can't be read."""
     arguments = _parse(argv)
     path = runs.find(arguments.run)
     contract.read(path)
     with locks.held(arguments.out, wait=False):
-        _label(arguments, path)
+        return _label(arguments, path)
 
 
-def _label(arguments: argparse.Namespace, path: Path) -> None:
-    """What the command does, with the classifier at `path`."""
+def _label(arguments: argparse.Namespace, path: Path) -> int:
+    """What the command does, with the classifier at `path`; its exit status."""
     asked = _asked(arguments, path)
     _check_is_free(arguments.out, asked)
 
@@ -208,6 +208,7 @@ def _label(arguments: argparse.Namespace, path: Path) -> None:
         out, frame, task=task, summary=summary, kept=kept, jpegs=seen.jpegs, swept=swept
     )
     print(f"{out}: {', '.join(sorted(file.name for file in out.iterdir()))}")
+    return 1 if seen.counts["unreadable"] else 0
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:

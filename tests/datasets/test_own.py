@@ -286,7 +286,23 @@ def test_splits_that_are_too_small_are_marked(women, men, named, tmp_path):
         ("file;age", lambda i: f"images/{i}.jpg;3,5", "separated by semicolons"),
         ("file\tage", lambda i: f"images/{i}.jpg\t3", "separated by tabs"),
         ("images/x.jpg,f", lambda i: f"images/{i}.jpg,f", "first line has to name the columns"),
-        ("file,gender", lambda i: f"images/{i}.jpg,f,x", "more cells than"),
+        ("file,gender", lambda i: f"images/{i}.jpg,f,x", "line 2: number of cells 3, of columns 2"),
+        (
+            "file,gender",
+            lambda i: f'"images/\n{i}.jpg",f' + ",f" * (i == 3),
+            "line 9: number of cells 3",
+        ),
+        ("file,gender", lambda i: f"images/{i}.jpg" * (i != 3) + ",f", "line 5: no file is named"),
+        (
+            "file,gender",
+            lambda i: f'images/{i}.jpg,"f' + '"' * (i != 3),
+            "line 6: .,. expected after",
+        ),
+        (
+            "file,gender,gender",
+            lambda i: f"images/{i}.jpg,f,m",
+            "several columns are called gender",
+        ),
         ("file,File,gender", lambda i: f"images/{i}.jpg,,f", "several columns are called file"),
         ("file,mood", lambda i: f"images/{i}.jpg,good", "gender, race or age"),
         ("file,gender", lambda i: "images/1.jpg,f", r"images/1\.jpg is listed twice"),
@@ -297,8 +313,10 @@ def test_splits_that_are_too_small_are_marked(women, men, named, tmp_path):
         ),
         ("file,gender", lambda i: f"elsewhere/{i}.jpg,f", r"40 of 40 .*elsewhere/0\.jpg"),
         ("file,gender", lambda i: f"images/{i}.jpg,{'x' * 5_000_000 * (i == 0)}", "line 2"),
-        ("file,gender", lambda i: f"{'x' * 5_000_000 * (i == 0)}{i}.jpg,f", "40 of 40"),
-        ("x" * 5_000_000, lambda i: f"images/{i}.jpg", "column file"),
+        ("file,gender", lambda i: f"{'x' * 5_000_000 * (i == 0)}{i}.jpg,f", "line 2: field larger"),
+        ("file,gender", lambda i: f"{'x' * 90_000 * (i == 0)}{i}.jpg,f", "40 of 40"),
+        ("x" * 5_000_000, lambda i: f"images/{i}.jpg", "line 1: field larger"),
+        ("x" * 90_000, lambda i: f"images/{i}.jpg", "column file"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_in_one_short_line(

@@ -99,6 +99,13 @@ def test_two_folders_of_one_name_have_their_own_records(prepare, tmp_path):
     assert len(directories) == 2
 
 
+def test_records_of_a_folder_that_is_gone_are_used(prepare, tmp_path):
+    source = trees.folder(tmp_path, {"female": 10})
+    stored = prepare(source)
+    shutil.rmtree(source)
+    assert prepare(source) == stored
+
+
 def test_a_folders_name_may_be_as_long_as_names_can_be(prepare, tmp_path):
     trees.folder(tmp_path, {"female": 10}).rename(tmp_path / ("é" * 127))
     dataset = prepare(tmp_path / ("é" * 127))

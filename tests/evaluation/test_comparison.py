@@ -304,3 +304,20 @@ def test_faces_that_one_side_was_trained_on_are_in_neithers_figures():
     assert marked["tasks"] == without["tasks"]
     assert "5 faces are left out" in marked["warnings"][0]
     assert marked["warnings"][1].startswith("3 faces are near-duplicates of training images of A")
+
+
+def test_two_datasets_of_one_name_are_refused():
+    made = [
+        {"records": "a", "dataset": "/x/faces"},
+        {"records": "b", "dataset": "/y/faces"},
+        {"records": "a", "dataset": "/moved/faces"},
+        {"records": "c", "dataset": "/x/faces"},  # of another split
+        {"records": "d"},  # a named dataset's
+        {},
+    ]
+    sides = [{"run": Repeat(table(k, 0.3 + k / 10), made_by=m)} for k, m in enumerate(made)]
+    for other in (1, 4):
+        with pytest.raises(InputError, match="two datasets of one name"):
+            comparison.compare(sides[0], sides[other])
+    for other in (2, 3, 5):
+        comparison.compare(sides[0], sides[other])

@@ -90,7 +90,7 @@ def test_damaged_settings_are_one_line_unless_they_are_replaced(tmp_path, conten
     folder = tmp_path / "run"
     run.begin(folder, {"rate": 0.1})
     (folder / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"config\.json is damaged .* or --overwrite it"):
+    with pytest.raises(InputError, match=r"config.json is damaged\): name .* or --overwrite it"):
         run.begin(folder, {"rate": 0.1})
     run.begin(folder, {"rate": 0.1}, overwrite=True)
     assert runs.settings(folder, {}) == {"rate": 0.1}

@@ -89,7 +89,8 @@ def test_a_file_that_crashes_scipy_is_refused():
     path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "21-hostile" / "segv.mat"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    with pytest.raises(InputError, match=r"its parser crashed on it \(SIGSEGV\)"):
+    # A wild pointer is either fault, as chance has it.
+    with pytest.raises(InputError, match=r"its parser crashed on it \(SIG(SEGV|BUS)\)"):
         matconvnet.read(path)
 
 

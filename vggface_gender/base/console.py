@@ -88,8 +88,9 @@ def run(main: Callable[[], int | None]) -> int:
 def _refusal(error: Exception) -> str | None:
     """What the machine refused and what to do about it; None for any other error."""
     code = getattr(error, "errno", None)
-    if code is None and os.strerror(errno.ENOSPC) in str(error):
-        code = errno.ENOSPC  # HDF5 and TensorFlow have errors of their own that quote the system's
+    if code is None:  # HDF5 and TensorFlow have errors of their own that quote the system's
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        code = next((each for each in full if os.strerror(each) in str(error)), None)
     if code not in _REMEDIES:
         return None
     # Of a file that was to be renamed, the name that it should have got.

@@ -123,7 +123,7 @@ def settings(folder: Path, form: state.Form = MappingProxyType({"dataset": str})
         InputError: its `config.json` is not there, or not a run's.
     """
     found = config(folder)["settings"]
-    where = f"{folder / 'config.json'}: its settings"
+    where = f"{folder / 'config.json'}: its object settings"
     state.check(found, form, where=where, remedy="train it again in a new folder")
     return found
 

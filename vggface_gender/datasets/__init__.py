@@ -135,7 +135,7 @@ def prepare(
     Raises:
         InputError: no such dataset, its files are not there, or they are not what is expected.
     """
-    place = _place(name, source)
+    place = _place(name, source, data_dir)
     builder_class = _builder_class(place.kind)
     config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
@@ -174,7 +174,7 @@ def check(name: str, source: str | Path | None = None, *, data_dir: str | Path =
     Raises:
         InputError: no such dataset; or its files are not there, and nor are any records of it.
     """
-    place = _place(name, source)
+    place = _place(name, source, data_dir)
     has_source = place.source is not None and place.source.exists()
     needs_source = name in NAMED and NAMED[name].files and not has_source
     if needs_source and not any(Path(data_dir, place.kind).glob("*/*/*")):
@@ -202,7 +202,7 @@ def describe(dataset: Dataset) -> str:
     return summary.describe(dataset.name, dataset.directory, summary=dataset.summary)
 
 
-def _place(name: str, source: str | Path | None) -> _Place:
+def _place(name: str, source: str | Path | None, data_dir: str | Path) -> _Place:
     if name in NAMED:
         return _Place(NAMED[name].kind, "", _files_of(name, source))
     path = Path(name)
@@ -210,12 +210,16 @@ def _place(name: str, source: str | Path | None) -> _Place:
         raise InputError(
             f"{name} is its own source: give one only with a named dataset ({', '.join(NAMED)})"
         )
-    if not is_own(name):
-        raise InputError(f"no dataset {name}: give one of {choices()}")
     # Two folders of one name must not share records.
     digest = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=4).hexdigest()
     slug = re.sub(r"\W+", "_", catalogue.label(name).lower()).strip("_")
-    return _Place("folder" if path.is_dir() else "table", f"{slug}_{digest}_", path)
+    prefix = f"{slug}_{digest}_"
+    if is_own(name):
+        return _Place("folder" if path.is_dir() else "table", prefix, path)
+    for kind in ("folder", "table"):  # it may be gone, and its records be there
+        if any(Path(data_dir, kind).glob(f"{prefix}split_*")):
+            return _Place(kind, prefix, path)
+    raise InputError(f"no dataset {name}: give one of {choices()}")
 
 
 def _files_of(name: str, source: str | Path | None) -> Path | None:

@@ -121,7 +121,7 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     lines = [head(name, directory, summary=summary)]
     for split, count in summary["counts"].items():
         persons = summary.get("persons", {}).get(split)
-        lines.append(f"  {split} {count:,}" + (f" of {persons:,} persons" if persons else ""))
+        lines.append(f"  {split} {count:,}" + (f" of {_people(persons)}" if persons else ""))
         for task, counts in summary["labels"][split].items():
             listed = ", ".join(f"{label} {n:,}" for label, n in counts.items())
             lines.append(f"    {task}: {listed}")
@@ -183,9 +183,9 @@ def _describe_copies(summary: Mapping) -> list[str]:
     lines, copies = [], summary["duplicates"]
     if copies["images"]:
         lines.append(
-            f"  duplicates: {copies['images']} images of {copies['contents']} contents, each kept "
-            f"on one side of the split ({copies['with different labels']} contents with different "
-            "labels)"
+            f"  duplicates: {copies['images']:,} images show {copies['contents']:,} different "
+            f"pictures, each kept on one side of the split ({copies['with different labels']:,} of "
+            "these with different labels)"
         )
     if torn := summary["subjects on two sides"]:
         lines.append(
@@ -193,6 +193,10 @@ def _describe_copies(summary: Mapping) -> list[str]:
             f"{torn[0]}"
         )
     return lines
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def _count_persons(part: Iterable["Checked"]) -> int:

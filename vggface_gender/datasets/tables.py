@@ -1,6 +1,7 @@
 """Tables of files and labels, of named datasets and of one's own."""
 
 import collections
+import csv
 import functools
 import os
 import unicodedata
@@ -32,7 +33,10 @@ def read_table(
     known: Sequence[str] = (),
     separator: str = ",",
 ) -> pd.DataFrame:
-    """A table of text, "" where a cell is empty.
+    """A table of text, "" where a cell is empty or its line ends before it.
+
+    Its index holds the line, from 1, that each row ends on. Lines without any text are left out,
+    and of further columns of one name all but the first.
 
     Args:
         needed: columns without which it is of no use.
@@ -40,37 +44,64 @@ def read_table(
         known: further columns. Known and needed ones are found whatever their capitals.
 
     Raises:
-        InputError: it is not there, not such a table, or lacks a column.
+        InputError: it is not there, not such a table, lacks a column, or a row has more cells
+            than its first line.
     """
     known = (*needed, *known)
-    try:
-        rows = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    (_, header), *rows = _lines(path, separator=separator, known=known, expected=expected)
+    spelt = [column.strip().lower() for column in header]
+    for name, count in collections.Counter(spelt).items():
+        if count > 1 and name in known:
+            raise InputError(f"{path}: several columns are called {name}; keep one")
+    columns = [
+        name if name in known else column for name, column in zip(spelt, header, strict=True)
+    ]
+    if missing := [column for column in needed if column not in columns]:
+        # What is no such table (a web page, another separator) may be one column of a whole line.
+        found = shortened(", ".join(columns[:10]), 200)
+        hint = _hint(separator.join(columns), known, separator)
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; found {found}{hint}; expected {expected}"
         )
+    width = len(columns)
+    for number, cells in rows:
+        if any(cells[width:]):
+            raise InputError(
+                f"{path}, line {number}: number of cells {len(cells)}, of columns {width}; quote "
+                f"text that holds {SEPARATORS[separator]}"
+            )
+    table = pd.DataFrame(
+        [[*cells, *[""] * (width - len(cells))][:width] for _, cells in rows],
+        index=[number for number, _ in rows],
+        columns=columns,
+        dtype=object,
+    )
+    return table.loc[:, ~table.columns.duplicated()]
+
+
+def _lines(
+    path: Path, *, separator: str, known: Sequence[str], expected: str
+) -> list[tuple[int, list[str]]]:
+    """The rows of a table that have any text, the header first, each with its line's number."""
+    kind = KINDS[separator]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            try:
+                lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+            except csv.Error as error:
+                raise ValueError(f"line {reader.line_num}: {error}") from None
     except FileNotFoundError:
         raise InputError(f"{path}: not found; expected {expected}") from None
-    except (OSError, ValueError) as error:  # ValueError: pandas's parser errors, bad UTF-8
-        kind = KINDS[separator]
+    except (OSError, ValueError) as error:  # ValueError: also bad UTF-8
         hint = _hint(_first_line(path), known, separator)
         raise InputError(
             f"{path}: not a readable {kind} file: {first_line(error)}{hint}; save it as {kind}, "
             "in UTF-8"
         ) from None
-    spelt = {column: column.strip().lower() for column in rows}
-    for name, count in collections.Counter(spelt.values()).items():
-        if count > 1 and name in known:
-            raise InputError(f"{path}: several columns are called {name}; keep one")
-    rows = rows.rename(columns={column: name for column, name in spelt.items() if name in known})
-    if missing := [column for column in needed if column not in rows]:
-        # What is no such table (a web page, another separator) may be one column of a whole line.
-        found = shortened(", ".join(rows.columns[:10]), 200)
-        hint = _hint(separator.join(rows.columns), known, separator)
-        raise InputError(
-            f"{path}: no column {', '.join(missing)}; found {found}{hint}; expected {expected}"
-        )
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for row names
-        raise InputError(f"{path}: its lines have more cells than its first line names columns")
-    return rows
+    if not lines:
+        raise InputError(f"{path}: empty; expected {expected}")
+    return lines
 
 
 def cell(row: Mapping[str, str], column: str, *, read: Callable[[str], T | None]) -> T | None:

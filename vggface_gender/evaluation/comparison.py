@@ -46,9 +46,10 @@ def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
           what `same_images.mcnemar` or `wilcoxon` gives, or the `reason` why there is no test.
 
     Raises:
-        InputError: see `repeats.check_independent` and `design`; a name is twice in a table; no
-            task is common to all tables; the same face's true labels differ.
+        InputError: see `repeats.check_one_dataset`, `check_independent` and `design`; a name is
+            twice in a table; no task is common to all tables; the same face's true labels differ.
     """
+    repeats.check_one_dataset(a, b)
     repeats.check_independent(a, b)
     _check_names(a, b)
     a, b, left_out = comparison_notes.unseen_faces(a, b)

@@ -28,6 +28,7 @@ class Repeat(NamedTuple):
     settings: Mapping = {}  # those of its `config.json`
     checkpoint: str | None = None  # stands for its classifier's content (see `files.digest`)
     is_in_domain: bool | None = None  # whether it was trained on this dataset; None: not known
+    made_by: Mapping = {}  # of the table, see `provenance.made_by`; {} where that is not known
 
 
 Side = Mapping[str, Repeat]
@@ -64,6 +65,7 @@ def read(folder: Path, dataset: str, *, split: str) -> Repeat:
         settings,
         files.digest(classifier) if classifier.is_file() else None,
         held_out.learned_of(settings, dataset),
+        (provenance.known(path) or {"made_by": {}})["made_by"],
     )
 
 
@@ -132,6 +134,25 @@ def check_independent(a: Side, b: Side) -> None:
             _refuse_one_checkpoint(one, other, what)
     for letter, side in (("A", a), ("B", b)):
         _check_seeds(letter, side)
+
+
+def check_one_dataset(a: Side, b: Side) -> None:
+    """Refuse tables of two datasets that happen to have one name.
+
+    Those are of other records, and of another folder or table, or one is of a named dataset. A
+    table that does not say what it was made from is taken at its name.
+
+    Raises:
+        InputError: two are; they are named.
+    """
+    known = [(where, repeat.made_by) for where, repeat in named(a, b) if repeat.made_by]
+    for (one, x), (other, y) in itertools.combinations(known, 2):
+        places = [made.get("dataset", "a named dataset") for made in (x, y)]
+        if x.get("records") != y.get("records") and places[0] != places[1]:
+            raise InputError(
+                f"the predictions of {one} are of {places[0]}, those of {other} of {places[1]}: "
+                "two datasets of one name; evaluate both runs on one"
+            )
 
 
 def _shared(one: Repeat, other: Repeat) -> str | None:

@@ -88,8 +88,8 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
             raise InputError(f"{folder} is not a run, and not empty: name another run")
         try:
             changed = _differences(runs.settings(folder, {}), settings)
-        except InputError as error:
-            changed = [str(error)]
+        except InputError:
+            changed = ["its config.json is damaged"]
         if changed and not overwrite:
             raise InputError(
                 f"{folder} holds a run of other settings ({listed(changed, 5)}): name another run, "

@@ -47,7 +47,7 @@ class Builder(FacesBuilder):
         find = finder(source)
         for fold, rows in tables(source).items():
             table = source / table_name(fold)
-            for number, row in enumerate(rows.to_dict("records"), start=2):  # 1 is the header
+            for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
                 face = f"landmark_aligned_face.{row['face_id']}.{row['original_image']}"
                 name, image = find(f"aligned/{row['user_id']}/{face}")
                 said = {task: "" if says_nothing(row[task]) else row[task] for task in KNOWN}

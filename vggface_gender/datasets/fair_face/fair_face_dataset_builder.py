@@ -34,7 +34,7 @@ class Builder(FacesBuilder):
         find = finder(source)
         for table, rows in tables(source).items():
             split = HALVES[table.stem.rpartition("_")[2]]
-            for number, row in enumerate(rows.to_dict("records"), start=2):  # 1 is the header
+            for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
                 name, image = find(row["file"])
                 yield Labelled(
                     name=name,

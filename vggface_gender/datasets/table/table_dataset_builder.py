@@ -43,7 +43,7 @@ class Builder(FacesBuilder):
             )
         find = finder(source.parent)
         listed: set[str] = set()
-        for number, row in enumerate(rows.to_dict("records"), start=2):  # line 1 is the header
+        for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
             item = parse(row, source, number=number, find=find)
             same = os.path.normpath(str(item.image))
             if same in listed:
@@ -88,7 +88,7 @@ def parse(
         find: finds the file (see `tables.finder`).
 
     Raises:
-        InputError: the fold or the split can't be understood.
+        InputError: it names no file, or the fold or the split can't be understood.
     """
     said: dict[str, Any] = {}
     for column, (reader, allowed) in COLUMNS.items():
@@ -98,6 +98,10 @@ def parse(
             raise InputError(
                 f"{source}, line {number}: {error}; give {allowed}, or nothing"
             ) from None
+    if not row["file"].strip():
+        raise InputError(
+            f"{source}, line {number}: no file is named; name one, or leave the line out"
+        )
     name, image = find(row["file"])
     return Labelled(
         name=name,
