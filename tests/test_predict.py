@@ -153,7 +153,7 @@ def test_race_is_predicted_only_on_request(run, photos_dir, tmp_path, capsys):
     classifier.save(tiny({"gender": GENDERS}), tmp_path / "gender.keras")
     predict.main([photo, "--run", "gender.keras", "--json"])
     check_answer(json.loads(capsys.readouterr().out), tasks=("gender",))
-    with pytest.raises(InputError, match=r"gender\.keras: .*race"):
+    with pytest.raises(InputError, match="does not predict race, only gender"):
         predict.main([photo, "--run", "gender.keras", "--race"])
 
 

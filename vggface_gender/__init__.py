@@ -1,8 +1,13 @@
 """Perceived gender, race and age from faces by transfer learning, in Keras 3 on TensorFlow.
 
-`load` gives a classifier, `PhotoAnswer` and its parts are what is predicted of a photo's faces
-(`inference.answers`). Importing the package is cheap: Keras and TensorFlow load with what needs
-them.
+    import vggface_gender as vg
+
+    model = vg.load()
+    result = model.predict("photo.jpg")
+
+`load` gives a `Model`; a `PhotoAnswer` and its parts are what is predicted of a photo's faces.
+Importing the package is cheap: everything else loads with what needs it, and TensorFlow only to
+train and to evaluate.
 """
 
 import sys
@@ -18,36 +23,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years
-    from vggface_gender.inference.classifier import Classifier
+    from vggface_gender.api.model import Model, load
+    from vggface_gender.base.errors import InputError
+    from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years, to_frame
 
 __version__ = "0.2.0"
-__all__ = ["Classifier", "FaceAnswer", "Label", "PhotoAnswer", "Years", "load"]
+__all__ = [
+    "FaceAnswer",
+    "InputError",
+    "Label",
+    "Model",
+    "PhotoAnswer",
+    "Years",
+    "load",
+    "to_frame",
+]
 
 _HOMES = {
-    "Classifier": "inference.classifier",
-    **dict.fromkeys(("FaceAnswer", "Label", "PhotoAnswer", "Years"), "inference.answers"),
+    **dict.fromkeys(("Model", "load"), "api.model"),
+    **dict.fromkeys(
+        ("FaceAnswer", "Label", "PhotoAnswer", "Years", "to_frame"), "inference.answers"
+    ),
+    "InputError": "base.errors",
 }
-
-
-def load(run: str | None = None, *, precision: str = "auto") -> "Classifier":
-    """A run's classifier.
-
-    Args:
-        run: its name under `model_files`, its folder, or a `.keras` file; by default the classifier
-            that comes with the package.
-        precision: see `inference.classifier.load`.
-
-    Raises:
-        InputError: there is no such run, or its file is not a classifier.
-    """
-    from vggface_gender.base import device, runs
-
-    path = runs.find(run)
-    device.start()
-    from vggface_gender.inference import classifier
-
-    return classifier.load(path, precision)
 
 
 def __getattr__(name: str) -> Any:
@@ -55,3 +53,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

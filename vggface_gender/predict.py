@@ -18,6 +18,7 @@ the training data would have perceived the face, not who the person is.
 """
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
@@ -86,39 +87,38 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.out.exists() and not arguments.out.is_dir():
         raise InputError(f"{arguments.out}: not a folder; give --out a folder for drawn copies")
-    classifier = runs.find(arguments.run)
+    path = runs.find(arguments.run, onnx=True)
 
     from tqdm import tqdm
 
-    from vggface_gender.inference import answers
-    from vggface_gender.photos import draw, folders, read
+    from vggface_gender.inference import backends, pipeline
+    from vggface_gender.photos import detect, draw, folders, inputs, read
 
     photos, left_out = read.find_photos(arguments.photos)
     for line in folders.describe(left_out):
         print(f"left out: {line}", file=sys.stderr)
-    answered = answers.of_files(
-        photos,
-        classifier,
+    backend = "keras" if arguments.mc_dropout else "auto"  # only Keras can leave dropout on
+    answered = pipeline.answers(
+        map(inputs.file, photos),
+        functools.cache(functools.partial(backends.load, path, backend=backend)),
+        find=detect.finder(
+            "none" if arguments.crops else "hog",
+            upsample=arguments.upsample,
+            threshold=arguments.threshold,
+        ),
         extra_tasks=("race",) if arguments.race else (),
         samples=arguments.mc_dropout,
-        upsample=arguments.upsample,
-        threshold=arguments.threshold,
-        crops=arguments.crops,
     )
     # A bar only for people (None: not where standard error is a file), and only where they wait.
     bar = tqdm(answered, total=len(photos), unit="photo", disable=len(photos) < FEW or None)
     unreadable = 0
-    for place, (detected, answer) in zip(
-        draw.drawing_paths(photos, arguments.out), bar, strict=True
-    ):
+    for place, answer in zip(draw.drawing_paths(photos, arguments.out), bar, strict=True):
         if answer.error:
             unreadable += 1
             tqdm.write(f"error: {text.printable(answer.error)}", file=sys.stderr)
         elif answer.faces and not arguments.no_draw:
-            boxes = [face.box for face in answer.faces]
-            labels = ["\n".join(face.describe()) for face in answer.faces]
             with files.whole(place) as part:
-                draw.draw(detected.photo, boxes, labels=labels).save(part, quality=DRAWING_QUALITY)
+                answer.draw().save(part, quality=DRAWING_QUALITY)
         for line in [answer.to_json()] if arguments.json else answer.describe():
             tqdm.write(line)
             sys.stdout.flush()

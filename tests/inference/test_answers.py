@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from vggface_gender.base.labels import GENDERS
-from vggface_gender.inference import answers
+from vggface_gender.inference import pipeline
 from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years
-from vggface_gender.photos import detect, read
+from vggface_gender.photos import detect, inputs, read
 
 RACES = ("White", "Black")
 
@@ -102,10 +102,9 @@ def test_each_face_has_its_own_crops_answer_though_all_are_classified_together()
     blank = detect.Detected("blank", np.zeros((5, 7, 3), np.uint8), [])
     unread = detect.Detected("unread", None, [], "unread: empty")
     photos = [crop("light", 255), blank, crop("dark", 0), unread, crop("grey", 51)]
-    pairs = list(answers.of_photos(photos, lambda: classifier))
-    assert [detected for detected, _ in pairs] == photos
+    answered = list(pipeline.of_detected(photos, lambda: classifier))
     assert classifier.batches == [3]
-    found = {answer.photo: answer for _, answer in pairs}
+    found = {answer.photo: answer for answer in answered}
     assert list(found) == ["light", "blank", "dark", "unread", "grey"]
     assert [answer.status for answer in found.values()] == [
         "ok",
@@ -119,37 +118,36 @@ def test_each_face_has_its_own_crops_answer_though_all_are_classified_together()
         assert face.tasks["gender"].probabilities["female"] == pytest.approx(light, abs=1e-6)
         assert face.tasks["age"].years == pytest.approx(100 * light, abs=1e-4)
         assert face.box == (4, 0, 16, 12) and face.score is None
+        assert brightness(face.crop[None]) == pytest.approx(light, abs=1e-6)
 
 
 def test_batches_are_bounded_by_faces_and_by_pixels(monkeypatch):
-    monkeypatch.setattr(answers, "BATCH_FACES", 3)
+    monkeypatch.setattr(pipeline, "BATCH_FACES", 3)
     classifier = Bright()
-    list(answers.of_photos([crop(str(i), i) for i in range(7)], lambda: classifier))
+    list(pipeline.of_detected([crop(str(i), i) for i in range(7)], lambda: classifier))
     assert classifier.batches == [3, 3, 1]
 
-    monkeypatch.setattr(answers, "BATCH_PIXELS", 2 * 12 * 20)
+    monkeypatch.setattr(pipeline, "BATCH_PIXELS", 2 * 12 * 20)
     taken = []
     photos = (taken.append(i) or crop(str(i), i) for i in range(7))
-    next(answers.of_photos(photos, lambda: classifier))
+    next(pipeline.of_detected(photos, lambda: classifier))
     assert taken == [0, 1]
 
 
 def test_the_classifier_is_loaded_for_faces_only(tmp_path):
     Image.new("RGB", (60, 40), "teal").save(tmp_path / "a.png")
     photos = [detect.in_file(tmp_path / name) for name in ("a.png", "missing.png")]
-    pairs = answers.of_photos(photos, lambda: pytest.fail("loaded"))
-    assert [answer.status for _, answer in pairs] == ["no face", "unreadable"]
-    of_files = answers.of_files([tmp_path / "a.png"], tmp_path / "none.keras")
-    assert [answer.status for _, answer in of_files] == ["no face"]
+    answered = pipeline.of_detected(photos, lambda: pytest.fail("loaded"))
+    assert [answer.status for answer in answered] == ["no face", "unreadable"]
 
 
 def test_extra_tasks_are_answered_only_on_request():
     photos = [crop("grey", 51)]
-    [plain] = answers.classify(photos, Bright())
-    [more] = answers.classify(photos, Bright(), extra_tasks=["race"])
+    [plain] = pipeline.classify(photos, Bright())
+    [more] = pipeline.classify(photos, Bright(), extra_tasks=["race"])
     assert list(plain.tasks) == ["gender", "age"]
     assert list(more.tasks) == ["gender", "race", "age"]
-    [gender] = answers.classify(photos, Bright("gender"))
+    [gender] = pipeline.classify(photos, Bright("gender"))
     assert list(gender.tasks) == ["gender"]
 
 
@@ -158,19 +156,27 @@ def test_sampled_answers_take_the_place_of_the_classifiers():
         means = {"gender": np.array([[0.25, 0.75]]), "age": np.array([40.0])}
         return means, {"gender": np.array([0.5]), "age": np.array([3.0])}
 
-    [face] = answers.classify([crop("grey", 51)], Bright("gender", "age"), sample=sampled)
+    [face] = pipeline.classify([crop("grey", 51)], Bright("gender", "age"), sample=sampled)
     assert face.tasks["gender"] == Label(probabilities={"female": 0.25, "male": 0.75}, entropy=0.5)
     assert face.tasks["age"] == Years(years=40.0, deviation=3.0)
 
 
 def test_a_photo_in_memory(faces_dir):
     photo = read.read_photo(faces_dir / "photos" / "obama.jpg")
-    answer = answers.of_photo(photo, "upload", classifier=Bright(), extra_tasks=["race"])
-    assert (answer.height, answer.width) == photo.shape[:2] and answer.photo == "upload"
-    [face] = answer.faces
+
+    def answer(**options):
+        find = detect.finder(**options)
+        pictures = [inputs.picture(photo, "upload")]
+        [found] = pipeline.answers(pictures, Bright, find=find, extra_tasks=["race"])
+        return found
+
+    found = answer()
+    assert (found.height, found.width) == photo.shape[:2] and found.photo == "upload"
+    [face] = found.faces
     [expected] = detect.detect(photo)
     assert face.box == expected.box and face.score == expected.score
+    assert np.array_equal(face.landmarks, expected.landmarks)
     assert list(face.tasks) == ["gender", "race", "age"]
-    nobody = answers.of_photo(photo, "upload", classifier=Bright(), threshold=10.0)
+    nobody = answer(threshold=10.0)
     assert nobody.status == "no face"
     assert json.loads(nobody.to_json())["faces"] == []

@@ -75,13 +75,12 @@ def predict_in_parts(photo: str, model: str) -> dict[str, float]:
 
     timed("imports", _import_all)()
     from vggface_gender import predict
-    from vggface_gender.inference import answers, classifier
-    from vggface_gender.photos import detect
+    from vggface_gender.inference import backends, pipeline
 
     with (
-        mock.patch.object(classifier, "load", timed("weights", classifier.load)),
-        mock.patch.object(detect, "in_file", timed("detection", detect.in_file)),
-        mock.patch.object(answers, "classify", timed("classification", answers.classify)),
+        mock.patch.object(backends, "load", timed("weights", backends.load)),
+        mock.patch.object(pipeline, "detected", timed("detection", pipeline.detected)),
+        mock.patch.object(pipeline, "classify", timed("classification", pipeline.classify)),
         hushed(),
     ):
         predict.main([photo, "--run", model, "--json", "--no-draw"])
@@ -92,7 +91,7 @@ def _import_all() -> None:
     from vggface_gender.base import device
 
     device.start()
-    from vggface_gender.inference import answers, classifier  # noqa: F401
+    from vggface_gender.inference import classifier, pipeline  # noqa: F401
 
 
 def write_untrained(path: Path) -> Path:

@@ -44,6 +44,18 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: not a classifier of this package ({first_line(error)}); {_REMEDY}"
         ) from None
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> dict[str, Any]:
+    """The contract in a text, as `read` gives it.
+
+    Args:
+        path: the file that it was in, for errors.
+
+    Raises:
+        InputError: see `read`.
+    """
     where = f"{path}: its {NAME}"
     found = {"form": 1} | state.parse(content, _REQUIRED, where=where, remedy=_REMEDY)
     if isinstance(found["form"], int) and found["form"] > FORM:

@@ -16,14 +16,18 @@ from vggface_gender.base.errors import InputError
 MODEL_FILES = Path("model_files")
 DEFAULT = "default"  # the name of the classifier that comes with the package
 CLASSIFIER = "classifier.keras"
+ONNX = "classifier.onnx"  # the same, exported
 METRICS = "metrics.json"
 TENSORBOARD = "tensorboard"
 
 
-def find(run: str | None) -> Path:
+def find(run: str | None, *, onnx: bool = False) -> Path:
     """The classifier's file of a run: its name under `model_files`, its folder, or the file itself.
 
     The name `default`, or none, is that of the default classifier wherever there is one.
+
+    Args:
+        onnx: a run that has only an exported file, or that file itself, will do.
 
     Raises:
         InputError: there is none.
@@ -35,11 +39,17 @@ def find(run: str | None) -> Path:
         runs = [path.parent.name for path in found]
         there = f"(there is {', '.join(runs)})" if runs else "(train one first)"
         raise InputError(f"name the run whose classifier to use {there}")
-    for path in (Path(run), Path(run) / CLASSIFIER, MODEL_FILES / run / CLASSIFIER):
-        if path.is_file():
+    names = (CLASSIFIER, ONNX) if onnx else (CLASSIFIER,)
+    for path in (
+        Path(run),
+        *(place / run / name for place in (Path(), MODEL_FILES) for name in names),
+    ):
+        if path.is_file() and (onnx or path.suffix != ".onnx"):
             return path
+    if Path(run).suffix == ".onnx" and Path(run).is_file():
+        raise InputError(f"{run}: this takes a run's {CLASSIFIER}, which Keras reads; name the run")
     raise InputError(
-        f"no run {run}: neither a .keras file, nor a folder with {CLASSIFIER}, here or "
+        f"no run {run}: neither a .keras file, nor a folder with {' or '.join(names)}, here or "
         f"in {MODEL_FILES}"
     )
 

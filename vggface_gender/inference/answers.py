@@ -1,80 +1,100 @@
-"""Answers: what a classifier predicts of the faces in photos, as objects, as JSON and as text.
+"""Answers: what a classifier predicts of the faces in photos, as objects, as JSON, as text.
 
-Needs neither Keras nor TensorFlow until there is a face to classify.
+Nothing here computes: `inference.pipeline` makes them. Pandas and the drawing of pictures load with
+what needs them.
 """
 
-import functools
-import itertools
+import base64
+import html
+import io
 import json
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from vggface_gender.base import text
-from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.photos import THRESHOLD, detect, threads
-from vggface_gender.photos.align import align
-from vggface_gender.photos.detect import Detected
 
 if TYPE_CHECKING:
-    from vggface_gender.inference.classifier import Classifier
-    from vggface_gender.inference.dropout import Sampled
-
-    Sampler = Callable[[np.ndarray], Sampled]
-
-# Tasks that are answered only for who wants them.
-ON_REQUEST = frozenset({"race"})
-
-# Photos wait for each other until so many faces are there to classify, or so many pixels are held.
-BATCH_FACES = 32
-BATCH_PIXELS = 64_000_000
-THREADS = 8  # at most, to detect faces in
+    import numpy as np
+    import pandas as pd
+    from PIL import Image
 
 # What is published of a number: no more than there is to it.
 PROBABILITY_DIGITS, SCORE_DIGITS, YEARS_DIGITS = 4, 4, 1
 
+UNCERTAIN = "uncertain"  # what is said where no label is confident enough
+SHOWN = 720  # pixels of the longer side of a picture in a notebook
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A label of a face with the probabilities of all."""
+    """A face's label of one task, with the probabilities of all.
+
+    >>> Label(probabilities={"female": 0.4, "male": 0.6}).label
+    'male'
+    >>> Label(probabilities={"female": 0.4, "male": 0.6}, min_confidence=0.8).label is None
+    True
+    """
 
     probabilities: dict[str, float]  # label to [0, 1]; they add up to 1
     entropy: float | None = None  # of sampled answers the mean's, in nats; 0 to log(labels)
+    min_confidence: float = 0.0  # the probability below which there is no label
 
     @property
-    def label(self) -> str:
-        """The most probable label; of equals the first."""
+    def likeliest(self) -> str:
+        """The most probable label, however probable; of equals the first."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     @property
-    def probability(self) -> float:
-        """Of the label: the classifier's confidence."""
-        return self.probabilities[self.label]
+    def label(self) -> str | None:
+        """The most probable label; None where it is less probable than `min_confidence`."""
+        return self.likeliest if self.probability >= self.min_confidence else None
 
-    def to_dict(self) -> dict:
+    @property
+    def probability(self) -> float:
+        """Of the most probable label: the classifier's confidence."""
+        return self.probabilities[self.likeliest]
+
+    @property
+    def uncertainty(self) -> float:
+        """The entropy of the probabilities, in nats: 0 of a certainty, log(labels) at most."""
+        if self.entropy is not None:
+            return self.entropy
+        return sum(-p * math.log(p) for p in self.probabilities.values() if p > 0)
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable labels with their probabilities, the likeliest first."""
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        return ranked[:count]
+
+    def to_dict(self) -> dict[str, Any]:
         """The published form."""
         rounded = {
             name: round(probability, PROBABILITY_DIGITS)
             for name, probability in self.probabilities.items()
         }
-        published = {
+        published: dict[str, Any] = {
             "label": self.label,
-            "probability": rounded[self.label],
+            "probability": rounded[self.likeliest],
             "probabilities": rounded,
         }
         if self.entropy is not None:
             published["entropy"] = round(self.entropy, PROBABILITY_DIGITS)
         return published
 
-    def describe(self) -> str:
-        """A phrase, "male 98%"; never a certainty: no more than 99%."""
-        percent = min(round(100 * round(self.probability, PROBABILITY_DIGITS)), 99)
-        return f"{self.label} {percent}%"
+    def describe(self, top: int = 1) -> str:
+        """A phrase, "male 98%"; never a certainty: no more than 99%.
+
+        Args:
+            top: how many labels to name.
+        """
+        said = " or ".join(
+            f"{label} {min(round(100 * round(probability, PROBABILITY_DIGITS)), 99)}%"
+            for label, probability in self.top(top)
+        )
+        return said if self.label else f"{UNCERTAIN} ({said})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +104,19 @@ class Years:
     years: float
     deviation: float | None = None  # the standard deviation of sampled answers, in years
 
-    def to_dict(self) -> dict:
+    @property
+    def uncertainty(self) -> float | None:
+        """The standard deviation of sampled answers, in years; None where there was one answer."""
+        return self.deviation
+
+    def to_dict(self) -> dict[str, Any]:
         """The published form."""
         published = {"years": round(self.years, YEARS_DIGITS)}
         if self.deviation is not None:
             published["deviation"] = round(self.deviation, YEARS_DIGITS)
         return published
 
-    def describe(self) -> str:
+    def describe(self, top: int = 1) -> str:
         """A phrase, "31 years"."""
         return f"{round(self.years, YEARS_DIGITS):.0f} years"
 
@@ -103,16 +128,56 @@ class FaceAnswer:
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the upright photo
     score: float | None  # the detector's (see `detect.Face`); None if it was not detected
     tasks: dict[str, Label | Years]  # by the task's name
+    landmarks: tuple[tuple[int, int], ...] | None = None  # x and y (see `detect.Face`)
+    crop: "np.ndarray | None" = field(
+        default=None, repr=False, compare=False
+    )  # what was classified
 
-    def to_dict(self) -> dict:
+    @property
+    def gender(self) -> Label | None:
+        """The perceived gender; None where it was not predicted."""
+        return self._label("gender")
+
+    @property
+    def race(self) -> Label | None:
+        """The perceived race; None where it was not predicted, as it is not unless asked for."""
+        return self._label("race")
+
+    @property
+    def age(self) -> Years | None:
+        """The perceived age; None where it was not predicted."""
+        answer = self.tasks.get("age")
+        return answer if isinstance(answer, Years) else None
+
+    def _label(self, task: str) -> Label | None:
+        answer = self.tasks.get(task)
+        return answer if isinstance(answer, Label) else None
+
+    def to_dict(self) -> dict[str, Any]:
         """The published form."""
         score = None if self.score is None else round(self.score, SCORE_DIGITS)
         answers = {task: answer.to_dict() for task, answer in self.tasks.items()}
         return {"box": list(self.box), "score": score, **answers}
 
-    def describe(self) -> list[str]:
+    def to_row(self) -> dict[str, Any]:
+        """The published form as a table's row: a column a number."""
+        row: dict[str, Any] = dict(zip(("left", "top", "right", "bottom"), self.box, strict=True))
+        row["score"] = None if self.score is None else round(self.score, SCORE_DIGITS)
+        for task, answer in self.tasks.items():
+            if isinstance(answer, Years):
+                row[task] = round(answer.years, YEARS_DIGITS)
+            else:
+                row[task] = answer.label or UNCERTAIN
+                columns = TASKS[task].output_columns(tuple(answer.probabilities))
+                values = (round(p, PROBABILITY_DIGITS) for p in answer.probabilities.values())
+                row |= dict(zip(columns, values, strict=True))
+            if answer.uncertainty is not None:
+                row[f"{task}_uncertainty"] = round(answer.uncertainty, PROBABILITY_DIGITS)
+        return row
+
+    def describe(self, top: int = 1) -> list[str]:
         """A phrase a task: `["male 98%", "31 years"]`."""
-        return [answer.describe() for answer in self.tasks.values()]
+        return [answer.describe(top) for answer in self.tasks.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +189,7 @@ class PhotoAnswer:
     height: int | None
     faces: list[FaceAnswer]  # from left to right
     error: str | None = None  # why it could not be read, in one line
+    image: "np.ndarray | None" = field(default=None, repr=False, compare=False)  # (h, w, 3) uint8
 
     @property
     def status(self) -> str:
@@ -132,9 +198,9 @@ class PhotoAnswer:
             return "unreadable"
         return "ok" if self.faces else "no face"
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The published form of `predict --json`, its keys in their order."""
-        published: dict = {"photo": self.photo, "status": self.status}
+        published: dict[str, Any] = {"photo": self.photo, "status": self.status}
         if self.error is not None:
             published["error"] = self.error
         published |= {"width": self.width, "height": self.height}
@@ -144,182 +210,59 @@ class PhotoAnswer:
         """The published form as one line of JSON."""
         return json.dumps(self.to_dict())
 
-    def describe(self) -> list[str]:
-        """Lines to read, one a face; none for a photo that could not be read."""
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The published form as rows of a table: one a face, or one that says why there is none."""
+        about: dict[str, Any] = {"photo": self.photo, "status": self.status, "error": self.error}
+        about |= {"width": self.width, "height": self.height}
+        rows = [about | {"face": i} | face.to_row() for i, face in enumerate(self.faces, start=1)]
+        return rows or [about | {"face": None}]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The published form as a table: see `to_rows`."""
+        return to_frame([self])
+
+    def describe(self, top: int = 1) -> list[str]:
+        """Lines to read, one a face; none for a photo that could not be read.
+
+        Args:
+            top: how many labels of a task to name.
+        """
         photo = text.printable(self.photo)
         if self.status == "no face":
             return [f"{photo}: no face found"]
         return [
-            f"{photo}: {', '.join(face.describe())} at ({', '.join(map(str, face.box))})"
+            f"{photo}: {', '.join(face.describe(top))} at ({', '.join(map(str, face.box))})"
             for face in self.faces
         ]
 
+    def draw(self) -> "Image.Image":
+        """A copy of the photo with each face's box and what is predicted of it.
 
-def of_files(
-    paths: Sequence[Path],
-    classifier: Path,
-    *,
-    extra_tasks: Collection[str] = (),
-    samples: int | None = None,
-    upsample: int = 1,
-    threshold: float = THRESHOLD,
-    crops: bool = False,
-) -> Iterator[tuple[Detected, PhotoAnswer]]:
-    """Each photo with its answer, in order: read, detected in threads, aligned and classified.
+        Raises:
+            ValueError: the photo could not be read, or was not kept.
+        """
+        from vggface_gender.photos import draw
 
-    Args:
-        paths: image files; what can't be read has an answer that says why.
-        classifier: its file, which is read only if there is a face.
-        extra_tasks: those of `ON_REQUEST` to answer too.
-        samples: answer with the mean of so many answers with dropout left on.
-        upsample, threshold, crops: as `detect.in_photo` takes them.
+        if self.image is None:
+            raise ValueError(f"{self.photo}: there is no picture to draw on")
+        labels = ["\n".join(face.describe()) for face in self.faces]
+        return draw.draw(self.image, [face.box for face in self.faces], labels=labels)
 
-    Raises:
-        InputError: the file is not a classifier, does not predict an extra task, or has no dropout
-            to leave on.
-    """
-    found = threads.ahead(
-        lambda path: detect.in_file(path, upsample=upsample, threshold=threshold, crops=crops),
-        paths,
-        threads=max(1, min(len(paths), os.cpu_count() or 1, THREADS)),
-    )
-    load = functools.cache(functools.partial(_load, classifier, extra_tasks))
-    return of_photos(found, load, extra_tasks=extra_tasks, samples=samples)
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture, and a line a face."""
+        said = self.error or "\n".join(self.describe())
+        shown = f"<pre>{html.escape(said)}</pre>"
+        if self.image is None:
+            return shown
+        picture, encoded = self.draw(), io.BytesIO()
+        picture.thumbnail((SHOWN, SHOWN))
+        picture.save(encoded, "JPEG")
+        content = base64.b64encode(encoded.getvalue()).decode()
+        return f'<img alt="{html.escape(said)}" src="data:image/jpeg;base64,{content}">{shown}'
 
 
-def of_photos(
-    photos: Iterable[Detected],
-    load: "Callable[[], Classifier]",
-    *,
-    extra_tasks: Collection[str] = (),
-    samples: int | None = None,
-) -> Iterator[tuple[Detected, PhotoAnswer]]:
-    """Each photo with its answer, in order; faces of several photos are classified together.
+def to_frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":
+    """Several photos' answers as one table: see `PhotoAnswer.to_rows`."""
+    import pandas as pd
 
-    Args:
-        photos: as detected; no more are taken ahead than one batch of faces needs.
-        load: gives the classifier, the same at every call; called only if there is a face.
-        extra_tasks, samples: as `of_files` takes them.
-    """
-
-    @functools.cache
-    def sample() -> "Sampler | None":
-        if not samples:
-            return None
-        from vggface_gender.inference import dropout
-
-        return dropout.sampler(load(), samples=samples)
-
-    for batch in _batches(photos):
-        faces: Iterator[FaceAnswer] = iter(())
-        if any(detected.faces for detected in batch):
-            faces = iter(classify(batch, load(), extra_tasks=extra_tasks, sample=sample()))
-        for detected in batch:
-            yield detected, _answer(detected, itertools.islice(faces, len(detected.faces)))
-
-
-def of_photo(
-    photo: np.ndarray,
-    name: str,
-    *,
-    classifier: "Classifier",
-    extra_tasks: Collection[str] = (),
-    upsample: int = 1,
-    threshold: float = THRESHOLD,
-    crops: bool = False,
-) -> PhotoAnswer:
-    """The answer for one photo in memory.
-
-    Args:
-        photo: uint8 RGB, shape `(h, w, 3)`.
-        name: what to call the photo in its answer.
-        extra_tasks: as `of_files` takes them.
-        upsample, threshold, crops: as `detect.in_photo` takes them.
-    """
-    detected = detect.in_photo(photo, name, upsample=upsample, threshold=threshold, crops=crops)
-    [(_, answer)] = of_photos([detected], lambda: classifier, extra_tasks=extra_tasks)
-    return answer
-
-
-def classify(
-    photos: Sequence[Detected],
-    classifier: "Classifier",
-    *,
-    extra_tasks: Collection[str] = (),
-    sample: "Sampler | None" = None,
-) -> list[FaceAnswer]:
-    """The answer for every face of the photos, photo after photo, in one batch.
-
-    Args:
-        photos: at least one of them has a face.
-        extra_tasks: as `of_files` takes them.
-        sample: answers with dropout left on in place of the classifier's.
-    """
-    crops = np.concatenate(
-        [
-            align(photo.photo, photo.faces, size=classifier.size, padding=classifier.padding)
-            for photo in photos
-            if photo.photo is not None and photo.faces
-        ]
-    )
-    outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
-    wanted = [task for task in classifier.tasks if task not in ON_REQUEST or task in extra_tasks]
-    answers = []
-    for i, face in enumerate(face for photo in photos for face in photo.faces):
-        by_task: dict[str, Label | Years] = {}
-        for task in wanted:
-            uncertainty = float(uncertainties[task][i]) if uncertainties else None
-            if TASKS[task].is_classification:
-                each = zip(classifier.tasks[task], map(float, outputs[task][i]), strict=True)
-                by_task[task] = Label(probabilities=dict(each), entropy=uncertainty)
-            else:
-                by_task[task] = Years(years=float(outputs[task][i]), deviation=uncertainty)
-        answers.append(FaceAnswer(box=face.box, score=face.score, tasks=by_task))
-    return answers
-
-
-def _answer(detected: Detected, faces: Iterable[FaceAnswer]) -> PhotoAnswer:
-    """The answer of a photo and those of its faces."""
-    if detected.photo is None:
-        return PhotoAnswer(
-            photo=detected.name, width=None, height=None, faces=[], error=detected.error
-        )
-    height, width = detected.photo.shape[:2]
-    return PhotoAnswer(photo=detected.name, width=width, height=height, faces=list(faces))
-
-
-def _load(path: Path, extra_tasks: Collection[str]) -> "Classifier":
-    """The classifier in a file.
-
-    Raises:
-        InputError: there is none, or it does not predict an extra task.
-    """
-    from vggface_gender.base import device
-
-    device.start()
-    from vggface_gender.inference import classifier
-
-    # In float32 a photo's answer is the same on every machine, and one photo is answered soonest.
-    loaded = classifier.load(path, precision="float32")
-    for task in extra_tasks:
-        if task not in loaded.tasks:
-            raise InputError(
-                f"{path}: not trained to predict {task}, only {', '.join(loaded.tasks)}; leave "
-                f"{task} out, or give another classifier"
-            )
-    return loaded
-
-
-def _batches(photos: Iterable[Detected]) -> Iterator[list[Detected]]:
-    """Photos in order, in lists of as many as are classified together."""
-    batch: list[Detected] = []
-    count, pixels = 0, 0
-    for detected in photos:
-        batch.append(detected)
-        count += len(detected.faces)
-        pixels += 0 if detected.photo is None else detected.photo.size // 3
-        if count >= BATCH_FACES or pixels >= BATCH_PIXELS:
-            yield batch
-            batch, count, pixels = [], 0, 0
-    if batch:
-        yield batch
+    return pd.DataFrame([row for answer in answers for row in answer.to_rows()])

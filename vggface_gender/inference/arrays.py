@@ -44,7 +44,7 @@ def crops(given: np.ndarray) -> np.ndarray:
 def require_finite(outputs: Mapping[str, np.ndarray]) -> None:
     """Raise an InputError unless all outputs of a network, (n, ...) by task, are finite."""
     for task, output in outputs.items():
-        is_finite = np.isfinite(output).reshape(len(output), -1).all(axis=1)
+        is_finite = np.isfinite(output).all(axis=tuple(range(1, output.ndim)))
         if not is_finite.all():
             raise InputError(
                 f"the classifier's {task} is not a number for {np.sum(~is_finite):,} of "

@@ -74,6 +74,22 @@ class Classifier:
         arrays.require_finite(joined)
         return joined
 
+    def embed(self, crops: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+        """The features (n, d) `float32` that the head works on; crops are as in `predict`."""
+        crops = arrays.crops(crops)
+        batch_size = min(batch_size, self.largest_batch)
+        model = self._with_features
+        parts = [
+            np.asarray(model.predict_on_batch(crops[start : start + batch_size])["features"])
+            for start in range(0, len(crops), batch_size)
+        ]
+        width = model.output["features"].shape[1]
+        return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+    @functools.cached_property
+    def _with_features(self) -> keras.Model:
+        return with_features(self)
+
     @functools.cached_property
     def largest_batch(self) -> int:
         """How many crops the network should take at once (see `features.fitting_batch_size`)."""
@@ -118,7 +134,7 @@ def build(
         temperatures: see `calibrated`.
     """
     temperatures = dict(temperatures or {})
-    crop, views = _views(backbone, head, mirror)
+    crop, _, views = _views(backbone, head, mirror)
     model = keras.Model(crop, decoding.answers(views, temperatures), name="classifier")
     size = backbone.input_shape[1]
     return Classifier(
@@ -128,15 +144,16 @@ def build(
 
 def _views(
     backbone: keras.Model, head: keras.Model, mirror: bool
-) -> tuple[keras.KerasTensor, list[dict[str, keras.KerasTensor]]]:
-    """An input of crops (b, h, w, 3), and the head's outputs for each view of them."""
+) -> tuple[keras.KerasTensor, list[keras.KerasTensor], list[dict[str, keras.KerasTensor]]]:
+    """An input of crops (b, h, w, 3); for each view of them the features, and the head's output."""
     size = backbone.input_shape[1]
     crop = keras.Input((None, None, 3), name="crop")
     # Nothing is changed by resizing a crop to the size that it has.
     x = keras.layers.Resizing(size, size, dtype="float32", name="resize")(crop)
     # Of its own, uncompiled: losses and optimizer are a training's, and Keras would save them.
     head = keras.Model(head.input, head.output, name="head")
-    return crop, [head(backbone(view, training=False)) for view in with_mirrored(x, mirror)]
+    features = [backbone(view, training=False) for view in with_mirrored(x, mirror)]
+    return crop, features, [head(each) for each in features]
 
 
 def with_mirrored(crops: keras.KerasTensor, mirror: bool) -> list[keras.KerasTensor]:
@@ -182,10 +199,18 @@ def scoring(classifier: Classifier) -> Classifier:
 
     It has the classification tasks alone.
     """
-    crop, views = _views(*classifier.parts(), classifier.mirror)
+    crop, _, views = _views(*classifier.parts(), classifier.mirror)
     logits = decoding.pooled(views)
     tasks = {task: classifier.tasks[task] for task in logits}
     return dataclasses.replace(classifier, model=keras.Model(crop, logits), tasks=tasks)
+
+
+def with_features(classifier: Classifier) -> keras.Model:
+    """The classifier's model with one output more: `features` (b, n), which the head works on."""
+    crop, features, views = _views(*classifier.parts(), classifier.mirror)
+    flat = keras.layers.Flatten(dtype="float32", name="features")(features[0])
+    answers = decoding.answers(views, classifier.temperatures)
+    return keras.Model(crop, {**answers, "features": flat}, name="classifier")
 
 
 def classify(
@@ -230,10 +255,11 @@ def save(classifier: Classifier, path: str | Path) -> None:
     with files.whole(path) as part:
         classifier.model.save(part)
         with zipfile.ZipFile(part, "a") as archive:
-            archive.writestr(CONTRACT, json.dumps(_contract(classifier), indent=1))
+            archive.writestr(CONTRACT, json.dumps(described(classifier), indent=1))
 
 
-def _contract(classifier: Classifier) -> dict:
+def described(classifier: Classifier) -> dict:
+    """The classifier's contract (see `base.contract`)."""
     said = {f.name: getattr(classifier, f.name) for f in fields(classifier)}
     del said["model"]
     return {"form": FORM} | said

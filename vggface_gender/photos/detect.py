@@ -21,6 +21,8 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.photos import THRESHOLD, read
 from vggface_gender.photos.crops import square
 
+DETECTORS = ("hog", "none")
+
 # The detector's window is 80 pixels wide and it searches ten megapixels a second: in a photo
 # resized by `scale` it finds faces from 80/scale pixels up.
 MIN_SEARCHED, MAX_SEARCHED = 500_000, 16_000_000
@@ -35,6 +37,9 @@ class Face(NamedTuple):
     box: tuple[int, int, int, int]  # left, top, right, bottom: photo[top:bottom, left:right]
     score: float | None  # the detector's margin: 0 is its usual threshold, clear faces have 1 to 3
     landmarks: np.ndarray | None  # (5, 2) int, x and y; may lie outside the photo if the face does
+
+
+Finder = Callable[[np.ndarray], list[Face]]  # of the faces in a photo, uint8 RGB (h, w, 3)
 
 
 class Detected(NamedTuple):
@@ -102,6 +107,23 @@ def whole(photo: np.ndarray) -> Face:
         photo: any dtype, shape `(h, w, …)`.
     """
     return Face(square(*photo.shape[:2]), None, None)
+
+
+def finder(detector: str = "hog", *, upsample: int = 1, threshold: float = THRESHOLD) -> Finder:
+    """The function that finds faces in a photo.
+
+    Args:
+        detector: one of `DETECTORS`: "none" takes each photo for one face's crop (see `whole`).
+        upsample, threshold: as `detect` takes them.
+
+    Raises:
+        InputError: there is no such detector.
+    """
+    if detector not in DETECTORS:
+        raise InputError(f"no detector {detector}: give one of {', '.join(DETECTORS)}")
+    if detector == "none":
+        return lambda photo: [whole(photo)]
+    return functools.partial(detect, upsample=upsample, threshold=threshold)
 
 
 def in_photo(

@@ -123,6 +123,24 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
         raise InputError(f"{name}: damaged or incomplete ({reason}); replace the file") from None
 
 
+def of_image(image: Image.Image, name: str) -> np.ndarray:
+    """The photo in one of Pillow's images, as `read_photo` returns it; the image is left as it is.
+
+    Raises:
+        InputError: see `decode`.
+    """
+    if is_too_large(image):
+        raise InputError(f"{name}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller")
+    upright = image.copy()
+    upright.format = image.format
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(upright, in_place=True)
+    try:
+        return np.array(_rgb(upright))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
 def is_too_large(image: Image.Image) -> bool:
     """Whether an opened image has more than `MAX_PIXELS`; nothing is decoded."""
     return image.width * image.height > MAX_PIXELS

@@ -1,0 +1,1 @@
+"""What `import vggface_gender` offers: photos in, answers out."""

@@ -1,0 +1,1 @@
+"""Classifiers in other frameworks' forms: ONNX, SavedModel, LiteRT."""

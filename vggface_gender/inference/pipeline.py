@@ -1,0 +1,215 @@
+"""From pictures to answers: read and detected in threads, aligned, classified in batches.
+
+Needs neither Keras nor TensorFlow until there is a face to classify.
+"""
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years
+from vggface_gender.inference.interface import Predictor
+from vggface_gender.photos import threads
+from vggface_gender.photos.align import align
+from vggface_gender.photos.detect import Detected, Finder
+from vggface_gender.photos.inputs import Picture
+
+if TYPE_CHECKING:
+    from vggface_gender.inference.dropout import Sampled
+
+    Sampler = Callable[[np.ndarray], Sampled]
+
+# Tasks that are answered only for who wants them.
+ON_REQUEST = frozenset({"race"})
+
+# Photos wait for each other until so many faces are there to classify, or so many pixels are held.
+BATCH_FACES = 64
+BATCH_PIXELS = 64_000_000
+THREADS = 8  # at most, to detect faces in
+
+
+def answers(
+    pictures: Iterable[Picture],
+    load: Callable[[], Predictor],
+    *,
+    find: Finder,
+    tasks: Collection[str] | None = None,
+    extra_tasks: Collection[str] = (),
+    samples: int | None = None,
+    min_confidence: float = 0.0,
+) -> Iterator[PhotoAnswer]:
+    """The answer for each picture, in order.
+
+    Args:
+        pictures: taken as they are needed, so that no more are held than are worked on; one that
+            can't be read has an answer that says why.
+        load: gives the classifier, the same at every call; called only if there is a face.
+        find: finds the faces; called in several threads at once.
+        tasks: those to answer; None for all but those of `ON_REQUEST`.
+        extra_tasks: to be answered too.
+        samples: answer with the mean of so many answers with dropout left on (on Keras alone).
+        min_confidence: the probability below which an answer has no label.
+
+    Raises:
+        InputError: the classifier does not predict a task, or has no dropout to leave on.
+    """
+    found = threads.ahead(
+        functools.partial(detected, find=find),
+        pictures,
+        threads=max(1, min(os.cpu_count() or 1, THREADS)),
+    )
+    return of_detected(
+        found,
+        load,
+        tasks=tasks,
+        extra_tasks=extra_tasks,
+        samples=samples,
+        min_confidence=min_confidence,
+    )
+
+
+def detected(picture: Picture, *, find: Finder) -> Detected:
+    """A picture and the faces in it; what can't be read has an error and no faces."""
+    try:
+        photo = picture.read()
+    except InputError as error:
+        return Detected(picture.name, None, [], str(error))
+    return Detected(picture.name, photo, find(photo))
+
+
+def of_detected(
+    photos: Iterable[Detected],
+    load: Callable[[], Predictor],
+    *,
+    tasks: Collection[str] | None = None,
+    extra_tasks: Collection[str] = (),
+    samples: int | None = None,
+    min_confidence: float = 0.0,
+) -> Iterator[PhotoAnswer]:
+    """`answers` for photos whose faces are found; faces of several are classified together."""
+
+    @functools.cache
+    def sample() -> "Sampler | None":
+        if not samples:
+            return None
+        from vggface_gender.inference import classifier, dropout
+
+        trained = load()
+        if not isinstance(trained, classifier.Classifier):
+            raise InputError("an ONNX file has no dropout to leave on: name the run")
+        return dropout.sampler(trained, samples=samples)
+
+    for batch in _batches(photos):
+        faces: Iterator[FaceAnswer] = iter(())
+        if any(photo.faces for photo in batch):
+            faces = iter(
+                classify(
+                    batch,
+                    load(),
+                    tasks=tasks,
+                    extra_tasks=extra_tasks,
+                    sample=sample(),
+                    min_confidence=min_confidence,
+                )
+            )
+        for photo in batch:
+            yield _answer(photo, list(itertools.islice(faces, len(photo.faces))))
+
+
+def classify(
+    photos: Sequence[Detected],
+    classifier: Predictor,
+    *,
+    tasks: Collection[str] | None = None,
+    extra_tasks: Collection[str] = (),
+    sample: "Sampler | None" = None,
+    min_confidence: float = 0.0,
+) -> list[FaceAnswer]:
+    """The answer for every face of the photos, photo after photo, in one batch.
+
+    Args:
+        photos: at least one of them has a face.
+        tasks, extra_tasks, min_confidence: as `answers` takes them.
+        sample: answers with dropout left on in place of the classifier's.
+    """
+    wanted = chosen(classifier, tasks, extra_tasks)
+    crops = np.concatenate(
+        [
+            align(photo.photo, photo.faces, size=classifier.size, padding=classifier.padding)
+            for photo in photos
+            if photo.photo is not None and photo.faces
+        ]
+    )
+    outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
+    answered = []
+    for i, face in enumerate(face for photo in photos for face in photo.faces):
+        by_task: dict[str, Label | Years] = {}
+        for task in wanted:
+            uncertainty = float(uncertainties[task][i]) if uncertainties else None
+            if TASKS[task].is_classification:
+                each = zip(classifier.tasks[task], map(float, outputs[task][i]), strict=True)
+                by_task[task] = Label(
+                    probabilities=dict(each), entropy=uncertainty, min_confidence=min_confidence
+                )
+            else:
+                by_task[task] = Years(years=float(outputs[task][i]), deviation=uncertainty)
+        points = None
+        if face.landmarks is not None:
+            points = tuple((int(x), int(y)) for x, y in face.landmarks)
+        answered.append(
+            FaceAnswer(
+                box=face.box, score=face.score, tasks=by_task, landmarks=points, crop=crops[i]
+            )
+        )
+    return answered
+
+
+def chosen(
+    classifier: Predictor, tasks: Collection[str] | None, extra_tasks: Collection[str] = ()
+) -> list[str]:
+    """The tasks to answer, in the classifier's order.
+
+    Args:
+        tasks, extra_tasks: as `answers` takes them.
+
+    Raises:
+        InputError: the classifier does not predict one.
+    """
+    if tasks is None:
+        tasks = [task for task in classifier.tasks if task not in ON_REQUEST]
+    wanted = {*tasks, *extra_tasks}
+    for task in sorted(wanted - classifier.tasks.keys()):
+        raise InputError(
+            f"the classifier does not predict {task}, only {', '.join(classifier.tasks)}; leave "
+            f"{task} out, or give another classifier"
+        )
+    return [task for task in classifier.tasks if task in wanted]
+
+
+def _answer(photo: Detected, faces: list[FaceAnswer]) -> PhotoAnswer:
+    """The answer of a photo and those of its faces."""
+    if photo.photo is None:
+        return PhotoAnswer(photo=photo.name, width=None, height=None, faces=[], error=photo.error)
+    height, width = photo.photo.shape[:2]
+    return PhotoAnswer(photo=photo.name, width=width, height=height, faces=faces, image=photo.photo)
+
+
+def _batches(photos: Iterable[Detected]) -> Iterator[list[Detected]]:
+    """Photos in order, in lists of as many as are classified together."""
+    batch: list[Detected] = []
+    count, pixels = 0, 0
+    for photo in photos:
+        batch.append(photo)
+        count += len(photo.faces)
+        pixels += 0 if photo.photo is None else photo.photo.size // 3
+        if count >= BATCH_FACES or pixels >= BATCH_PIXELS:
+            yield batch
+            batch, count, pixels = [], 0, 0
+    if batch:
+        yield batch
