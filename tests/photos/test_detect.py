@@ -162,3 +162,19 @@ def test_crops_are_not_searched_for_faces(seen):
     photo, _ = seen("kit_with_rose.jpg")
     [face] = detect.in_photo(photo, "crop", crops=True).faces
     assert face == detect.whole(photo)
+
+
+def test_the_stored_detector_is_dlibs_own(faces_dir, tmp_path):
+    """Its boxes and scores are, to the last bit."""
+    own = dlib.get_frontal_face_detector()
+    for path in sorted((faces_dir / "photos").iterdir())[:3]:
+        if path.suffix in (".jpg", ".png"):
+            photo = read.read_photo(path)[::2, ::2].copy()
+            boxes, scores, _ = own.run(photo, 1, 0.0)
+            got_boxes, got_scores, _ = detect.frontal_detector().run(photo, 1, 0.0)
+            assert len(boxes) and list(boxes) == list(got_boxes) and scores == got_scores
+
+
+def test_a_dlib_that_cannot_read_the_stored_detector_makes_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(detect, "DETECTOR", tmp_path / "none.svm")
+    assert detect.frontal_detector.__wrapped__().num_detectors == 5

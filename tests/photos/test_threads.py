@@ -26,3 +26,15 @@ def test_an_error_comes_where_its_result_would():
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_what_runs_in_the_background_runs_once_and_raises_where_it_is_wanted():
+    calls = []
+    work = threads.Background(lambda: calls.append(1) or time.sleep(0.05) or len(calls))
+    work.begin()
+    work.begin()
+    assert [work.result(), work.result()] == [1, 1] and calls == [1]
+    failing = threads.Background(lambda: 1 // 0)
+    failing.begin()
+    with pytest.raises(ZeroDivisionError):
+        failing.result()

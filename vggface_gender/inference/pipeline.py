@@ -17,7 +17,7 @@ from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Yea
 from vggface_gender.inference.interface import Predictor
 from vggface_gender.photos import threads
 from vggface_gender.photos.align import align
-from vggface_gender.photos.detect import Detected, Finder
+from vggface_gender.photos.detect import Detected, Face, Finder
 from vggface_gender.photos.inputs import Picture
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def answers(
     Args:
         pictures: taken as they are needed, so that no more are held than are worked on; one that
             can't be read has an answer that says why.
-        load: gives the classifier, the same at every call; called only if there is a face.
+        load: gives the classifier; called once, while the first photo that can be read is searched
+            for faces. What it raises is raised only if there is a face.
         find: finds the faces; called in several threads at once.
         tasks: those to answer; None for all but those of `ON_REQUEST`.
         extra_tasks: to be answered too.
@@ -59,14 +60,20 @@ def answers(
     Raises:
         InputError: the classifier does not predict a task, or has no dropout to leave on.
     """
+    loaded = threads.Background(load)
+
+    def find_meanwhile(photo: np.ndarray) -> list[Face]:
+        loaded.begin()  # the first face will want it
+        return find(photo)
+
     found = threads.ahead(
-        functools.partial(detected, find=find),
+        functools.partial(detected, find=find_meanwhile),
         pictures,
         threads=max(1, min(os.cpu_count() or 1, THREADS)),
     )
     return of_detected(
         found,
-        load,
+        loaded.result,
         tasks=tasks,
         extra_tasks=extra_tasks,
         samples=samples,

@@ -1,9 +1,10 @@
 """Photos looked at in threads, while what was found in those before them is used."""
 
 import collections
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,3 +30,32 @@ def ahead(
                 yield results.popleft().result()
         while results:
             yield results.popleft().result()
+
+
+class Background(Generic[Result]):
+    """What a function gives, computed once, in a thread of its own while others go on."""
+
+    def __init__(self, function: Callable[[], Result]):
+        self._function = function
+        self._future: Future[Result] = Future()
+        self._lock = threading.Lock()
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Start the computation, unless it has been."""
+        with self._lock:
+            if self._has_begun:
+                return
+            self._has_begun = True
+        threading.Thread(target=self._compute, daemon=True).start()
+
+    def result(self) -> Result:
+        """What the function gave, once it has; or raise what it raised."""
+        self.begin()
+        return self._future.result()
+
+    def _compute(self) -> None:
+        try:
+            self._future.set_result(self._function())
+        except BaseException as error:  # raised again where the result is wanted
+            self._future.set_exception(error)
