@@ -22,7 +22,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
-    parser = options.Parser("audit", __doc__)
+    parser = options.Parser("audit", __doc__, extra="report")
     parser.add_argument(
         "--run", required=True, help="a run's name under model_files, or its folder"
     )

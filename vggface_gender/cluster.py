@@ -19,7 +19,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("cluster", __doc__)
+    parser = options.Parser("cluster", __doc__, extra="train")
     options.add_datasets_arguments(parser, catalogue.NAMED)
     group = parser.add_argument_group("faces")
     options.add_split_argument(group)

@@ -16,7 +16,7 @@ from vggface_gender.base import console, files, options
 
 def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
-    parser = options.Parser("compare", __doc__)
+    parser = options.Parser("compare", __doc__, extra="report")
     for name in ("a", "b"):
         parser.add_argument(
             name,

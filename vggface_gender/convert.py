@@ -24,7 +24,7 @@ OUTPUTS = ("pool5", "fc6", "fc7", "identities")
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("convert", __doc__)
+    parser = options.Parser("convert", __doc__, extra="train")
     original = parser.add_mutually_exclusive_group()
     original.add_argument(
         "--mat",

@@ -27,7 +27,7 @@ person."""
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("cross_evaluate", __doc__)
+    parser = options.Parser("cross_evaluate", __doc__, extra="train")
     parser.add_argument(
         "--runs",
         nargs="+",

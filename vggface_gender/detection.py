@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
     from vggface_gender.photos import THRESHOLD
 
-    parser = options.Parser("detection", __doc__)
+    parser = options.Parser("detection", __doc__, extra="train")
     options.add_datasets_arguments(parser, catalogue.NAMED)
     options.add_split_argument(parser)
     parser.add_argument(

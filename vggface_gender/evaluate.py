@@ -22,7 +22,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
-    parser = options.Parser("evaluate", __doc__)
+    parser = options.Parser("evaluate", __doc__, extra="train")
     options.add_run_argument(parser)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
     options.add_split_argument(parser)

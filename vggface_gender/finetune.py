@@ -18,7 +18,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("finetune", __doc__)
+    made = options.Parser("finetune", __doc__, extra="train")
     made.add_argument(
         "--init",
         required=True,

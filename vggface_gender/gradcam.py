@@ -18,7 +18,7 @@ EXAMPLES = 8  # faces of correct predictions, and as many of incorrect ones
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("gradcam", __doc__)
+    parser = options.Parser("gradcam", __doc__, extra="train")
     options.add_run_argument(parser)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
     options.add_split_argument(parser)

@@ -19,7 +19,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("multitask", __doc__)
+    made = options.Parser("multitask", __doc__, extra="train")
     options.add_dataset_arguments(made, catalogue.NAMED, mixes=True)
     training_options.add_tasks_argument(made, default=list(TASKS))
     made.add_argument(

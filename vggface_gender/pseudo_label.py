@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    parser = options.Parser("pseudo_label", __doc__)
+    parser = options.Parser("pseudo_label", __doc__, extra="train")
     parser.add_argument(
         "photos",
         nargs="*",

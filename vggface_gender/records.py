@@ -18,7 +18,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("records", __doc__)
+    parser = options.Parser("records", __doc__, extra="train")
     options.add_dataset_arguments(parser, catalogue.NAMED)
     return parser
 

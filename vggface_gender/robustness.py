@@ -26,7 +26,7 @@ changes are for the same faces, for one perturbation at a time. Labels are perce
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = options.Parser("robustness", __doc__)
+    parser = options.Parser("robustness", __doc__, extra="train")
     options.add_run_argument(parser)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
     options.add_split_argument(parser)

@@ -16,7 +16,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    parser = options.Parser("show_batches", __doc__)
+    parser = options.Parser("show_batches", __doc__, extra="train")
     options.add_dataset_arguments(parser, catalogue.NAMED, mixes=True)
     training_options.add_augmentation_arguments(parser)
     group = parser.add_argument_group("sheet")

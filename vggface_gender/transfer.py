@@ -19,7 +19,7 @@ from vggface_gender.datasets import catalogue
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = options.Parser("transfer", __doc__)
+    made = options.Parser("transfer", __doc__, extra="train")
     options.add_dataset_arguments(made, catalogue.NAMED, mixes=True)
     group = made.add_argument_group("training")
     group.add_argument("--task", choices=list(TASKS), default="gender", help="what to learn")

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from vggface_gender.base import extras
 from vggface_gender.base.errors import LONGEST, InputError
 from vggface_gender.base.text import shortened
 
@@ -105,6 +106,8 @@ def _absence(error: Exception) -> str | None:
     library = error.name.partition(".")[0]
     if library == __package__.partition(".")[0]:
         return None  # a module of our own is missing: a programming error
+    if (extra := extras.of(library)) and extras.is_here():
+        return f"this takes {library}, which is not installed: {extras.remedy(extra)}"
     return (
         f"{library} is not installed in this Python ({sys.executable}): start the command in the "
         "environment that the package was installed in, such as `.venv/bin/python` after `make`, "

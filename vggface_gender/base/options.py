@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from vggface_gender.base import numbers, runs, splits
+from vggface_gender.base import extras, numbers, runs, splits
 from vggface_gender.base.geometry import PADDING
 
 T = TypeVar("T")
@@ -33,17 +33,30 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A command's argument parser: it shows defaults in its help and fails in one line."""
 
-    def __init__(self, command: str, docstring: str, **kwargs: Any):
+    def __init__(self, command: str, docstring: str, *, extra: str | None = None, **kwargs: Any):
         """Begin the parser of `vggface-gender COMMAND`.
 
         Args:
+            extra: of the installation, that the command takes (see `base.extras`).
             docstring: the command's module's: its first line stands above the options, the rest,
                 examples and what is written, below them.
         """
         kwargs.setdefault("formatter_class", _Help)
+        self._extra = extra
         description, _, epilog = docstring.strip().partition("\n")
         prog = f"vggface-gender {command}"
         super().__init__(prog=prog, description=description, epilog=epilog.strip("\n"), **kwargs)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments; where the command's extra is not installed, one line and status 2."""
+        arguments = super().parse_args(args, namespace)
+        if self._extra and extras.is_here() and (module := extras.missing(self._extra)):
+            self.exit(
+                2,
+                f"error: this takes {module}, which is not installed: "
+                f"{extras.remedy(self._extra)}\n",
+            )
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line that says what is wrong."""

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from vggface_gender.base import files
+from vggface_gender.base import extras, files
 from vggface_gender.base.errors import InputError
 from vggface_gender.inference.interface import Predictor
 
@@ -42,8 +42,8 @@ def load(path: Path, *, backend: str = "auto", device: str = "auto") -> Predicto
         raise InputError(f"device {device} goes with ONNX Runtime: export the run, or leave it out")
     if not importlib.util.find_spec("tensorflow"):
         raise InputError(
-            f'{path}: to read it takes TensorFlow: pip install "vggface-gender[train]", or export '
-            "the run to ONNX where that is installed"
+            f"{path}: to read it takes TensorFlow: {extras.remedy('train')}, or export the run to "
+            "ONNX where that is installed"
         )
     from vggface_gender.base import device as machine
 

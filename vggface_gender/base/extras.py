@@ -1,0 +1,49 @@
+"""The extras of an installation: which of them brings what is not there."""
+
+import importlib.util
+
+# Modules by the extra that brings them. What every installation has is not here.
+EXTRAS = {
+    "train": (
+        *("tensorflow", "keras", "tensorflow_datasets", "absl", "h5py", "pymatreader"),
+        *("threadpoolctl", "tensorboard", "importlib_resources"),
+    ),
+    "report": (
+        *("pandas", "scipy", "statsmodels", "sklearn", "fairlearn"),
+        *("matplotlib", "jinja2", "markupsafe", "tabulate"),
+    ),
+    "export": ("onnx", "tf2onnx"),
+    "serve": ("fastapi", "uvicorn", "starlette", "python_multipart", "prometheus_client"),
+    "video": ("av",),
+    "heif": ("pi_heif",),
+}
+
+
+def of(module: str) -> str | None:
+    """The extra that brings a module; None of one that every installation has.
+
+    >>> of("keras.layers")
+    'train'
+    """
+    library = module.partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if library in modules), None)
+
+
+def remedy(extra: str) -> str:
+    """What brings an extra.
+
+    >>> remedy("train")
+    'pip install "vggface-gender[train]"'
+    """
+    return f'pip install "vggface-gender[{extra}]"'
+
+
+def is_here() -> bool:
+    """Whether what every installation has is there: else this is another interpreter than the one
+    that the package was installed in."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def missing(extra: str) -> str | None:
+    """A module of an extra that is not there; None where all are."""
+    return next((name for name in EXTRAS[extra] if not importlib.util.find_spec(name)), None)
