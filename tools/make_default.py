@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from vggface_gender.datasets import Dataset
     from vggface_gender.inference.classifier import Classifier
 
-LARGEST = 12_000_000  # bytes of the classifier's file, which is kept in the repository
+# Bytes of the classifier's files, which are kept in the repository.
+LARGEST = {runs.CLASSIFIER: 12_000_000, runs.ONNX: 13_000_000}
 TOLERANCE = {"gender": 2e-3, "race": 2e-3, "age": 0.1}  # of probabilities, and of years
 CROPS = 256  # that the file is compared with the run on
 
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     import default_card
     import half_precision
     from vggface_gender.evaluation import card_sources, held_out, trained_on
+    from vggface_gender.exports import onnx
     from vggface_gender.inference import classifier
 
     datasets = {
@@ -89,7 +91,10 @@ def main(argv: list[str] | None = None) -> None:
         # The same figures on every machine: 16 bits are for those who ask for them.
         about = card_sources.without_paths(trained.about)
         half_precision.save(dataclasses.replace(trained, precision="float32", about=about), file)
-        check(file, trained, datasets[names[0]])
+        stored = classifier.load(file, precision="float32")
+        licence = card_sources.licence_of(about)
+        onnx.save(stored, part / runs.ONNX, made_from=file, licence=licence)
+        check(part, trained, datasets[names[0]])
         trained_on.carry(path, file)
         config = runs.config(path.parent)
         files.write_json(card_sources.without_paths(config), part / "config.json")
@@ -124,27 +129,29 @@ def finished(folder: Path) -> dict:
     return settings
 
 
-def check(file: Path, trained: "Classifier", dataset: "Dataset") -> None:
-    """Compare the written file with the run on test crops, and print how far they are apart.
+def check(folder: Path, trained: "Classifier", dataset: "Dataset") -> None:
+    """Compare the written files with the run on test crops, and print how far they are apart.
 
     Raises:
-        SystemExit: the file is too large, or an output is off by more than `TOLERANCE`.
+        SystemExit: a file is too large, or an output is off by more than is allowed.
     """
-    import numpy as np
+    from vggface_gender.exports import parity
+    from vggface_gender.inference import classifier, onnx_classifier
 
-    from vggface_gender.inference import classifier
-
-    size = file.stat().st_size
-    if size > LARGEST:
-        sys.exit(f"error: the classifier's file has {size:,} bytes; allowed are {LARGEST:,}")
+    stored = classifier.load(folder / runs.CLASSIFIER)
     crops = next(classifier.crops_of(trained, dataset, split="test", batch_size=CROPS))
-    expected, got = (it.predict(crops) for it in (trained, classifier.load(file)))
-    print(f"\nthe file has {size:,} bytes; on {len(crops)} crops its outputs differ by at most")
-    for task, outputs in expected.items():
-        off = float(np.abs(outputs - got[task]).max())
-        print(f"  {task}: {off:.1e} (allowed: {TOLERANCE[task]:.0e})")
-        if not off <= TOLERANCE[task]:  # a NaN is no success
-            sys.exit(f"error: in half precision {task} is off by {off:.1e}")
+    for name, one, other, allowed in (
+        (runs.CLASSIFIER, trained, stored, TOLERANCE),
+        (runs.ONNX, stored, onnx_classifier.load(folder / runs.ONNX), parity.TOLERANCE),
+    ):
+        size = (folder / name).stat().st_size
+        if size > LARGEST[name]:
+            sys.exit(f"error: {name} has {size:,} bytes; allowed are {LARGEST[name]:,}")
+        print(f"\n{name} has {size:,} bytes; on {len(crops)} crops its outputs differ by at most")
+        for task, (off, _, _) in parity.differences(one, other, crops).items():
+            print(f"  {task}: {off:.1e} (allowed: {allowed[task]:.0e})")
+            if not off <= allowed[task]:  # a NaN is no success
+                sys.exit(f"error: in {name} {task} is off by {off:.1e}")
     print()
 
 

@@ -152,7 +152,7 @@ def test_dlibs_network_in_half_precision(tmp_path, faces_dir):
     path = tmp_path / "half.keras"
     half_precision.save(made, path)
     assert made.model.count_params() > 5_800_000
-    assert path.stat().st_size < make_default.LARGEST
+    assert path.stat().st_size < make_default.LARGEST[runs.CLASSIFIER]
     expected, got = made.predict(images), classifier.load(path).predict(images)
     for task, most in (("gender", 1e-3), ("race", 1e-3), ("age", 0.05)):
         off = np.abs(got[task] - expected[task])
@@ -293,7 +293,7 @@ def test_an_unfinished_run_is_refused(sources, tfrecords, place):
 @pytest.mark.parametrize("limit", ["LARGEST", "TOLERANCE"])
 def test_a_file_that_fails_its_check_is_not_kept(sources, tfrecords, place, monkeypatch, limit):
     finished_run(sources, tfrecords)
-    strict = {"LARGEST": 1000, "TOLERANCE": dict.fromkeys(TASKS, 1e-12)}
+    strict = {"LARGEST": dict.fromkeys(make_default.LARGEST, 1000), "TOLERANCE": dict.fromkeys(TASKS, 1e-12)}
     monkeypatch.setattr(make_default, limit, strict[limit])
     with pytest.raises(SystemExit, match="error: "):
         make(sources, tfrecords)

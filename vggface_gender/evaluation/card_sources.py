@@ -120,6 +120,17 @@ def licences(sources: Sequence[Source], init: str | None) -> str:
     )
 
 
+def licence_of(about: Mapping) -> str:
+    """The terms of what a classifier says that it is made of; "" where it does not say.
+
+    Args:
+        about: see `inference.classifier.Classifier`.
+    """
+    if not {"backbone", "dataset"} <= about.keys():
+        return ""
+    return licences(all_of(about["backbone"], names(about["dataset"])), about.get("init"))
+
+
 # An absolute path up to its last part. It may hold a plus, but a plus and an absolute path begin
 # another part of a mix.
 _ROOT = r"(?:[A-Za-z]:)?[/\\]"

@@ -1,0 +1,40 @@
+"""How far an exported classifier's answers are from the classifier's own, on the same crops."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.inference.interface import Predictor
+
+# What an export may differ by: of probabilities, and in years.
+TOLERANCE = {task.name: 1e-4 if task.is_classification else 0.01 for task in TASKS.values()}
+
+
+class Difference(NamedTuple):
+    """How far two classifiers' answers of one task are apart."""
+
+    largest: float  # of any probability, or in years
+    relabelled: int  # faces whose most probable label is another
+    count: int  # faces
+
+    def is_within(self, tolerance: float) -> bool:
+        """Whether no label changed and no answer is further off; a NaN is not within."""
+        return self.relabelled == 0 and self.largest <= tolerance
+
+
+def differences(one: Predictor, other: Predictor, crops: np.ndarray) -> dict[str, Difference]:
+    """The differences of two classifiers' answers, by task.
+
+    Args:
+        crops: as `Predictor.predict` takes them.
+    """
+    ours, theirs = one.predict(crops), other.predict(crops)
+    found = {}
+    for task, expected in ours.items():
+        off = np.abs(expected - theirs[task]).max(initial=0)
+        relabelled = 0
+        if TASKS[task].is_classification:
+            relabelled = int((expected.argmax(axis=1) != theirs[task].argmax(axis=1)).sum())
+        found[task] = Difference(float(off), relabelled, len(crops))
+    return found
