@@ -28,6 +28,7 @@ GROUPS = {
         "records": "write a dataset's TFRecords",
         "convert": "convert VGG-Face's MatConvNet weights to Keras, and check them",
         "cluster": "cluster features without labels, and compare the clusters with them",
+        "export": "write a classifier as ONNX, SavedModel, LiteRT, or for a model hub",
         "pseudo_label": "label unlabelled photos or videos with a classifier",
         "show_batches": "draw augmented training crops to look at",
     },

@@ -293,7 +293,10 @@ def test_an_unfinished_run_is_refused(sources, tfrecords, place):
 @pytest.mark.parametrize("limit", ["LARGEST", "TOLERANCE"])
 def test_a_file_that_fails_its_check_is_not_kept(sources, tfrecords, place, monkeypatch, limit):
     finished_run(sources, tfrecords)
-    strict = {"LARGEST": dict.fromkeys(make_default.LARGEST, 1000), "TOLERANCE": dict.fromkeys(TASKS, 1e-12)}
+    strict = {
+        "LARGEST": dict.fromkeys(make_default.LARGEST, 1000),
+        "TOLERANCE": dict.fromkeys(TASKS, 1e-12),
+    }
     monkeypatch.setattr(make_default, limit, strict[limit])
     with pytest.raises(SystemExit, match="error: "):
         make(sources, tfrecords)

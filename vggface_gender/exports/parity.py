@@ -16,7 +16,15 @@ class Difference(NamedTuple):
 
     largest: float  # of any probability, or in years
     relabelled: int  # faces whose most probable label is another
-    count: int  # faces
+    faces: int
+
+    @classmethod
+    def of(cls, task: str, one: np.ndarray, other: np.ndarray) -> "Difference":
+        """That of two classifiers' outputs for the same faces: (n, classes), or of age (n,)."""
+        relabelled = 0
+        if TASKS[task].is_classification:
+            relabelled = int((one.argmax(axis=1) != other.argmax(axis=1)).sum())
+        return cls(float(np.abs(one - other).max(initial=0)), relabelled, len(one))
 
     def is_within(self, tolerance: float) -> bool:
         """Whether no label changed and no answer is further off; a NaN is not within."""
@@ -30,11 +38,4 @@ def differences(one: Predictor, other: Predictor, crops: np.ndarray) -> dict[str
         crops: as `Predictor.predict` takes them.
     """
     ours, theirs = one.predict(crops), other.predict(crops)
-    found = {}
-    for task, expected in ours.items():
-        off = np.abs(expected - theirs[task]).max(initial=0)
-        relabelled = 0
-        if TASKS[task].is_classification:
-            relabelled = int((expected.argmax(axis=1) != theirs[task].argmax(axis=1)).sum())
-        found[task] = Difference(float(off), relabelled, len(crops))
-    return found
+    return {task: Difference.of(task, ours[task], theirs[task]) for task in ours}

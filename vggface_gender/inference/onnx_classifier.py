@@ -50,13 +50,14 @@ class OnnxClassifier:
         self, names: tuple[str, ...], crops: np.ndarray, batch_size: int
     ) -> dict[str, np.ndarray]:
         crops = arrays.crops(crops)
-        if not len(crops):
-            crops = np.zeros((0, self.size, self.size, 3), np.uint8)
+        count = len(crops)
+        if not count:  # not every operation takes a batch of none
+            crops = np.zeros((1, self.size, self.size, 3), np.uint8)
         parts = [
             self.session.run(names, {"crop": crops[start : start + batch_size].astype(np.float32)})
-            for start in range(0, max(len(crops), 1), batch_size)
+            for start in range(0, len(crops), batch_size)
         ]
-        joined = (np.concatenate(each) for each in zip(*parts, strict=True))
+        joined = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
         return dict(zip(names, joined, strict=True))
 
 
