@@ -23,6 +23,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vggface_gender.api.audits import audit_predictions
+    from vggface_gender.api.estimator import FaceClassifier
     from vggface_gender.api.model import Model, load
     from vggface_gender.base.errors import InputError
     from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years, to_frame
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "FaceAnswer",
+    "FaceClassifier",
     "InputError",
     "Label",
     "Model",
     "PhotoAnswer",
     "Years",
+    "audit_predictions",
     "load",
     "to_frame",
 ]
@@ -45,6 +49,8 @@ _HOMES = {
         ("FaceAnswer", "Label", "PhotoAnswer", "Years", "to_frame"), "inference.answers"
     ),
     "InputError": "base.errors",
+    "FaceClassifier": "api.estimator",
+    "audit_predictions": "api.audits",
 }
 
 
@@ -52,7 +58,15 @@ def __getattr__(name: str) -> Any:
     """The public names, imported with the module that they are of."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        from vggface_gender.base import extras
+
+        extra = extras.of(error.name or "")
+        hint = f"{name} takes {error.name}: {extras.remedy(extra)}" if extra else str(error)
+        raise ModuleNotFoundError(hint, name=error.name) from None
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from vggface_gender.base import console, contract, options, runs
-from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue
 
 
@@ -66,10 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         predictions,
         provenance,
         results,
+        testing,
         trained_on,
         uncertainty,
     )
-    from vggface_gender.inference import classifier, dropout
+    from vggface_gender.inference import classifier
 
     trained = classifier.load(path, arguments.precision)
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
@@ -82,20 +82,11 @@ def main(argv: list[str] | None = None) -> None:
         mc_dropout=samples,
         precision=None if arguments.precision == "auto" else arguments.precision,
     )
-    how = {"split": split, "batch_size": arguments.batch_size}
-    if samples:
-        truth, sampled = dropout.classify_sampled(trained, dataset, samples=samples, **how)
-        outputs, split = sampled.means, f"{split}-dropout{samples}"
-    else:
-        truth, outputs = classifier.classify(trained, dataset, **how)
-    table = predictions.table(
-        truth["name"],
-        truth[list(TASKS)],
-        outputs=outputs,
-        tasks=trained.tasks,
-        overlap=trained_on.marks(path, dataset, split=arguments.split),
+    table, uncertainties = testing.test(
+        path, trained, dataset, split=split, batch_size=arguments.batch_size, samples=samples
     )
-
+    if samples:
+        split = f"{split}-dropout{samples}"
     folder = arguments.out or runs.results_folder(path)
     place = predictions.place(folder, dataset, split=split, made_by=made_by, table=table)
     named = place.stem.removeprefix("predictions-")
@@ -110,11 +101,11 @@ def main(argv: list[str] | None = None) -> None:
         learned_from=trained_on.about(path, dataset, split=arguments.split),
     )
     print(metrics.report(figures))
-    if samples:
-        uncertainties = folder / f"uncertainty-{named}.csv"
-        uncertainty.write(table, sampled.uncertainties, path=uncertainties)
-        print(uncertainty.report(uncertainty.figures(table, sampled.uncertainties)))
-        print(f"uncertainty: {uncertainties}")
+    if uncertainties is not None:
+        beside = folder / f"uncertainty-{named}.csv"
+        uncertainty.write(table, uncertainties, path=beside)
+        print(uncertainty.report(uncertainty.figures(table, uncertainties)))
+        print(f"uncertainty: {beside}")
     print(f"predictions: {place}\nmetrics: {metrics_path}")
     if (page := folder / card.CARD).is_file():
         print(f"card: {page}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vggface_gender.base import runs
+from vggface_gender.base import extras, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.inference import backends, pipeline
 from vggface_gender.inference.answers import PhotoAnswer
@@ -126,6 +126,49 @@ class Model:
         return self.classifier.embed(
             np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
         )
+
+    def evaluate(
+        self,
+        dataset: str | os.PathLike,
+        source: str | os.PathLike | None = None,
+        *,
+        split: str = "test",
+        data_dir: str | os.PathLike = "tfrecords",
+    ) -> dict[str, Any]:
+        """Test the classifier on a dataset's split, as `vggface-gender evaluate` does; on Keras.
+
+        Faces that the classifier was trained on are left out, as far as that is known.
+
+        Args:
+            dataset: a named one, a folder of class folders, or a table.
+            source: where a named dataset's own files lie, if its records are not written yet.
+            data_dir: the records' folder.
+
+        Returns:
+            By task the figures of `metrics.json`, with intervals and by group.
+
+        Raises:
+            InputError: the dataset is not there, or TensorFlow is not installed.
+        """
+        if module := extras.missing("train"):
+            raise InputError(
+                f"this takes {module}, which is not installed: {extras.remedy('train')}"
+            )
+        from vggface_gender.base import device as machine
+
+        machine.start()
+        from vggface_gender.evaluation import held_out, metrics, testing
+        from vggface_gender.inference import classifier
+
+        path = self.path.with_suffix(".keras")
+        trained = classifier.load(path, precision="float32")
+        records = held_out.prepare(
+            path,
+            os.fspath(dataset),
+            source=None if source is None else os.fspath(source),
+            data_dir=Path(data_dir),
+        )
+        return metrics.of_unseen(testing.test(path, trained, records, split=split).table)
 
     def _answers(
         self,

@@ -234,6 +234,29 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     return frame
 
 
+def checked(frame: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table that somebody made, in the types that `table` gives.
+
+    Raises:
+        InputError: a column is missing or unknown, or a value can't be what its column says.
+    """
+    _check_columns(list(frame.columns), "the table")
+    given = {column: frame[column].to_numpy() for column in frame}
+    for column in (*CLASSIFICATION, OVERLAP):
+        if column in given:
+            empty = pd.isna(frame[column]) | (frame[column] == "")
+            given[column] = frame[column].astype(object).where(~empty, None).to_numpy()
+    made = pd.DataFrame(given)
+    for column in made:
+        if column not in ("name", *CLASSIFICATION, OVERLAP):
+            try:
+                made[column] = made[column].astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"the table: column {column}: {error}; give numbers") from None
+    _check(made, "the table")
+    return made
+
+
 def _place(where: str | os.PathLike, row: int, column: str | None = None) -> str:
     """Where a fault is, rows counted as a spreadsheet shows them."""
     return f"{where}: row {row + 2}" + (f", column {column}" if column else "")
