@@ -66,7 +66,7 @@ def test_grey_is_converted_and_floats_are_refused(model, path):
     for one in (grey, grey[:, :, None]):
         assert model.predict(one).to_dict() == model.predict(np.stack([grey] * 3, 2)).to_dict()
     for bad in (rgb / 255, rgb.astype(np.float32), rgb[..., [0, 1, 2, 0]], rgb > 5, rgb[:0], 3):
-        with pytest.raises(vg.InputError, match="give uint8 RGB|is no photo"):
+        with pytest.raises(vg.InputError, match=r"give uint8 RGB|is no photo"):
             model.predict(bad)
 
 
