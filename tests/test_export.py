@@ -75,7 +75,7 @@ def test_folders_hold_what_tritons_and_hubs_ask_for(run, drawn):
     readme = (run / "hub" / "README.md").read_text()
     _, header, page = readme.split("---\n", 2)
     found = yaml.safe_load(header)
-    assert found["license"] == "other" and found["license_name"] == "research-only"
+    assert found["license"] == "other" and found["license_name"] == "see-card"
     assert "perceived-race" in found["tags"] and page == "\n" + (run / "model_card.md").read_text()
     assert (run / "hub" / runs.ONNX).is_file() and (run / "hub" / runs.CLASSIFIER).is_file()
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -118,11 +119,33 @@ def python_blocks(page: str) -> list[str]:
     return [block[2] for block in FENCE.finditer((ROOT / page).read_text()) if block[1] == "python"]
 
 
-def test_example_of_the_readme_runs(monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """A working directory from which the checkout's docs are found."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    return tmp_path
+
+
+def test_example_of_the_readme_gives_what_it_shows(workplace, capsys):
+    known: dict = {}
     for block in python_blocks("README.md"):
-        exec(compile(block, "README.md", "exec"), {})
-    assert "'female': 0.98" in capsys.readouterr().out
+        exec(compile(block, "README.md", "exec"), known)
+    said = capsys.readouterr().out
+    assert said == "female 98%, 30 years, (176, 77, 266, 167)\n"
+    assert f"```text\n{said}```" in (ROOT / "README.md").read_text()
+    assert (workplace / "astronaut-faces.jpg").is_file()
+
+
+def test_examples_in_python_run(workplace, capsys):
+    photos, learning, _ = python_blocks("docs/python.md")
+    exec(compile(photos, "docs/python.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("(176, 77, 266, 167) female 29.8")
+    rng = np.random.default_rng(0)
+    dark, light = (rng.integers(low, low + 99, (20, 40, 40, 3), np.uint8) for low in (0, 156))
+    known = {"crops": np.concatenate([dark, light]), "labels": ["f"] * 20 + ["m"] * 20}
+    exec(compile(learning, "docs/python.md", "exec"), known)
+    assert known["scores"].mean() > 0.7
 
 
 def test_examples_of_own_datasets_run(tmp_path, monkeypatch):

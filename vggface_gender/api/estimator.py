@@ -29,8 +29,8 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
     (8, 2)
 
     Args:
-        task: "gender" or "race": the labels are then read as in a table ("f", "woman" and "female"
-            are one); None for labels of any kind, which are taken as they are.
+        task: "gender" or "race": labels that are none of that task's are refused, as in a table,
+            and so are two spellings of one ("f" and "female"); None for labels of any kind.
         run: the run whose network gives the features; by default that of the classifier that comes
             with the package.
         C: the inverse of the regularization's strength, as scikit-learn's.
@@ -63,7 +63,8 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: X is no such array, a label is not understood, or there is only one.
         """
-        labels = self._labels(y)
+        labels = np.asarray(y)
+        self._check(labels)
         crops = np.asarray(X)
         if len(crops) != len(labels):
             raise InputError(f"{len(crops)} crops and {len(labels)} labels: give as many")
@@ -92,17 +93,22 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
     def _features(self, crops: np.ndarray) -> np.ndarray:
         return _model(self.run).classifier.embed(crops)
 
-    def _labels(self, y: Any) -> np.ndarray:
+    def _check(self, labels: np.ndarray) -> None:
+        """Refuse labels that are none of the task's, or are spelt in two ways."""
         if self.task is None:
-            return np.asarray(y)
+            return
         if self.task not in ("gender", "race"):
             raise InputError(f"no task {self.task} of labels: give gender or race, or None")
         reading = readings.READINGS[self.task]
-        read = {label: reading.read(str(label)) for label in set(y)}
-        for label, understood in read.items():
-            if understood is None:
-                raise InputError(readings.refusal(self.task, str(label), reading=reading))
-        return np.array([read[label] for label in y])
+        spelt: dict[str, str] = {}
+        for label in map(str, np.unique(labels)):
+            read = reading.read(label)
+            if read is None:
+                raise InputError(readings.refusal(self.task, label, reading=reading))
+            understood = str(read)
+            if other := spelt.get(understood):
+                raise InputError(f"{other!r} and {label!r} are both {understood}: spell it one way")
+            spelt[understood] = label
 
 
 @functools.lru_cache(maxsize=2)
