@@ -18,7 +18,11 @@ from pathlib import Path
 from benchmark import faces, report
 from vggface_gender.base import files, options, runs
 
-ROWS = ("extraction", "training", "gradcam", "precision", "dlib", "records", "predict", "crops")
+ROWS = (
+    *("extraction", "training", "gradcam", "precision", "dlib", "records", "crops"),
+    *("predict", "answers", "photos"),
+)
+PHOTOS, QUICK_PHOTOS = 60, 4
 REPEATS = 5
 IMAGES, QUICK_IMAGES = 2048, 64
 
@@ -38,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--run",
-        help="for the row predict: a run's name, its folder or a .keras file (default: an "
-        "untrained head on dlib's network)",
+        help="for the rows predict, answers and photos: a run's name, its folder or its file "
+        "(default: the default classifier)",
     )
     options.add_json_argument(made)
     made.add_argument(
@@ -60,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     source = faces.find(arguments.source)
-    model = runs.find(arguments.run) if arguments.run else None
+    model = runs.find(arguments.run, onnx=True)
 
     from vggface_gender.base import device
 
@@ -100,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _measures(
-    paths: list[Path], source: Path, *, work: Path, model: Path | None, quick: bool, repeats: int
+    paths: list[Path], source: Path, *, work: Path, model: Path, quick: bool, repeats: int
 ) -> dict[str, Callable[[], list[report.Row]]]:
     """What measures each of `ROWS`.
 
@@ -121,6 +125,10 @@ def _measures(
         "precision": lambda: networks.measure_precision(paths, repeats=repeats),
         "dlib": lambda: networks.measure_dlib(paths, repeats=repeats),
         "records": lambda: writing.measure(some if quick else source, work=work, repeats=repeats),
-        "predict": lambda: prediction.measure(model, work=work, repeats=repeats),
         "crops": lambda: decoding.measure(paths, repeats=repeats),
+        "predict": lambda: prediction.measure(model, work=work, repeats=repeats),
+        "answers": lambda: prediction.measure_crops(paths, model, repeats=repeats),
+        "photos": lambda: prediction.measure_photos(
+            model, work=work, count=QUICK_PHOTOS if quick else PHOTOS, repeats=repeats
+        ),
     }

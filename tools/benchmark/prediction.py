@@ -1,33 +1,38 @@
-"""The command `predict` on one photo in a new process, against importing Keras in one."""
+"""`predict`: one photo in a new process, against importing TensorFlow; many against limits."""
 
+import functools
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
+from PIL import Image
+
 from benchmark import faces
 from benchmark.report import Row
-from benchmark.timing import hushed, in_new_process, in_turns
+from benchmark.timing import exhaust, hushed, in_new_process, in_turns
 from vggface_gender.base import console
+from vggface_gender.inference import backends, pipeline
+from vggface_gender.photos import detect, inputs, read, threads
 
 
-def measure(model: Path | None, *, work: Path, repeats: int) -> list[Row]:
+def measure(model: Path, *, work: Path, repeats: int) -> list[Row]:
     """Each turn starts its processes anew: this row is about what others leave out.
 
     Args:
-        model: the classifier's file; None has an untrained one written.
+        model: the classifier's file.
         work: a folder to write to.
 
     Raises:
         InputError: scikit-image, which has the photo, isn't installed.
     """
-    is_untrained = model is None
-    model = model or write_untrained(work / "classifier.keras")
     photo = faces.write_photo(work / "photo.png")
     splits: list[dict[str, float]] = []
     sides = (
-        lambda: in_new_process(import_keras),
+        lambda: in_new_process(import_tensorflow),
         lambda: splits.append(in_new_process(predict_in_parts, str(photo), str(model))),
     )
     turns = in_turns("predict", sides, repeats=repeats, warm_up=False)
@@ -37,21 +42,78 @@ def measure(model: Path | None, *, work: Path, repeats: int) -> list[Row]:
         Row(
             name="predict",
             ours="predict on one photo of 512x512, from starting the process to its end, by "
-            + ("an untrained head on dlib's network" if is_untrained else str(model)),
-            reference="a process that imports Keras and TensorFlow",
+            f"{model}",
+            reference="a process that imports TensorFlow",
             unit="s",
-            goal="near 1",
+            goal="at most 0.3",
             pairs=[(theirs, ours) for theirs, ours in turns],
             parts=parts | {"starting, printing, ending": statistics.median(rest)},
         )
     ]
 
 
-def import_keras() -> None:
-    """What every command waits for before it can use a network."""
+def measure_crops(paths: Sequence[Path], model: Path, *, repeats: int) -> list[Row]:
+    """Crops from files to answers, against the network's own speed on crops in memory."""
+    classifier = backends.load(model)
+    crops = faces.crops(paths, classifier.size)
+    find = detect.finder("none")
+
+    def answer() -> None:
+        pictures = map(inputs.file, paths)
+        exhaust(pipeline.answers(pictures, lambda: classifier, find=find))
+
+    turns = in_turns("answers", (lambda: classifier.predict(crops), answer), repeats=repeats)
+    return [
+        Row(
+            name="answers",
+            ours="crops from files to answers",
+            reference="the network on the same crops in memory, batches of 64",
+            unit="crops/s",
+            goal="at least 0.8",
+            pairs=[(len(paths) / limit, len(paths) / ours) for limit, ours in turns],
+        )
+    ]
+
+
+def measure_photos(model: Path, *, work: Path, count: int, repeats: int) -> list[Row]:
+    """Photos of a megapixel from files to answers, against detection alone in as many threads."""
+    classifier = backends.load(model)
+    photo = read.read_photo(faces.write_photo(work / "photo.png"))
+    # Nine portraits in the place of one, so that there is something to classify.
+    sheet = Image.fromarray(np.tile(photo, (3, 3, 1))).resize((1024, 1024))
+    paths = []
+    for i in range(count):
+        paths.append(work / f"sheet-{i}.jpg")
+        sheet.rotate(i % 7 - 3).save(paths[-1], quality=90)
+    find = detect.finder()
+    threads_ = os.cpu_count() or 1
+
+    def detect_alone() -> None:
+        pictures = map(inputs.file, paths)
+        found = functools.partial(pipeline.detected, find=find)
+        exhaust(threads.ahead(found, pictures, threads=threads_))
+
+    def answer() -> None:
+        exhaust(pipeline.answers(map(inputs.file, paths), lambda: classifier, find=find))
+
+    turns = in_turns("photos", (detect_alone, answer), repeats=repeats)
+    return [
+        Row(
+            name="photos",
+            ours="photos of 1 megapixel with nine faces, from files to answers",
+            reference="reading and detection alone, in as many threads",
+            unit="photos/s",
+            goal="at least 0.8",
+            pairs=[(count / limit, count / ours) for limit, ours in turns],
+        )
+    ]
+
+
+def import_tensorflow() -> None:
+    """What every command that trains waits for."""
     console.quiet()
     with console.silenced():
-        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
 
 
 def predict_in_parts(photo: str, model: str) -> dict[str, float]:
@@ -88,28 +150,4 @@ def predict_in_parts(photo: str, model: str) -> dict[str, float]:
 
 
 def _import_all() -> None:
-    from vggface_gender.base import device
-
-    device.start()
-    from vggface_gender.inference import classifier, pipeline  # noqa: F401
-
-
-def write_untrained(path: Path) -> Path:
-    """A classifier file as `transfer` writes it, its head not trained."""
-    from vggface_gender import backbones
-    from vggface_gender.base import device, geometry, labels
-    from vggface_gender.inference import classifier
-    from vggface_gender.training import heads
-
-    tasks, precision = {"gender": labels.GENDERS}, device.precision()
-    backbone = backbones.load("dlib", precision=precision)
-    made = classifier.build(
-        backbone,
-        heads.build("compact", backbone.output_shape[1:], tasks=tasks),
-        tasks=tasks,
-        padding=geometry.PADDING,
-        precision=precision,
-        about={},
-    )
-    classifier.save(made, path)
-    return path
+    from vggface_gender.inference import onnx_classifier, pipeline  # noqa: F401
