@@ -38,6 +38,8 @@ def compile(
         weighted_metrics={task: [_metric(task)] for task in sizes},
         jit_compile=False,  # XLA is slower on processors
     )
+    # TensorFlow traces the first step a second time where it made variables.
+    optimizer.build(model.trainable_variables)
 
 
 def age_error(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:
