@@ -135,6 +135,7 @@ def test_killed_it_is_resumed_and_gives_what_an_undisturbed_run_gives(training, 
     ("more", "complaint"),
     [
         (["--unfreeze", "nothing"], "no layer nothing"),
+        (["--unfreeze", "rescaling", "--views", "2"], "cannot be cut before rescaling"),
         (["--views", "2", "--unfreeze", "all"], "nothing to keep"),
         (["--multipliers", "spine=1"], "no multiplier spine"),
         (["--augment", "blur=1"], "no augmentation blur"),
@@ -144,9 +145,10 @@ def test_killed_it_is_resumed_and_gives_what_an_undisturbed_run_gives(training, 
         (["--select", "worst-group"], "30 faces in validation"),
     ],
 )
-def test_what_makes_no_sense_is_named(training, more, complaint):
+def test_what_makes_no_sense_is_named_before_anything_is_trained(training, more, complaint):
     with pytest.raises(InputError, match=complaint):
         multitask.main([*training, "--run", "mine", *more])
+    assert not (RUN / "history.csv").exists()
 
 
 @pytest.mark.slow

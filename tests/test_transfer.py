@@ -21,13 +21,21 @@ RUN = Path("model_files/mine")
 TABLE = "predictions-faces-test.csv"
 
 
-@pytest.fixture
-def command_line(drawn, workplace):
+REPEATS = ["--epochs", "2", "--seed", "5", "--repeats", "2"]
+
+
+def shared(drawn) -> list[str]:
     """The arguments that every training here shares, on the tiny backbone."""
     return [
         *("--dataset", str(drawn.table), "--data-dir", str(drawn.records)),
         *("--backbone", str(drawn.backbone), "--batch-size", "32"),
     ]
+
+
+@pytest.fixture
+def command_line(drawn, workplace):
+    """The arguments that are shared, and a folder to train in."""
+    return shared(drawn)
 
 
 def figures_follow_from_files(task: str) -> dict:
@@ -120,19 +128,29 @@ def test_a_mix_is_trained_on_together_and_tested_part_by_part(command_line, draw
     }
 
 
-def test_one_seed_gives_one_result_to_the_last_digit(command_line):
-    for name, seed in (("one", 5), ("other", 5), ("third", 6)):
-        transfer.main([*command_line, "--run", name, "--epochs", "2", "--seed", str(seed)])
-    one, other, third = (
-        Path("model_files", name, TABLE).read_bytes() for name in ("one", "other", "third")
-    )
-    assert one == other != third
+@pytest.fixture(scope="module")
+def repeated(drawn, tmp_path_factory):
+    """A folder in which a run was repeated, with seeds 5 and 6: copy it before you change it."""
+    folder = tmp_path_factory.mktemp("repeated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        transfer.main([*shared(drawn), "--run", "mine", *REPEATS])
+    return folder
 
 
-def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_line, capsys):
-    transfer.main([*command_line, "--run", "mine", "--epochs", "2", "--repeats", "2"])
+def test_one_seed_gives_one_result_to_the_last_digit(command_line, repeated):
+    """Alone or among repeats."""
+    transfer.main([*command_line, "--run", "alone", "--epochs", "2", "--seed", "6"])
+    other, same = ((repeated / RUN / f"seed-{seed}" / TABLE).read_bytes() for seed in (5, 6))
+    assert Path("model_files/alone", TABLE).read_bytes() == same != other
+
+
+def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(
+    command_line, repeated, workplace, capsys
+):
+    shutil.copytree(repeated, workplace, dirs_exist_ok=True)
     summary = json.loads((RUN / "summary.json").read_text())
-    each = [json.loads((RUN / f"seed-{seed}/metrics.json").read_text()) for seed in (0, 1)]
+    each = [json.loads((RUN / f"seed-{seed}/metrics.json").read_text()) for seed in (5, 6)]
     accuracies = [figures["tasks"]["gender"]["accuracy"] for figures in each]
     spread = summary["tasks"]["gender"]["accuracy"]
     assert spread["values"] == accuracies and spread["n"] == 2
@@ -140,19 +158,20 @@ def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(command_lin
     assert spread["sd"] == pytest.approx(np.std(accuracies, ddof=1))
     assert (summary["dataset"], summary["split"]) == ("faces", "test")
     # After a kill in the second, the first is not trained again.
+    second = (RUN / "seed-6" / TABLE).read_bytes()
     (RUN / "summary.json").unlink()
-    (RUN / "seed-1/metrics.json").unlink()
-    capsys.readouterr()
-    transfer.main([*command_line, "--run", "mine", "--epochs", "2", "--repeats", "2"])
+    (RUN / "seed-6/metrics.json").unlink()
+    transfer.main([*command_line, "--run", "mine", *REPEATS])
     printed = capsys.readouterr().out
-    assert "seed-0 is finished already" in printed and printed.count("Epoch 1/") == 1
+    assert "seed-5 is finished already" in printed and printed.count("Epoch 1/") == 1
     assert json.loads((RUN / "summary.json").read_text()) == summary
-    transfer.main([*command_line, "--run", "alone", "--epochs", "2", "--seed", "1"])
-    assert Path("model_files/alone", TABLE).read_bytes() == (RUN / "seed-1" / TABLE).read_bytes()
+    assert (RUN / "seed-6" / TABLE).read_bytes() == second
 
 
-def test_killed_in_training_it_is_resumed_and_gives_what_an_undisturbed_run_gives(command_line):
-    line = [*command_line, "--run", "mine", "--epochs", "60", "--patience", "60"]
+def test_killed_in_training_it_is_resumed_and_gives_what_an_undisturbed_run_gives(
+    command_line, capsys
+):
+    line = [*command_line, "--run", "mine", "--epochs", "16", "--patience", "16"]
     command = [sys.executable, "-m", "vggface_gender.transfer", *line]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 180
@@ -163,13 +182,13 @@ def test_killed_in_training_it_is_resumed_and_gives_what_an_undisturbed_run_give
     process.wait()
     assert not (RUN / "metrics.json").exists()
 
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch 1/60" not in done.stdout  # it was resumed
+    transfer.main(line)
+    assert "Epoch 1/16" not in capsys.readouterr().out  # it was resumed
     resumed = {name: (RUN / name).read_bytes() for name in ("history.csv", TABLE)}
     assert not (RUN / "checkpoint").exists()
 
     transfer.main(line)  # finished: the same again, from the start
+    assert "Epoch 1/16" in capsys.readouterr().out
     assert {name: (RUN / name).read_bytes() for name in resumed} == resumed
 
 

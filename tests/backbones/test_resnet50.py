@@ -26,13 +26,19 @@ def crops():
     return np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
 
 
-def test_it_is_keras_applications_network_after_its_preprocessing(model, crops):
+@pytest.fixture(scope="module")
+def plain(model):
+    """keras.applications' own network, with the model's weights."""
     plain = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
     )
-    assert model.layers[-1].name == plain.layers[-1].name == "conv5_block3_out"
     for layer in plain.layers[1:]:
         layer.set_weights(model.get_layer(layer.name).get_weights())
+    return plain
+
+
+def test_it_is_keras_applications_network_after_its_preprocessing(model, plain, crops):
+    assert model.layers[-1].name == plain.layers[-1].name == "conv5_block3_out"
     prepared = keras.applications.resnet.preprocess_input(crops.astype(np.float32))
     expected = plain(prepared).numpy()
     np.testing.assert_allclose(model(crops).numpy(), expected, rtol=1e-4, atol=1e-4)
@@ -50,10 +56,7 @@ def test_it_continues_from_its_own_file(model, crops, tmp_path, ending):
         np.testing.assert_array_equal(loaded(crops).numpy(), model(crops).numpy())
 
 
-def test_keras_applications_own_weights_are_read(model, crops, tmp_path):
-    plain = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
-    )
+def test_keras_applications_own_weights_are_read(plain, tmp_path):
     plain.save_weights(tmp_path / "plain.weights.h5")
     again = resnet50.load(tmp_path / "plain.weights.h5", size=SIZE)
     kernel = again.get_layer("conv4_block2_1_conv").get_weights()[0]
@@ -61,13 +64,9 @@ def test_keras_applications_own_weights_are_read(model, crops, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["notop.h5", "classifier.keras"])
-def test_weights_are_read_from_published_files_and_from_classifiers(model, tmp_path, name):
+def test_weights_are_read_from_published_files_and_from_classifiers(model, plain, tmp_path, name):
     path = tmp_path / name
     if name == "notop.h5":
-        plain = keras.applications.ResNet50(
-            include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
-        )
-        plain.set_weights(model.get_weights())
         plain.save(path)
         with h5py.File(path, "r+") as file:  # weights alone, as published: at the file's root
             for key, value in file["model_weights"].attrs.items():

@@ -49,6 +49,13 @@ def test_batches_hold_each_record_once_with_its_own_image(dataset):
         assert np.abs(image.astype(int) - 6 * number(name)).max() <= 2
 
 
+def test_the_end_waits_for_no_thread_that_tunes(dataset):
+    """TensorFlow's would sleep on after the last record, for up to a minute."""
+    crops_of = records.batches(dataset, "train", batch_size=7, size=32)
+    for data in (records.records(dataset, "train"), crops_of):
+        assert data.options().autotune.enabled is False
+
+
 def test_all_is_every_split(dataset):
     (part,) = records.batches(dataset, "all", batch_size=50, size=8).as_numpy_iterator()
     assert sorted(number(name.decode()) for name in part["name"]) == list(range(40))

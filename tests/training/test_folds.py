@@ -40,12 +40,13 @@ def test_what_can_not_go_together_is_told():
 
 
 def test_transfer_by_folds_has_a_run_a_fold_and_the_published_table(
-    faces, tfrecords, tmp_path, monkeypatch, capsys
+    faces, tfrecords, drawn, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     where = ["--dataset", str(faces / "own.csv"), "--data-dir", str(tfrecords)]
-    transfer.main([*where, "--folds", "3", "--epochs", "2", "--layer", "embedding"])
-    folder = Path("model_files/own-gender-dlib-embedding-folds3")
+    network = ["--backbone", str(drawn.backbone), "--layer", "conv2"]
+    transfer.main([*where, *network, "--folds", "3", "--epochs", "2"])
+    folder = Path("model_files/own-gender-tiny-conv2-folds3")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["count"] == 4 * PEOPLE
     printed = capsys.readouterr().out

@@ -97,14 +97,23 @@ def test_the_best_epochs_weights_are_kept_and_training_stops_after_patience(tmp_
     pd.testing.assert_frame_equal(history, written, rtol=1e-14)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights and the history of a training of 8 epochs."""
+    head, history = fit(tmp_path_factory.mktemp("undisturbed"), patience=8)
+    return weights(head), history
+
+
 @pytest.mark.parametrize(("epoch", "step"), [(0, 3), (2, 9), (5, 0)])
-def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(tmp_path, epoch, step):
-    undisturbed, expected = fit(tmp_path / "a", patience=8)
+def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(
+    tmp_path, undisturbed, epoch, step
+):
     with pytest.raises(Killed):
-        fit(tmp_path / "b", patience=8, callbacks=[KillAt(epoch, step)])
-    resumed, history = fit(tmp_path / "b", patience=8)
+        fit(tmp_path, patience=8, callbacks=[KillAt(epoch, step)])
+    resumed, history = fit(tmp_path, patience=8)
+    end, expected = undisturbed
     pd.testing.assert_frame_equal(history, expected, check_exact=True)
-    np.testing.assert_array_equal(weights(resumed), weights(undisturbed))
+    np.testing.assert_array_equal(weights(resumed), end)
 
 
 def test_a_kill_between_the_last_epochs_weights_and_its_history_loses_no_row(tmp_path):
@@ -161,11 +170,10 @@ def test_a_kill_after_the_last_epoch_trains_no_more(tmp_path):
     np.testing.assert_array_equal(weights(first), weights(again))
 
 
-def test_one_seed_gives_one_result_and_another_another(tmp_path):
-    one, other = (fit(tmp_path / name)[0] for name in "ab")
-    third, _ = fit(tmp_path / "c", seed=1)
-    np.testing.assert_array_equal(weights(one), weights(other))
-    assert (weights(one) != weights(third)).any()
+def test_one_seed_gives_one_result_and_another_another(tmp_path, undisturbed):
+    same, other = (fit(tmp_path / str(seed), patience=8, seed=seed)[0] for seed in (0, 1))
+    np.testing.assert_array_equal(weights(same), undisturbed[0])
+    assert (weights(other) != undisturbed[0]).any()
 
 
 def test_a_validation_loss_that_is_not_finite_stops_and_nothing_of_the_epoch_is_kept(tmp_path):

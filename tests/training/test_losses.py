@@ -82,3 +82,23 @@ def test_the_metrics_are_of_the_known_alone():
     assert figures["age_mae"] == pytest.approx(
         np.abs(years - targets["age"][:, 0])[known].mean(), rel=1e-4
     )
+
+
+def test_a_step_is_traced_once():
+    """Each trace calls the layers again; what makes variables is traced twice."""
+    calls = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            calls.append(x)
+            return x
+
+    tasks = {"gender": ("female", "male"), "age": ()}
+    head = heads.build("shared", (6,), tasks=tasks, age="years")
+    x = keras.Input((6,))
+    model = keras.Model(x, head(Counting()(x)))
+    losses.compile(model, keras.optimizers.Adam(), weights={})
+    before = len(calls)
+    targets = {"gender": np.eye(2, dtype=np.float32), "age": np.ones((2, 1), np.float32)}
+    model.fit(np.ones((2, 6), np.float32), targets, epochs=2, verbose=0)
+    assert len(calls) == before + 1

@@ -12,7 +12,7 @@ import tensorflow as tf
 from vggface_gender.data import augmentation
 from vggface_gender.data.augmentation import Amounts
 from vggface_gender.data.features_file import FeaturesFile
-from vggface_gender.data.records import BATCHES_AT_ONCE
+from vggface_gender.data.records import BATCHES_AT_ONCE, untuned
 from vggface_gender.photos import crops
 
 Reader = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # rows to inputs (b, ...)
@@ -129,7 +129,7 @@ def training_batches(
         return parts.enumerate().map(lambda place, part: (number, place, part))
 
     return (
-        tf.data.Dataset.counter(first_epoch)
+        untuned(tf.data.Dataset.counter(first_epoch))
         .flat_map(visits)
         .map(with_shapes, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True)
         .prefetch(4)
@@ -162,7 +162,8 @@ def fixed_batches(
     rows = np.arange(count, dtype=np.int64)
     whole = tf.data.Dataset.from_tensor_slices((rows, dict(targets), dict(weights)))
     return (
-        whole.batch(batch_size)
+        untuned(whole)
+        .batch(batch_size)
         .map(examples, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True)
         .prefetch(2)
     )

@@ -121,6 +121,17 @@ def batches(
     )
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset, and those made of it, without TensorFlow's tuning of how much is done at once.
+
+    Here that is fixed; and the thread that tunes would sleep on for up to a minute after the last
+    batch, while the program waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def frame_of(dataset: Dataset, padding: float | None) -> float:
     """How much of a dataset's images to show, as `crops.fit` takes it, for a frame of `padding`."""
     if padding is None or dataset.padding is None:
@@ -145,9 +156,10 @@ def reading(dataset: Dataset) -> Iterator[None]:
 
 
 def _read(dataset: Dataset, split: str, decoders: object) -> tf.data.Dataset:
-    return tfds.builder_from_directory(dataset.directory).as_dataset(
+    read = tfds.builder_from_directory(dataset.directory).as_dataset(
         split="+".join(dataset.counts) if split == ALL else split,
         shuffle_files=False,
         decoders=decoders,
         read_config=tfds.ReadConfig(interleave_cycle_length=SHARDS_AT_ONCE, try_autocache=False),
     )
+    return untuned(read)

@@ -38,6 +38,24 @@ def compile(
         weighted_metrics={task: [_metric(task)] for task in sizes},
         jit_compile=False,  # XLA is slower on processors
     )
+    _make_variables(model)
+
+
+def _make_variables(model: keras.Model) -> None:
+    """Make the optimizer's and the losses' own variables, which a first step would make.
+
+    TensorFlow traces a step that makes variables twice, which takes seconds.
+    """
+    model.optimizer.build(model.trainable_variables)
+    sizes = {task: output.shape[-1] for task, output in model.output.items()}
+    outputs = {task: ops.zeros((1, size)) for task, size in sizes.items()}
+    targets = {
+        task: outputs[task] if TASKS[task].is_classification else ops.zeros((1, 1))
+        for task in sizes
+    }
+    model.compute_loss(
+        y=targets, y_pred=outputs, sample_weight={task: ops.zeros((1,)) for task in sizes}
+    )
 
 
 def age_error(true: keras.KerasTensor, output: keras.KerasTensor) -> keras.KerasTensor:

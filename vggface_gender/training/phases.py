@@ -22,6 +22,18 @@ from vggface_gender.training.network import Network
 VALIDATION_BATCH = {"head": 256, "backbone": 64}
 
 
+def require_layer(config: Config, backbone: keras.Model) -> None:
+    """Refuse a second phase that can't begin where it is to, before the first is trained.
+
+    Raises:
+        InputError: no such layer, or with views, the backbone can't be cut before it.
+    """
+    if config.unfreeze in ("all", "none"):
+        return
+    begin = backbones.split if config.views else backbones.freeze_before
+    begin(backbone, config.unfreeze)
+
+
 def train_head(
     config: Config,
     network: Network,

@@ -180,6 +180,7 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
             f"{config.batch_size}: lower the batch size"
         )
     network = make_network(config)
+    phases.require_layer(config, network.backbone)
     space.require(folder, config, network=network)
     logs = folder / runs.TENSORBOARD
     first = records.batches(
