@@ -57,6 +57,23 @@ def scope(distribute: str = "none") -> Iterator[None]:
         yield
 
 
+def even(batch_size: int, count: int, distribute: str = "none") -> int:
+    """The batch size, or one a little less, with which every device has its part of every batch.
+
+    Of an evaluation's first batch Keras adds up the devices' parts, so these have to be equal; and
+    of an empty part, as the last batch may leave, TensorFlow's convolutions make an error.
+
+    Args:
+        count: examples in all.
+    """
+    if distribute == "none":
+        return batch_size
+    devices = _mirrored().num_replicas_in_sync
+    most = max(1, min(batch_size, count) // devices) * devices
+    fitting = (size for size in range(most, 0, -devices) if not 0 < count % size < devices)
+    return next(fitting, most)
+
+
 @functools.cache
 def _mirrored() -> Any:
     """One strategy for the whole process: models made under two can't meet."""
