@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vggface_gender.photos import draw
+from vggface_gender.photos import draw, naming
 
 LABEL = "female 98%\nSoutheast Asian 50%\n31 years"
 YELLOW = np.array([0xFF, 0xD4, 0x00])
@@ -54,7 +54,7 @@ def test_labels_of_neighbours_are_apart():
 
 def test_names_collide_neither_with_photos_nor_with_each_other(tmp_path):
     photos = [tmp_path / name for name in ("x.jpg", "one/x.jpg", "two/X.jpeg", "x-faces.jpg")]
-    names = [path.name for path in draw.drawing_paths(photos, tmp_path)]
+    names = [path.name for path in naming.paths(photos, tmp_path)]
     assert names == ["x-faces-2.jpg", "x-faces-3.jpg", "X-faces-4.jpg", "x-faces-faces.jpg"]
 
 
@@ -62,7 +62,7 @@ def test_names_collide_neither_with_photos_nor_with_each_other(tmp_path):
 def test_a_long_name_is_cut_to_what_a_file_can_have(tmp_path, letter):
     stem = letter * (250 // len(letter.encode()))
     photos = [Path(f"{folder}/{stem}.jpg") for folder in "ab"]
-    paths = draw.drawing_paths(photos, tmp_path)
+    paths = naming.paths(photos, tmp_path)
     assert len(set(paths)) == 2
     for path in paths:
         path.touch()
