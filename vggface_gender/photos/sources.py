@@ -139,7 +139,10 @@ def _matching(pattern: str, recursive: bool, left_out: dict[str, list[Path]]) ->
             left_out.setdefault(folders.HIDDEN, []).append(path)
         elif path.is_dir():
             if recursive:
-                sources += _inside(path, recursive, left_out)
+                inside = folders.contents(path, deep=True)
+                sources += [Source(str(image), PHOTO) for image in inside.images]
+                for reason, others in inside.left_out.items():
+                    left_out.setdefault(reason, []).extend(others)
             elif "**" not in pattern:  # which matches the folders on its way, too
                 left_out.setdefault(folders.FOLDER, []).append(path)
         elif folders.is_image(match) or video.is_video(path):
