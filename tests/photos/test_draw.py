@@ -105,6 +105,6 @@ def test_labels_over_a_frame_are_numbers_where_there_is_no_room():
     long, short = draw.patch("female 98%\n31 years", 20), draw.patch("1", 20)
     assert long.shape[1] > short.shape[1]
     frame = np.full((300, 400, 3), 90, np.uint8)
-    free = draw.over(frame.copy(), [(150, 150, 250, 250)], [[long], [short]])
-    crowded = draw.over(frame.copy(), [(40, 40, 360, 290)], [[long], [short]])
+    free = draw.over(frame.copy(), [(150, 150, 250, 250)], patches=[[long], [short]])
+    crowded = draw.over(frame.copy(), [(40, 40, 360, 290)], patches=[[long], [short]])
     assert letters(free) > 2 * letters(crowded) > 0

@@ -107,7 +107,7 @@ def table(
     if parquet:
         tables.require_pyarrow()
     classifier = load()
-    wanted = pipeline.chosen(classifier, settings.tasks, settings.extra_tasks)
+    wanted = pipeline.chosen(classifier, settings.tasks, extra_tasks=settings.extra_tasks)
     columns = tables.columns(classifier.tasks, wanted, sampled=bool(settings.samples))
     said = dataclasses.asdict(settings) | {"tasks": wanted, "extra_tasks": None}
     made_by = tables.made_by(path, **said)

@@ -58,7 +58,7 @@ def draw_video(answer: VideoAnswer, path: Path, *, top: int = 1) -> None:
         boxes = {each.track: track.at(each.path, seconds) for each in answer.tracks}
         seen = {number: box for number, box in boxes.items() if box is not None}
         return draw.over(
-            frame, list(seen.values()), [[p[n] for n in seen] for p in (labels, numbers)]
+            frame, list(seen.values()), patches=[[p[n] for n in seen] for p in (labels, numbers)]
         )
 
     with files.whole(path) as part:

@@ -188,7 +188,7 @@ def classify(
         tasks, extra_tasks, min_confidence: as `answers` takes them.
         sample: answers with dropout left on in place of the classifier's.
     """
-    wanted = chosen(classifier, tasks, extra_tasks)
+    wanted = chosen(classifier, tasks, extra_tasks=extra_tasks)
     crops = np.concatenate([_crops(photo, classifier) for photo in photos if photo.faces])
     outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
     answered = []
@@ -240,7 +240,7 @@ def of_outputs(
 
 
 def chosen(
-    classifier: Predictor, tasks: Collection[str] | None, extra_tasks: Collection[str] = ()
+    classifier: Predictor, tasks: Collection[str] | None, *, extra_tasks: Collection[str] = ()
 ) -> list[str]:
     """The tasks to answer, in the classifier's order.
 

@@ -121,7 +121,7 @@ def of_frames(
         InputError: the classifier does not predict a task.
     """
     classifier = load()
-    wanted = pipeline.chosen(classifier, tasks, extra_tasks)
+    wanted = pipeline.chosen(classifier, tasks, extra_tasks=extra_tasks)
     ended: list[InputError] = []
     look = functools.partial(_look, find=find, classifier=classifier, min_face=min_face)
     count = max(1, min(os.cpu_count() or 1, pipeline.THREADS))

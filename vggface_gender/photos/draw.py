@@ -79,7 +79,10 @@ def patch(text: str, points: float) -> np.ndarray:
 
 
 def over(
-    frame: np.ndarray, boxes: Sequence[Sequence[float]], patches: Sequence[Sequence[np.ndarray]]
+    frame: np.ndarray,
+    boxes: Sequence[Sequence[float]],
+    *,
+    patches: Sequence[Sequence[np.ndarray]],
 ) -> np.ndarray:
     """A frame of a video with boxes and labels.
 
