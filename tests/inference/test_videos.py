@@ -1,13 +1,18 @@
 """People in videos: followed, answered once, of all frames by their weights."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+import vggface_gender
 from vggface_gender.base.errors import InputError
 from vggface_gender.inference import outputs, videos
 from vggface_gender.photos import detect, read, video
 from vggface_gender.photos.detect import Face
+
+CLASSIFIER = Path(__file__).resolve().parents[2] / "model_files" / "default" / "classifier.onnx"
 
 
 class Shade:
@@ -88,6 +93,31 @@ def test_what_ends_early_has_what_there_was(tmp_path):
     assert found.status == "unreadable" and "not a video" in found.error
     with pytest.raises(InputError, match="does not predict race"):
         answered(grey(1), lambda photo: [], tasks=["race"])
+
+
+@pytest.mark.skipif(not CLASSIFIER.is_file(), reason="no exported classifier")
+def test_a_video_from_python(tmp_path, write_image):
+    picture = cv2.imread(str(write_image(tmp_path / "a.png")))
+    path = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for _ in range(20):
+        writer.write(picture)
+    writer.release()
+    model = vggface_gender.load(CLASSIFIER)
+    found = model.video(path, fps=2, detector="none", tasks="age")
+    assert isinstance(found, vggface_gender.VideoAnswer) and found.frames == 4
+    [person] = found.tracks
+    whole = model.predict(video_frame(path), detector="none")
+    assert list(person.tasks) == ["age"]
+    assert person.age.years == pytest.approx(whole.faces[0].age.years, abs=0.2)
+    with pytest.raises(InputError, match="no such file"):
+        model.video(tmp_path / "missing.mp4")
+    with pytest.raises(InputError, match="above 0"):
+        model.video(path, fps=0)
+
+
+def video_frame(path) -> np.ndarray:
+    return next(video.frames(path, every=1.0))[1]
 
 
 @pytest.fixture
