@@ -14,9 +14,9 @@ RUN python -m venv /opt/venv \
 
 FROM python:3.12-slim
 COPY --from=build /opt/venv /opt/venv
-RUN useradd --create-home --uid 1000 server
+RUN useradd --uid 1000 --no-create-home server
 USER 1000
-WORKDIR /home/server
+WORKDIR /tmp
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \

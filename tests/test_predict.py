@@ -113,6 +113,7 @@ def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
         "left out: hidden, or a tool's: 1",
         f"left out: not named as an image: 1 ({folder / 'notes.txt'})",
         f"error: {answers[2]['error']}",
+        "drawn copies: 3 in model_files/predictions",
         "error: 1 of 5 photos can't be read",
     ]
     for answer in answers:

@@ -148,7 +148,7 @@ def check(folder: Path, trained: "Classifier", dataset: "Dataset") -> None:
         if size > LARGEST[name]:
             sys.exit(f"error: {name} has {size:,} bytes; allowed are {LARGEST[name]:,}")
         print(f"\n{name} has {size:,} bytes; on {len(crops)} crops its outputs differ by at most")
-        for task, (off, _, _) in parity.differences(one, other, crops).items():
+        for task, (off, _, _) in parity.differences(one, other, crops=crops).items():
             print(f"  {task}: {off:.1e} (allowed: {allowed[task]:.0e})")
             if not off <= allowed[task]:  # a NaN is no success
                 sys.exit(f"error: in {name} {task} is off by {off:.1e}")

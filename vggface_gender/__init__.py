@@ -5,7 +5,8 @@
     model = vg.load()
     result = model.predict("photo.jpg")
 
-`load` gives a `Model`; a `PhotoAnswer` and its parts are what is predicted of a photo's faces.
+`load` gives a `Model`; a `PhotoAnswer` and its parts are what is predicted of a photo's faces, a
+`VideoAnswer` that of the people in a video.
 Importing the package is cheap: everything else loads with what needs it, and TensorFlow only to
 train and to evaluate.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vggface_gender.api.model import Model, load
     from vggface_gender.base.errors import InputError
     from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Years, to_frame
+    from vggface_gender.inference.track_answers import TrackAnswer, VideoAnswer
 
 __version__ = "0.2.0"
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "Label",
     "Model",
     "PhotoAnswer",
+    "TrackAnswer",
+    "VideoAnswer",
     "Years",
     "audit_predictions",
     "load",
@@ -48,6 +52,7 @@ _HOMES = {
     **dict.fromkeys(
         ("FaceAnswer", "Label", "PhotoAnswer", "Years", "to_frame"), "inference.answers"
     ),
+    **dict.fromkeys(("TrackAnswer", "VideoAnswer"), "inference.track_answers"),
     "InputError": "base.errors",
     "FaceClassifier": "api.estimator",
     "audit_predictions": "api.audits",

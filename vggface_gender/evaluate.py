@@ -83,7 +83,12 @@ def main(argv: list[str] | None = None) -> None:
         precision=None if arguments.precision == "auto" else arguments.precision,
     )
     table, uncertainties = testing.test(
-        path, trained, dataset, split=split, batch_size=arguments.batch_size, samples=samples
+        path,
+        trained,
+        dataset=dataset,
+        split=split,
+        batch_size=arguments.batch_size,
+        samples=samples,
     )
     if samples:
         split = f"{split}-dropout{samples}"

@@ -78,8 +78,8 @@ def main(argv: list[str] | None = None) -> None:
     dataset.require(arguments.split)
     out = arguments.out or runs.results_folder(path) / FORMATS[arguments.format]
     with files.whole(out, replace=True) as part:
-        exported = formats.write(arguments.format, trained, path, part, dataset=dataset)
-        found = cost.compared(trained, exported, dataset, split=arguments.split)
+        exported = formats.write(arguments.format, trained, path=path, out=part, dataset=dataset)
+        found = cost.compared(trained, exported, dataset=dataset, split=arguments.split)
         print(cost.report(found))
         if arguments.format != "litert-int8":
             formats.require_parity(found)

@@ -1,14 +1,24 @@
-"""Predict how the people in photos are perceived: gender, age and, on request, race.
+"""Predict how the people in photos and videos are perceived: gender, age and, on request, race.
 
     vggface-gender predict holiday.jpg portraits/ --json
+    vggface-gender predict 'album/**/*.jpg' --csv faces.csv --resume
+    vggface-gender predict clip.mp4 --out drawn --csv people.csv
     vggface-gender predict couple.jpg --run UTKFace-multitask --race --mc-dropout 30
 
 Detects the faces, aligns and classifies them. Prints a line a face (or a JSON object a photo) in
-the order given, and writes a drawn copy of each photo that has a face. A photo without a face is an
-answer. One that can't be read is named on standard error and the others are still done.
+the order given, and writes a drawn copy of each photo that has a face, unless only a table is asked
+for. A photo without a face is an answer. One that can't be read is named on standard error and the
+others are still done.
 
-A folder stands for the images in it, by their names' endings; folders within it are not entered.
-What in it is left out is counted on standard error.
+A folder stands for the images in it, by their names' endings; folders within it are entered with
+--recursive. So does a quoted pattern; - stands for one picture on standard input, a number for a
+camera, until Ctrl-C. What is left out is counted on standard error.
+
+In a video people are followed, and each has one answer of all frames, with the time from which to
+which they are seen; its drawn copy is an MP4, with subtitles beside it.
+
+--csv has a row a face, or one that says why there is none, and is written as answers come. If a
+command is killed, --resume goes on: photos whose content the table has are not looked at again.
 
 Exit status: 0 if every photo was answered, 1 if some could not be read, 2 if none could or the
 command could not begin.
@@ -18,32 +28,61 @@ the training data would have perceived the face, not who the person is.
 """
 
 import argparse
+import collections
+import contextlib
 import functools
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, options, runs, text
+from vggface_gender.base import console, options, runs, text
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
 
-DRAWING_QUALITY = 90  # of the drawn copies' JPEGs
+if TYPE_CHECKING:
+    from vggface_gender.inference import jobs
+    from vggface_gender.inference.interface import Predictor
+    from vggface_gender.photos.sources import Source
+
+DRAWN = runs.MODEL_FILES / "predictions"
 FEW = 10  # photos that are done before a progress bar would help
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    from vggface_gender.photos import THRESHOLD
+    from vggface_gender.photos import FPS, THRESHOLD
 
     parser = options.Parser("predict", __doc__)
     parser.add_argument(
         "photos",
         nargs="+",
         metavar="PHOTO",
-        help="an image file, or a folder of them (those within it are not entered)",
+        help="an image, a video, a folder of images, a quoted pattern ('album/**/*.jpg'), a file: "
+        "URL, - for a picture on standard input, or a camera's number",
     )
+    parser.add_argument("--recursive", action="store_true", help="enter folders within folders")
     options.add_run_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a photo")
-    parser.add_argument("--race", action="store_true", help="predict the perceived race too")
-    parser.add_argument(
+
+    answers = parser.add_argument_group("what is predicted")
+    answers.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASKS,
+        metavar="TASK",
+        help=f"any of {', '.join(TASKS)} (default: what the classifier predicts, but for race)",
+    )
+    answers.add_argument("--race", action="store_true", help="predict the perceived race too")
+    answers.add_argument(
+        "--min-confidence",
+        type=options.share,
+        default=0.0,
+        metavar="P",
+        help='the probability below which a label is "uncertain"',
+    )
+    answers.add_argument(
         "--mc-dropout",
         "--dropout",
         type=options.positive,
@@ -51,27 +90,32 @@ def parser() -> argparse.ArgumentParser:
         help="answer with the mean of N predictions with dropout left on (Monte-Carlo dropout); "
         "with --json each has its uncertainty: entropy in nats, for age a deviation in years",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=runs.MODEL_FILES / "predictions",
-        metavar="DIR",
-        help="folder for the drawn copies",
+    answers.add_argument(
+        "--fps",
+        type=options.positive_real,
+        default=FPS,
+        metavar="N",
+        help="frames of a video that are looked at a second",
     )
-    parser.add_argument("--no-draw", action="store_true", help="write no drawn copies")
-    parser.add_argument(
-        "--crops",
-        action="store_true",
-        help="each photo is one face cut out already: detect nothing, take its central square",
+
+    faces = parser.add_argument_group("which faces")
+    faces.add_argument(
+        "--detector",
+        default="hog",
+        metavar="NAME",
+        help="hog, or none: each photo is one face cut out already, take its central square",
     )
-    parser.add_argument(
+    faces.add_argument(
+        "--crops", dest="detector", action="store_const", const="none", help="as --detector none"
+    )
+    faces.add_argument(
         "--upsample",
         type=int,
         choices=range(5),
         default=1,
         help="doublings of the photo before detection: more find smaller faces, and take longer",
     )
-    parser.add_argument(
+    faces.add_argument(
         "--threshold",
         type=float,
         default=THRESHOLD,
@@ -79,52 +123,168 @@ def parser() -> argparse.ArgumentParser:
         help="least detection score of a face: a higher one leaves fewer false detections and "
         "more missed faces",
     )
+    faces.add_argument(
+        "--min-face",
+        type=options.count,
+        default=0,
+        metavar="PIXELS",
+        help="leave out faces whose box is narrower or lower, and count them",
+    )
+
+    written = parser.add_argument_group("what is written")
+    written.add_argument("--json", action="store_true", help="print one JSON object a photo")
+    written.add_argument(
+        "--top",
+        type=options.positive,
+        default=1,
+        metavar="N",
+        help="labels of a task that are printed and drawn, the likeliest first",
+    )
+    written.add_argument("--csv", type=Path, metavar="FILE", help="write a table, a row a face")
+    written.add_argument(
+        "--parquet",
+        type=Path,
+        metavar="FILE",
+        help='write the table as Parquet, in the end (takes pip install "vggface-gender[parquet]")',
+    )
+    written.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the --csv that is there: leave out photos whose content it has",
+    )
+    written.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for the drawn copies (default: {DRAWN}, or none are drawn where a table or "
+        "crops are asked for)",
+    )
+    written.add_argument("--no-draw", action="store_true", help="write no drawn copies")
+    written.add_argument(
+        "--crops-out", type=Path, metavar="DIR", help="folder for each face's aligned crop"
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Answer photos; the exit status is 0 only if all of them could be read."""
     arguments = parser().parse_args(argv)
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise InputError(f"{arguments.out}: not a folder; give --out a folder for drawn copies")
+    for folder, what in ((arguments.out, "drawn copies"), (arguments.crops_out, "crops")):
+        if folder and folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: not a folder; give a folder for {what}")
+    if arguments.resume and not arguments.csv:
+        raise InputError("--resume goes on with a table: give --csv FILE too")
     path = runs.find(arguments.run, onnx=True)
 
-    from tqdm import tqdm
+    from vggface_gender.inference import backends, jobs
+    from vggface_gender.photos import folders, sources
 
-    from vggface_gender.inference import backends, pipeline
-    from vggface_gender.photos import detect, draw, folders, inputs, read
-
-    photos, left_out = read.find_photos(arguments.photos)
+    found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)
     for line in folders.describe(left_out):
         print(f"left out: {line}", file=sys.stderr)
     backend = "keras" if arguments.mc_dropout else "auto"  # only Keras can leave dropout on
-    answered = pipeline.answers(
-        map(inputs.file, photos),
-        functools.cache(functools.partial(backends.load, path, backend=backend)),
-        find=detect.finder(
-            "none" if arguments.crops else "hog",
-            upsample=arguments.upsample,
-            threshold=arguments.threshold,
-        ),
+    load = functools.cache(functools.partial(backends.load, path, backend=backend))
+    settings = jobs.Settings(
+        detector=arguments.detector,
+        upsample=arguments.upsample,
+        threshold=arguments.threshold,
+        tasks=arguments.tasks,
         extra_tasks=("race",) if arguments.race else (),
         samples=arguments.mc_dropout,
+        min_confidence=arguments.min_confidence,
+        min_face=arguments.min_face,
+        fps=arguments.fps,
     )
-    # A bar only for people (None: not where standard error is a file), and only where they wait.
-    bar = tqdm(answered, total=len(photos), unit="photo", disable=len(photos) < FEW or None)
-    unreadable = 0
-    for place, answer in zip(draw.drawing_paths(photos, arguments.out), bar, strict=True):
-        if answer.error:
-            unreadable += 1
-            tqdm.write(f"error: {text.printable(answer.error)}", file=sys.stderr)
-        elif answer.faces and not arguments.no_draw:
-            with files.whole(place) as part:
-                answer.draw().save(part, quality=DRAWING_QUALITY)
-        for line in [answer.to_json()] if arguments.json else answer.describe():
-            tqdm.write(line)
-            sys.stdout.flush()
-    if unreadable and len(photos) > 1:
-        print(f"error: {unreadable:,} of {len(photos):,} photos can't be read", file=sys.stderr)
-    return 0 if not unreadable else 1 if unreadable < len(photos) else 2
+    jobs.check(found, settings)
+    with jobs.table(
+        arguments.csv,
+        arguments.parquet,
+        path=path,
+        load=load,
+        settings=settings,
+        found=found,
+        resume=arguments.resume,
+    ) as table:
+        only_files = arguments.csv or arguments.parquet or arguments.crops_out
+        drawn = arguments.out or (None if only_files else DRAWN)
+        written = jobs.Written(
+            drawn=None if arguments.no_draw else drawn,
+            crops=arguments.crops_out,
+            table=table,
+            top=arguments.top,
+        )
+        try:
+            counts = _say(arguments, found, load, settings, written)
+        except KeyboardInterrupt:
+            if arguments.csv:
+                print(f"{arguments.csv}: --resume goes on with what it has", file=sys.stderr)
+            raise
+    for line in written.describe():
+        print(line, file=sys.stderr)
+    for place in filter(None, (arguments.csv, arguments.parquet)):
+        print(f"table: {place}", file=sys.stderr)
+    unreadable, cut = counts["unreadable"], counts["incomplete"]
+    if unreadable and len(found) > 1:
+        print(f"error: {unreadable:,} of {len(found):,} photos can't be read", file=sys.stderr)
+    return 2 if unreadable == len(found) else 1 if unreadable or cut else 0
+
+
+def _say(
+    arguments: argparse.Namespace,
+    found: "Sequence[Source]",
+    load: "Callable[[], Predictor]",
+    settings: "jobs.Settings",
+    written: "jobs.Written",
+) -> collections.Counter:
+    """Print the answers as they come; how many inputs have which status, and what was left out."""
+    from tqdm import tqdm
+
+    from vggface_gender.inference import jobs
+
+    def bar(frames: Iterable, seconds: float) -> Iterable:
+        total = round(seconds * settings.fps) or None
+        return tqdm(frames, total=total, unit="frame", leave=False, disable=None)
+
+    counts: collections.Counter = collections.Counter()
+    with _stopped_by_interrupt(any(source.kind == "camera" for source in found)) as is_stopped:
+        answered = jobs.run(
+            found, load, settings=settings, written=written, progress=bar, is_stopped=is_stopped
+        )
+        # A bar only for people (None: not where standard error is a file), and only if they wait.
+        for status, answer in tqdm(
+            answered, total=len(found), unit="photo", disable=len(found) < FEW or None
+        ):
+            counts[status] += 1
+            if answer is None:
+                counts["known"] += 1
+                continue
+            counts["small"] += answer.small
+            if answer.error:
+                tqdm.write(f"error: {text.printable(answer.error)}", file=sys.stderr)
+            lines = [answer.to_json()] if arguments.json else answer.describe(arguments.top)
+            for line in lines:
+                tqdm.write(line)
+                sys.stdout.flush()
+    if counts["known"]:
+        print(f"in {arguments.csv} already: {counts['known']:,}", file=sys.stderr)
+    if counts["small"]:
+        small = f"faces smaller than {arguments.min_face} pixels: {counts['small']:,}"
+        print(f"left out: {small}", file=sys.stderr)
+    return counts
+
+
+@contextlib.contextmanager
+def _stopped_by_interrupt(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Have Ctrl-C end a camera's frames, not the command; gives what says that it was pressed."""
+    stopped = threading.Event()
+    if not wanted:
+        yield stopped.is_set
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    try:
+        yield stopped.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

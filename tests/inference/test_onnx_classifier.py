@@ -41,7 +41,7 @@ def test_answers_and_features_are_kerass(made, size, count):
     keras_ = classifier.load(made / runs.CLASSIFIER)
     ours = onnx_classifier.load(made / runs.ONNX)
     crops = crops_of(size, count)
-    for task, difference in parity.differences(keras_, ours, crops).items():
+    for task, difference in parity.differences(keras_, ours, crops=crops).items():
         assert difference.is_within(1e-5 if task != "age" else 1e-3), task
     np.testing.assert_allclose(ours.embed(crops), keras_.embed(crops), atol=1e-4)
     wide = np.zeros((2, 40, 60, 3), np.uint8)
@@ -134,7 +134,7 @@ def test_weights_that_16_bits_hold_are_stored_in_them_and_no_others(made, tmp_pa
         exporting.save(trained, tmp_path / "a.onnx")
         sizes.append((tmp_path / "a.onnx").stat().st_size)
         ours = onnx_classifier.load(tmp_path / "a.onnx")
-        for difference in parity.differences(trained, ours, crops_of(32)).values():
+        for difference in parity.differences(trained, ours, crops=crops_of(32)).values():
             assert difference.largest < 1e-3 and difference.relabelled == 0
     assert sizes[0] - sizes[1] > 1.9 * kernel.shape.num_elements()
 

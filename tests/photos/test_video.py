@@ -69,3 +69,43 @@ def test_what_is_no_video_is_refused(tmp_path):
 
 def test_a_video_is_known_by_its_ending(tmp_path):
     assert video.is_video(tmp_path / "CLIP.MP4") and not video.is_video(tmp_path / "clip.jpg")
+
+
+@pytest.mark.parametrize("clip", [".avi", ".mkv"], indirect=True)
+def test_a_cut_video_says_how_many_frames_are_missing(clip):
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    count = 0
+    with pytest.raises(video.Incomplete) as caught:
+        for _ in video.frames(clip, every=0.0):
+            count += 1
+    missing = caught.value.missing
+    assert count > 0 and missing in (30 - count, 29 - count)  # the last may be there in part
+    assert f"ends after {30 - missing} of 30 frames ({missing} missing)" in str(caught.value)
+
+
+@pytest.mark.parametrize("clip", [".mp4"], indirect=True)
+def test_a_turned_video_is_upright(clip):
+    """Its header says to turn it by 90 degrees, as a phone's does."""
+    content = bytearray(clip.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # of a track header of version 0 (ISO/IEC 14496-12)
+    assert content[matrix : matrix + 4] == b"\x00\x01\x00\x00"
+    turned = [0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30]
+    content[matrix : matrix + 36] = b"".join(x.to_bytes(4, "big", signed=True) for x in turned)
+    clip.write_bytes(content)
+    [(_, frame)] = video.frames(clip, every=100.0)
+    assert frame.shape == (64, 48, 3) and video.about(clip).size == (48, 64)
+
+
+def test_a_video_is_drawn_on_in_time(clip, tmp_path):
+    target = tmp_path / "drawn.mp4"
+    times = []
+
+    def paint(seconds, frame):
+        times.append(seconds)
+        return 255 - frame
+
+    video.redraw(clip, target, paint=paint)
+    assert len(times) == 3 * RATE and video.about(target).frames == 3 * RATE
+    for seconds, frame in video.frames(target, every=0.0):
+        assert frame.mean() == pytest.approx(255 - 8 * RATE * seconds, abs=9)

@@ -235,7 +235,7 @@ def test_a_run_becomes_the_default_classifier(sources, tfrecords, place, capsys)
     folder = runs.find(None).parent
     assert folder.samefile(old)
     figures = {"FairFace": runs.METRICS, "UTKFace": "metrics-UTKFace-test.json"}
-    files = {runs.CLASSIFIER, "config.json", "model_card.md", *figures.values()}
+    files = {runs.CLASSIFIER, runs.ONNX, "config.json", "model_card.md", *figures.values()}
     assert {path.name for path in folder.iterdir()} == files
     assert {path.name for path in runs.MODEL_FILES.iterdir()} == {
         *("mine", "default", "default-evaluation")
@@ -334,7 +334,7 @@ def test_a_wheel_brings_the_default_classifier_that_there_is(tmp_path, has_defau
         shutil.copytree(here, there)
     elif has_default:
         there.mkdir(parents=True)
-        for name in (runs.CLASSIFIER, "config.json", runs.METRICS, "model_card.md"):
+        for name in (runs.CLASSIFIER, runs.ONNX, "config.json", runs.METRICS, "model_card.md"):
             (there / name).write_text("made up")
     pip = [sys.executable, "-m", "pip", "-q"]
     done = subprocess.run(

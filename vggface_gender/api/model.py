@@ -17,10 +17,11 @@ import numpy as np
 
 from vggface_gender.base import extras, runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.inference import backends, pipeline
+from vggface_gender.inference import backends, pipeline, videos
 from vggface_gender.inference.answers import PhotoAnswer
 from vggface_gender.inference.interface import Predictor
-from vggface_gender.photos import THRESHOLD, detect, inputs, read
+from vggface_gender.inference.track_answers import VideoAnswer
+from vggface_gender.photos import FPS, THRESHOLD, detect, inputs, read
 from vggface_gender.photos.inputs import Picture
 
 
@@ -105,6 +106,50 @@ class Model:
             find=detect.finder(detector, upsample=upsample, threshold=threshold),
         )
 
+    def video(
+        self,
+        path: str | os.PathLike,
+        *,
+        fps: float = FPS,
+        tasks: Collection[str] | None = None,
+        min_confidence: float = 0.0,
+        detector: str = "hog",
+        upsample: int = 1,
+        threshold: float = THRESHOLD,
+        min_face: int = 0,
+    ) -> VideoAnswer:
+        """The people in a video, followed, each with one answer of all frames.
+
+        Args:
+            path: a video's file.
+            fps: frames looked at a second; above 0.
+            tasks, min_confidence, detector, upsample, threshold: see `predict`.
+            min_face: faces whose box is narrower or lower than so many pixels are left out.
+
+        Returns:
+            Of a video that ends before its stated end what there is of it, with the status
+            `incomplete` and an `error`.
+
+        Raises:
+            InputError: the video can't be read, `fps` is not above 0, or the classifier does not
+                predict one of `tasks`.
+        """
+        if not fps > 0:
+            raise InputError(f"fps is {fps}: give a number above 0")
+        answer = videos.of_frames(
+            os.fspath(path),
+            videos.looked_at(Path(path), fps=fps),
+            load=lambda: self.classifier,
+            find=detect.finder(detector, upsample=upsample, threshold=threshold - videos.WEAK),
+            threshold=threshold,
+            tasks=(tasks,) if isinstance(tasks, str) else tasks,
+            min_confidence=min_confidence,
+            min_face=min_face,
+        )
+        if answer.status == "unreadable":
+            raise InputError(answer.error or "")
+        return answer
+
     def embed(
         self,
         photos: Any,
@@ -168,7 +213,7 @@ class Model:
             source=None if source is None else os.fspath(source),
             data_dir=Path(data_dir),
         )
-        return metrics.of_unseen(testing.test(path, trained, records, split=split).table)
+        return metrics.of_unseen(testing.test(path, trained, dataset=records, split=split).table)
 
     def _answers(
         self,

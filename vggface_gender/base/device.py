@@ -57,7 +57,7 @@ def scope(distribute: str = "none") -> Iterator[None]:
         yield
 
 
-def even(batch_size: int, count: int, distribute: str = "none") -> int:
+def even(batch_size: int, *, count: int, distribute: str = "none") -> int:
     """The batch size, or one a little less, with which every device has its part of every batch.
 
     Of an evaluation's first batch Keras adds up the devices' parts, so these have to be equal; and

@@ -14,7 +14,7 @@ EXTRAS = {
     ),
     "export": ("onnx", "tf2onnx"),
     "serve": ("fastapi", "uvicorn", "starlette", "python_multipart", "prometheus_client"),
-    "video": ("av",),
+    "parquet": ("pyarrow",),
     "heif": ("pi_heif",),
 }
 

@@ -106,3 +106,8 @@ def digest(path: str | os.PathLike) -> str:
     """A hash of a file's content, which stands for it in keys."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def digest_of(content: bytes) -> str:
+    """`digest` of a file that holds just these bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -23,8 +23,8 @@ class Tested(NamedTuple):
 def test(
     path: Path,
     trained: Classifier,
-    dataset: Dataset,
     *,
+    dataset: Dataset,
     split: str,
     batch_size: int = 64,
     samples: int | None = None,

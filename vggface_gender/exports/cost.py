@@ -16,7 +16,7 @@ from vggface_gender.inference.interface import Predictor
 
 
 def compared(
-    trained: Classifier, exported: Predictor, dataset: Dataset, *, split: str
+    trained: Classifier, exported: Predictor, *, dataset: Dataset, split: str
 ) -> dict[str, dict]:
     """Both classifiers' figures on a dataset's split, by task.
 

@@ -15,7 +15,7 @@ from vggface_gender.inference.classifier import Classifier
 TRITON_BATCH = 64
 
 
-def save_hub(trained: Classifier, path: Path, folder: str | os.PathLike) -> None:
+def save_hub(trained: Classifier, folder: str | os.PathLike, *, path: Path) -> None:
     """Write a folder that Hugging Face's hub takes, whole or not at all.
 
     It holds the classifier as Keras's and as ONNX file, its contract as `config.json`, and as
@@ -65,7 +65,7 @@ def hub_header(about: Mapping, tasks: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def save_triton(trained: Classifier, path: Path, folder: str | os.PathLike) -> None:
+def save_triton(trained: Classifier, folder: str | os.PathLike, *, path: Path) -> None:
     """Write a model repository for Triton Inference Server, whole or not at all.
 
     `<name>/config.pbtxt` and `<name>/1/model.onnx` in `folder`, as
@@ -80,11 +80,13 @@ def save_triton(trained: Classifier, path: Path, folder: str | os.PathLike) -> N
         (part / name / "1").mkdir(parents=True)
         licence = card_sources.licence_of(trained.about)
         onnx.save(trained, part / name / "1" / "model.onnx", made_from=path, licence=licence)
-        (part / name / "config.pbtxt").write_text(triton_config(name, trained.tasks, trained.size))
+        (part / name / "config.pbtxt").write_text(
+            triton_config(name, tasks=trained.tasks, size=trained.size)
+        )
         files.write_json(classifier.described(trained), part / name / contract.NAME)
 
 
-def triton_config(name: str, tasks: Mapping[str, tuple[str, ...]], size: int) -> str:
+def triton_config(name: str, *, tasks: Mapping[str, tuple[str, ...]], size: int) -> str:
     """Triton's description of a classifier.
 
     Args:

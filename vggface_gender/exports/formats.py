@@ -19,7 +19,7 @@ from vggface_gender.inference.interface import Predictor
 CALIBRATION = 300  # training crops by which the ranges of integers are set
 
 
-def write(form: str, trained: Classifier, path: Path, out: Path, *, dataset: Dataset) -> Predictor:
+def write(form: str, trained: Classifier, *, path: Path, out: Path, dataset: Dataset) -> Predictor:
     """Write a classifier in a form, and return it read back.
 
     Args:
@@ -36,10 +36,10 @@ def write(form: str, trained: Classifier, path: Path, out: Path, *, dataset: Dat
     if form == "saved_model":
         return tensorflow.save_saved_model(trained, out)
     if form == "triton":
-        folders.save_triton(trained, path, out)
+        folders.save_triton(trained, out, path=path)
         return onnx_classifier.load(out / runs.called(path) / "1" / "model.onnx")
     if form == "hub":
-        folders.save_hub(trained, path, out)
+        folders.save_hub(trained, out, path=path)
         return onnx_classifier.load(out / runs.ONNX)
     calibration = _crops(trained, dataset) if form == "litert-int8" else None
     return tensorflow.save_litert(trained, out, calibration=calibration)

@@ -31,7 +31,7 @@ class Difference(NamedTuple):
         return self.relabelled == 0 and self.largest <= tolerance
 
 
-def differences(one: Predictor, other: Predictor, crops: np.ndarray) -> dict[str, Difference]:
+def differences(one: Predictor, other: Predictor, *, crops: np.ndarray) -> dict[str, Difference]:
     """The differences of two classifiers' answers, by task.
 
     Args:

@@ -189,6 +189,8 @@ class PhotoAnswer:
     height: int | None
     faces: list[FaceAnswer]  # from left to right
     error: str | None = None  # why it could not be read, in one line
+    small: int = 0  # faces that were left out as too small
+    content: str | None = None  # the hash of the file's content, where it was asked for
     image: "np.ndarray | None" = field(default=None, repr=False, compare=False)  # (h, w, 3) uint8
 
     @property
@@ -204,6 +206,8 @@ class PhotoAnswer:
         if self.error is not None:
             published["error"] = self.error
         published |= {"width": self.width, "height": self.height}
+        if self.small:
+            published["small_faces"] = self.small
         return published | {"faces": [face.to_dict() for face in self.faces]}
 
     def to_json(self) -> str:
@@ -235,8 +239,11 @@ class PhotoAnswer:
             for face in self.faces
         ]
 
-    def draw(self) -> "Image.Image":
+    def draw(self, top: int = 1) -> "Image.Image":
         """A copy of the photo with each face's box and what is predicted of it.
+
+        Args:
+            top: how many labels of a task to name.
 
         Raises:
             ValueError: the photo could not be read, or was not kept.
@@ -245,7 +252,7 @@ class PhotoAnswer:
 
         if self.image is None:
             raise ValueError(f"{self.photo}: there is no picture to draw on")
-        labels = ["\n".join(face.describe()) for face in self.faces]
+        labels = ["\n".join(face.describe(top)) for face in self.faces]
         return draw.draw(self.image, [face.box for face in self.faces], labels=labels)
 
     def _repr_html_(self) -> str:

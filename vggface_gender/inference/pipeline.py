@@ -6,8 +6,9 @@ Needs neither Keras nor TensorFlow until there is a face to classify.
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,7 @@ ON_REQUEST = frozenset({"race"})
 BATCH_FACES = 64
 BATCH_PIXELS = 64_000_000
 THREADS = 8  # at most, to detect faces in
+AHEAD = 2 * BATCH_FACES  # photos whose faces are cut out while others are classified
 
 
 def answers(
@@ -43,6 +45,8 @@ def answers(
     extra_tasks: Collection[str] = (),
     samples: int | None = None,
     min_confidence: float = 0.0,
+    min_face: int = 0,
+    keep_images: bool = True,
 ) -> Iterator[PhotoAnswer]:
     """The answer for each picture, in order.
 
@@ -56,6 +60,11 @@ def answers(
         extra_tasks: to be answered too.
         samples: answer with the mean of so many answers with dropout left on (on Keras alone).
         min_confidence: the probability below which an answer has no label.
+        min_face: faces whose box is lower or narrower than so many pixels are left out, and
+            counted.
+        keep_images: answers hold their photos, to be drawn on. If not, photos are given up as soon
+            as their faces are cut out, so that more of them are looked at ahead of the
+            classifier, which is loaded even if there is no face.
 
     Raises:
         InputError: the classifier does not predict a task, or has no dropout to leave on.
@@ -66,10 +75,12 @@ def answers(
         loaded.begin()  # the first face will want it
         return find(photo)
 
+    look = functools.partial(detected, find=find_meanwhile, min_face=min_face)
+    if not keep_images:
+        look = functools.partial(_cut, look, load=loaded.result)
+    count = max(1, min(os.cpu_count() or 1, THREADS))
     found = threads.ahead(
-        functools.partial(detected, find=find_meanwhile),
-        pictures,
-        threads=max(1, min(os.cpu_count() or 1, THREADS)),
+        look, pictures, threads=count, depth=count if keep_images else max(count, AHEAD)
     )
     return of_detected(
         found,
@@ -81,13 +92,55 @@ def answers(
     )
 
 
-def detected(picture: Picture, *, find: Finder) -> Detected:
-    """A picture and the faces in it; what can't be read has an error and no faces."""
+def detected(picture: Picture, *, find: Finder, min_face: int = 0) -> Detected:
+    """A picture and the faces in it; what can't be read has an error and no faces.
+
+    Args:
+        min_face: see `answers`.
+    """
     try:
         photo = picture.read()
     except InputError as error:
-        return Detected(picture.name, None, [], str(error))
-    return Detected(picture.name, photo, find(photo))
+        return Detected(picture.name, None, [], str(error), content=picture.content)
+    faces, small = large_enough(find(photo), min_face)
+    return Detected(picture.name, photo, faces, small=small, content=picture.content)
+
+
+class Large(NamedTuple):
+    """The faces that are large enough, and how many are not."""
+
+    faces: list[Face]
+    small: int
+
+
+def large_enough(found: list[Face], min_face: int) -> Large:
+    """The faces whose box is at least `min_face` pixels wide and high."""
+    faces = [
+        face
+        for face in found
+        if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= min_face
+    ]
+    return Large(faces, len(found) - len(faces))
+
+
+def _cut(
+    look: Callable[[Picture], Detected], picture: Picture, load: Callable[[], Predictor]
+) -> Detected:
+    """What a look at a picture gives, with the faces' crops in place of the photo."""
+    found = look(picture)
+    if found.photo is None:
+        return found
+    height, width = found.photo.shape[:2]
+    crops = _crops(found, load()) if found.faces else None
+    return found._replace(photo=None, size=(width, height), crops=crops)
+
+
+def _crops(photo: Detected, classifier: Predictor) -> np.ndarray:
+    """The crops of a photo's faces, in the frame that a classifier takes."""
+    if photo.crops is not None or photo.photo is None:
+        size = classifier.size
+        return np.zeros((0, size, size, 3), np.uint8) if photo.crops is None else photo.crops
+    return align(photo.photo, photo.faces, size=classifier.size, padding=classifier.padding)
 
 
 def of_detected(
@@ -145,27 +198,19 @@ def classify(
         tasks, extra_tasks, min_confidence: as `answers` takes them.
         sample: answers with dropout left on in place of the classifier's.
     """
-    wanted = chosen(classifier, tasks, extra_tasks)
-    crops = np.concatenate(
-        [
-            align(photo.photo, photo.faces, size=classifier.size, padding=classifier.padding)
-            for photo in photos
-            if photo.photo is not None and photo.faces
-        ]
-    )
+    wanted = chosen(classifier, tasks, extra_tasks=extra_tasks)
+    crops = np.concatenate([_crops(photo, classifier) for photo in photos if photo.faces])
     outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
     answered = []
     for i, face in enumerate(face for photo in photos for face in photo.faces):
-        by_task: dict[str, Label | Years] = {}
-        for task in wanted:
-            uncertainty = float(uncertainties[task][i]) if uncertainties else None
-            if TASKS[task].is_classification:
-                each = zip(classifier.tasks[task], map(float, outputs[task][i]), strict=True)
-                by_task[task] = Label(
-                    probabilities=dict(each), entropy=uncertainty, min_confidence=min_confidence
-                )
-            else:
-                by_task[task] = Years(years=float(outputs[task][i]), deviation=uncertainty)
+        by_task = of_outputs(
+            {task: outputs[task][i] for task in wanted},
+            classifier,
+            uncertainties={task: float(uncertainties[task][i]) for task in wanted}
+            if uncertainties
+            else {},
+            min_confidence=min_confidence,
+        )
         points = None
         if face.landmarks is not None:
             points = tuple((int(x), int(y)) for x, y in face.landmarks)
@@ -177,8 +222,35 @@ def classify(
     return answered
 
 
+def of_outputs(
+    outputs: Mapping[str, np.ndarray],
+    classifier: Predictor,
+    *,
+    uncertainties: Mapping[str, float] = MappingProxyType({}),
+    min_confidence: float = 0.0,
+) -> dict[str, Label | Years]:
+    """The answers of one face.
+
+    Args:
+        outputs: by task, (classes,) probabilities or () years.
+        uncertainties: of sampled answers, by task.
+        min_confidence: see `answers`.
+    """
+    by_task: dict[str, Label | Years] = {}
+    for task, output in outputs.items():
+        if TASKS[task].is_classification:
+            by_task[task] = Label(
+                probabilities=dict(zip(classifier.tasks[task], map(float, output), strict=True)),
+                entropy=uncertainties.get(task),
+                min_confidence=min_confidence,
+            )
+        else:
+            by_task[task] = Years(years=float(output), deviation=uncertainties.get(task))
+    return by_task
+
+
 def chosen(
-    classifier: Predictor, tasks: Collection[str] | None, extra_tasks: Collection[str] = ()
+    classifier: Predictor, tasks: Collection[str] | None, *, extra_tasks: Collection[str] = ()
 ) -> list[str]:
     """The tasks to answer, in the classifier's order.
 
@@ -201,10 +273,19 @@ def chosen(
 
 def _answer(photo: Detected, faces: list[FaceAnswer]) -> PhotoAnswer:
     """The answer of a photo and those of its faces."""
-    if photo.photo is None:
-        return PhotoAnswer(photo=photo.name, width=None, height=None, faces=[], error=photo.error)
-    height, width = photo.photo.shape[:2]
-    return PhotoAnswer(photo=photo.name, width=width, height=height, faces=faces, image=photo.photo)
+    width, height = photo.size or (None, None)
+    if photo.photo is not None:
+        height, width = photo.photo.shape[:2]
+    return PhotoAnswer(
+        photo=photo.name,
+        width=width,
+        height=height,
+        faces=faces,
+        error=photo.error,
+        small=photo.small,
+        content=photo.content,
+        image=photo.photo,
+    )
 
 
 def _batches(photos: Iterable[Detected]) -> Iterator[list[Detected]]:

@@ -50,6 +50,10 @@ class Detected(NamedTuple):
     photo: np.ndarray | None  # (h, w, 3) uint8 RGB; None if it could not be read
     faces: list[Face]  # from left to right
     error: str | None = None  # why it could not be read
+    size: tuple[int, int] | None = None  # (width, height), for where the photo is given up
+    crops: np.ndarray | None = None  # of the faces (see `align`), where they are cut already
+    small: int = 0  # faces that were left out as too small
+    content: str | None = None  # see `inputs.Picture`
 
 
 def detect(photo: np.ndarray, *, upsample: int = 1, threshold: float = 0.0) -> list[Face]:

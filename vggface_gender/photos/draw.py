@@ -1,20 +1,35 @@
 """Drawn copies of photos: a box around each face and, beside it, what was predicted of it."""
 
-import itertools
-import os
+import functools
 from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from vggface_gender.base.text import cut
+from vggface_gender.photos import layout
+from vggface_gender.photos.layout import Rectangle
 
 SIDE = 640  # the longer side, in pixels, that a drawn copy has at least
 COLOUR = "#ffd400"  # one for all: boxes are not coloured by what is predicted of people
-MAX_NAME = 255  # bytes in a file's name, on the file systems of Linux, macOS and Windows
+PAPER = "white"  # under a legend
+SMALLEST = 11  # points of a text that can still be read
+# A detected box goes from the eyebrows to the chin: above it, so much of its height is face, too.
+FOREHEAD = 0.3
+SHRINK = (1.0, 0.8, 0.65)  # of a label's size, to be tried before a legend is
 
-Rectangle = Sequence[float]  # left, top, right, bottom
+
+class Style(NamedTuple):
+    """How texts are drawn."""
+
+    points: float
+    align: str = "center"
+
+    @property
+    def margin(self) -> float:
+        """Around a text, in pixels."""
+        return self.points / 4
 
 
 def draw(
@@ -22,8 +37,10 @@ def draw(
 ) -> Image.Image:
     """A copy of the photo with every face's box and label.
 
-    Small photos are enlarged for the text to be legible. A label stands above its box, or
-    where around it less of other labels and faces is covered, and never reaches out of the picture.
+    Small photos are enlarged for the text to be legible. A label stands beside its box, within the
+    picture, where it covers neither a face nor another label. Where there is no room for all of
+    them, boxes have numbers, and the labels are a legend under the picture, or to the right of a
+    high one.
 
     Args:
         photo: uint8 RGB, shape `(h, w, 3)`.
@@ -35,51 +52,140 @@ def draw(
     width, height = (max(1, round(side * scale)) for side in picture.size)
     picture = picture.resize((width, height))
     pen = ImageDraw.Draw(picture)
-    drawn = [[round(x * scale) for x in box] for box in boxes]
+    drawn = [_four([round(x * scale) for x in box]) for box in boxes]
     for box in drawn:
         pen.rectangle(box, outline=COLOUR, width=max(2, max(picture.size) // 250))
+    if not drawn:
+        return picture
+    for shrink in SHRINK:
+        styles = [
+            Style(max(SMALLEST, shrink * _points(text, box, picture.size)))
+            for text, box in zip(labels, drawn, strict=True)
+        ]
+        if _put_beside(pen, drawn, labels, styles, size=picture.size):
+            return picture
+    if len(drawn) > 1:
+        _number(pen, drawn, picture.size)
+    return _with_legend(picture, labels)
 
-    covered: list[Rectangle] = list(drawn)
-    for box, text in zip(drawn, labels, strict=True):
-        points = _points(pen, text, box=box, size=picture.size)
-        font = ImageFont.load_default(points)
-        extent = pen.textbbox((0, 0), text, font)
-        label = _place(extent, points / 4, box=box, covered=covered, size=picture.size)
-        covered.append(label)
-        pen.rectangle(label, fill=COLOUR)
-        middle = ((label[0] + label[2]) / 2, (label[1] + label[3]) / 2)
-        pen.text(middle, text, "black", font, anchor="mm", align="center")
-    return picture
+
+def patch(text: str, points: float) -> np.ndarray:
+    """A label alone, to be laid over frames of a video: uint8 RGB (h, w, 3)."""
+    style = Style(points)
+    width, height = _extent(text, style)
+    picture = Image.new("RGB", (round(width), round(height)))
+    _label(ImageDraw.Draw(picture), text, (0, 0, *picture.size), style)
+    return np.array(picture)
 
 
-def drawing_paths(photos: Sequence[Path], folder: Path) -> list[Path]:
-    """Where each photo's drawn copy goes: `folder/<name>-faces.jpg`, numbered where names collide.
+def over(
+    frame: np.ndarray,
+    boxes: Sequence[Sequence[float]],
+    *,
+    patches: Sequence[Sequence[np.ndarray]],
+) -> np.ndarray:
+    """A frame of a video with boxes and labels.
 
-    No two photos share a path, and no path is that of a photo. A name that would be too long for a
-    file is cut short.
+    Args:
+        frame: uint8 RGB (h, w, 3); drawn on.
+        boxes: left, top, right, bottom of each face.
+        patches: of each box its label (see `patch`), and smaller ones, to be drawn if the others
+            have no room.
     """
-    taken = {_same(photo) for photo in photos}
-    paths = []
-    for photo in photos:
-        numbers = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
-        candidates = (folder / _named(photo.stem, f"-faces{number}.jpg") for number in numbers)
-        path = next(path for path in candidates if _same(path) not in taken)
-        taken.add(_same(path))
-        paths.append(path)
-    return paths
+    height, width = frame.shape[:2]
+    frame = np.ascontiguousarray(frame)
+    colour, line = ImageColor.getrgb(COLOUR), max(2, max(width, height) // 400)
+    for left, top, right, bottom in boxes:
+        corners = (round(left), round(top)), (round(right), round(bottom))
+        cv2.rectangle(frame, *corners, colour, line)
+    faces = [_with_forehead(_four(box)) for box in boxes]
+    for given in patches:
+        extents = [(label.shape[1], label.shape[0]) for label in given]
+        placed = layout.beside(faces, extents, size=(width, height))
+        if not placed.covered or given is patches[-1]:
+            for (left, top, _, _), label in zip(placed.labels, given, strict=True):
+                x, y = int(left), int(top)
+                shown = frame[y : y + len(label), x : x + label.shape[1]]
+                shown[:] = label[: shown.shape[0], : shown.shape[1]]
+            break
+    return frame
 
 
-def _named(stem: str, ending: str) -> str:
-    """A file's name of a stem and an ending, the stem cut to what a name can hold."""
-    return cut(stem, MAX_NAME - len(os.fsencode(ending))) + ending
+def _put_beside(
+    pen: ImageDraw.ImageDraw,
+    boxes: Sequence[Rectangle],
+    texts: Sequence[str],
+    styles: Sequence[Style],
+    *,
+    size: tuple[int, int],
+    anyhow: bool = False,
+) -> bool:
+    """Draw labels beside their boxes if there is room for all of them; whether there was.
+
+    Args:
+        size: of the picture.
+        anyhow: draw them even if they cover something, which is as little as can be.
+    """
+    extents = [_extent(text, style) for text, style in zip(texts, styles, strict=True)]
+    faces = [_with_forehead(box) for box in boxes]
+    placed = layout.beside(faces, extents, size=size)
+    fits = all(w < size[0] and h < size[1] for w, h in extents)
+    if not anyhow and (placed.covered or not fits):
+        return False
+    for text, place, style in zip(texts, placed.labels, styles, strict=True):
+        _label(pen, text, place, style)
+    return True
 
 
-def _same(path: Path) -> str:
-    """A key that two paths share if they can be one file, on systems blind to case too."""
-    return str(path.resolve()).casefold()
+def _number(pen: ImageDraw.ImageDraw, boxes: Sequence[Rectangle], size: tuple[int, int]) -> None:
+    """Draw a number beside each box, in the largest size that there is room for."""
+    numbers = [str(i) for i in range(1, len(boxes) + 1)]
+    typical = float(np.median([right - left for left, _, right, _ in boxes]))
+    points = max(SMALLEST, min(typical / 4, max(size) / 40))
+    for shrink in SHRINK:
+        styles = [Style(max(SMALLEST, shrink * points))] * len(boxes)
+        if _put_beside(pen, boxes, numbers, styles, size=size, anyhow=shrink == SHRINK[-1]):
+            return
 
 
-def _points(pen: ImageDraw.ImageDraw, text: str, *, box: Rectangle, size: tuple[int, int]) -> float:
+def _with_legend(picture: Image.Image, labels: Sequence[str]) -> Image.Image:
+    """The picture on a larger sheet, with the labels, numbered if there are several, beside it."""
+    lines = [", ".join(label.splitlines()) for label in labels]
+    if len(lines) > 1:
+        lines = [f"{i}  {line}" for i, line in enumerate(lines, start=1)]
+    style = Style(max(13, max(picture.size) / 60), "left")
+    extents = [
+        (width + style.points, height) for width, height in (_extent(line, style) for line in lines)
+    ]
+    widest, high = (max(each) for each in zip(*extents, strict=True))
+    is_high = picture.height > picture.width and len(lines) * high > picture.height / 4
+    if is_high:
+        count = -(-len(lines) * high // picture.height)  # columns beside it
+        corners = layout.columns(extents, count * widest)
+        start = (picture.width, 0)
+    else:
+        corners = layout.columns(extents, picture.width)
+        start = (0, picture.height)
+    right = max(start[0] + x + widest for x, _ in corners)
+    bottom = max(start[1] + y + high for _, y in corners)
+    sheet_size = (max(picture.width, round(right)), max(picture.height, round(bottom)))
+    sheet = Image.new("RGB", sheet_size, PAPER)
+    sheet.paste(picture)
+    pen = ImageDraw.Draw(sheet)
+    for line, (x, y) in zip(lines, corners, strict=True):
+        place = (start[0] + x + style.margin, start[1] + y + high / 2)
+        pen.text(place, line, "black", _font(style.points), anchor="lm")
+    return sheet
+
+
+def _label(pen: ImageDraw.ImageDraw, text: str, place: Rectangle, style: Style) -> None:
+    """Draw a text in the middle of its rectangle."""
+    pen.rectangle(place, fill=COLOUR)
+    middle = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
+    pen.text(middle, text, "black", _font(style.points), anchor="mm", align=style.align)
+
+
+def _points(text: str, box: Rectangle, size: tuple[int, int]) -> float:
     """The size of a label's font: such as suits its box, and no wider than the picture.
 
     Args:
@@ -87,36 +193,33 @@ def _points(pen: ImageDraw.ImageDraw, text: str, *, box: Rectangle, size: tuple[
     """
     side = max(size)
     points = min(max((box[2] - box[0]) / 5, side / 100, 12), side / 30)
-    width = pen.textbbox((0, 0), text, ImageFont.load_default(points))[2]
+    width = _extent(text, Style(points))[0]
     return points / max(1.0, width / (0.9 * size[0]))
 
 
-def _place(
-    text: Rectangle,
-    margin: float,
-    *,
-    box: Rectangle,
-    covered: Sequence[Rectangle],
-    size: tuple[int, int],
-) -> tuple[float, float, float, float]:
-    """A label's rectangle: of the places around a face's box, the one that covers least.
+@functools.lru_cache(maxsize=1024)
+def _extent(text: str, style: Style) -> tuple[float, float]:
+    """The width and height of a text with its margin, in pixels."""
+    left, top, right, bottom = _pen().textbbox((0, 0), text, _font(style.points))
+    return right - left + 2 * style.margin, bottom - top + 2 * style.margin
 
-    Args:
-        text: the text's own bounding box; margin is left around it.
-        box, covered: the face's box, and what should be left free.
-        size: of the picture (width, height), which the rectangle is kept inside of.
-    """
-    width, height = text[2] - text[0] + 2 * margin, text[3] - text[1] + 2 * margin
+
+@functools.cache
+def _pen() -> ImageDraw.ImageDraw:
+    return ImageDraw.Draw(Image.new("RGB", (1, 1)))
+
+
+@functools.lru_cache(maxsize=64)
+def _font(points: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(points)
+
+
+def _with_forehead(box: Rectangle) -> Rectangle:
+    """All of a face, of which a box holds a part."""
     left, top, right, bottom = box
-    places = []
-    for x, y in ((left, top - height), (left, bottom), (right, top), (left - width, top)):
-        x, y = max(0, min(x, size[0] - 1 - width)), max(0, min(y, size[1] - 1 - height))
-        places.append((x, y, x + width, y + height))
-    return min(places, key=lambda place: sum(_overlap(place, other) for other in covered))
+    return left, top - FOREHEAD * (bottom - top), right, bottom
 
 
-def _overlap(one: Rectangle, other: Rectangle) -> float:
-    """The area that two rectangles share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0, width) * max(0, height)
+def _four(numbers: Sequence[float]) -> Rectangle:
+    left, top, right, bottom = numbers
+    return left, top, right, bottom

@@ -25,6 +25,7 @@ class Picture(NamedTuple):
 
     name: str  # what it is called: its path as the user gave it
     read: Callable[[], np.ndarray]  # uint8 RGB (h, w, 3); raises an InputError
+    content: str | None = None  # the hash of its file's content, where somebody wants to know
 
 
 def file(path: str | Path) -> Picture:

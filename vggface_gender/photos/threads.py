@@ -11,25 +11,35 @@ Result = TypeVar("Result")
 
 
 def ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    depth: int | None = None,
 ) -> Iterator[Result]:
-    """`map`, computed in threads and never more than `threads` results ahead of the reader.
+    """`map`, computed in threads and never more than `depth` results ahead of the reader.
 
-    So no more photos are held in memory than there are threads, however many are to be read.
+    So no more photos are held in memory than that, however many are to be read.
 
     Args:
         function: called in several threads at once.
         items: taken from as results are read; may be a generator.
         threads: how many, 1 or more.
+        depth: by default as many as there are threads; more where results are small, so that the
+            threads have work while the reader is busy with many at once.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    depth = threads if depth is None else depth
+    pool = ThreadPoolExecutor(threads)
+    try:
         results: collections.deque[Future[Result]] = collections.deque()
         for item in items:
             results.append(pool.submit(function, item))
-            if len(results) > threads:
+            if len(results) > depth:
                 yield results.popleft().result()
         while results:
             yield results.popleft().result()
+    finally:  # whoever stops early waits for what is being computed, not for all that is queued
+        pool.shutdown(cancel_futures=True)
 
 
 class Background(Generic[Result]):

@@ -257,7 +257,9 @@ def _fit(
         validate,
         targets=held_out.targets,
         weights=held_out.weights,
-        batch_size=device.even(VALIDATION_BATCH[phase], len(held_out), config.distribute),
+        batch_size=device.even(
+            VALIDATION_BATCH[phase], count=len(held_out), distribute=config.distribute
+        ),
     )
     score = selection.scorer(config.select, model, validation=validation, held_out=held_out)
     start = None
