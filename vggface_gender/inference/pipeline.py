@@ -6,7 +6,7 @@ Needs neither Keras nor TensorFlow until there is a face to classify.
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from vggface_gender.inference.answers import FaceAnswer, Label, PhotoAnswer, Yea
 from vggface_gender.inference.interface import Predictor
 from vggface_gender.photos import threads
 from vggface_gender.photos.align import align
-from vggface_gender.photos.detect import Detected, Finder
+from vggface_gender.photos.detect import Detected, Face, Finder
 from vggface_gender.photos.inputs import Picture
 
 if TYPE_CHECKING:
@@ -147,13 +147,41 @@ def classify(
         ]
     )
     outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
+    return face_answers(
+        [face for photo in photos for face in photo.faces],
+        crops,
+        outputs=outputs,
+        uncertainties=uncertainties,
+        tasks={task: classifier.tasks[task] for task in wanted},
+        min_confidence=min_confidence,
+    )
+
+
+def face_answers(
+    faces: Sequence[Face],
+    crops: np.ndarray,
+    *,
+    outputs: Mapping[str, np.ndarray],
+    tasks: Mapping[str, tuple[str, ...]],
+    uncertainties: Mapping[str, np.ndarray] | None = None,
+    min_confidence: float = 0.0,
+) -> list[FaceAnswer]:
+    """Faces with what was predicted of them.
+
+    Args:
+        crops: (n, h, w, 3), one a face.
+        outputs: as `Predictor.predict` returns them, a row a face.
+        tasks: those to answer, in their order, with the names of their labels.
+        uncertainties: (n,) by task, where the outputs are means of several.
+        min_confidence: the probability below which an answer has no label.
+    """
     answered = []
-    for i, face in enumerate(face for photo in photos for face in photo.faces):
+    for i, face in enumerate(faces):
         by_task: dict[str, Label | Years] = {}
-        for task in wanted:
+        for task, labels in tasks.items():
             uncertainty = float(uncertainties[task][i]) if uncertainties else None
             if TASKS[task].is_classification:
-                each = zip(classifier.tasks[task], map(float, outputs[task][i]), strict=True)
+                each = zip(labels, map(float, outputs[task][i]), strict=True)
                 by_task[task] = Label(
                     probabilities=dict(each), entropy=uncertainty, min_confidence=min_confidence
                 )
