@@ -86,8 +86,11 @@ def main(argv: list[str] | None = None) -> int:
     from vggface_gender.web import server
     from vggface_gender.web.settings import Settings
 
-    if token is None and not arguments.host.startswith(LOCAL):
-        print("note: other machines may ask, and no token is set", file=sys.stderr)
+    def say(address: str) -> None:
+        if token is None and not arguments.host.startswith(LOCAL):
+            print("note: other machines may ask, and no token is set", file=sys.stderr)
+        print(f"{runs.called(path)} is served at {address} (Ctrl-C ends it)", flush=True)
+
     server.serve(
         path,
         host=arguments.host,
@@ -102,9 +105,7 @@ def main(argv: list[str] | None = None) -> int:
             race=arguments.race,
             token=token,
         ),
-        on_ready=lambda address: print(
-            f"{runs.called(path)} is served at {address} (Ctrl-C ends it)", flush=True
-        ),
+        on_ready=say,
     )
     return 0
 

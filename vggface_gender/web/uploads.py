@@ -87,7 +87,7 @@ def require_image(media_type: str) -> None:
         Refusal: with 415.
     """
     if media_type not in ("", "application/octet-stream") and not media_type.startswith("image/"):
-        raise Refusal(415, f"{printable(media_type)[:80]} is no image: send one, or a form of them")
+        raise Refusal(415, f"{printable(media_type)[:80]} is no image: send a photo")
 
 
 async def _of_form(request: Request, *, max_bytes: int, most: int) -> list[Upload]:

@@ -24,14 +24,18 @@ export function likeliest(said) {
     said.probabilities[name] > said.probabilities[best] ? name : best);
 }
 
+export function plain(label) {
+  return label.replaceAll("_", " ");
+}
+
 export function tasksOf(face) {
   return Object.keys(face).filter((key) => face[key]?.probabilities || face[key]?.years !== undefined);
 }
 
 export function phrase(said, confidence) {
   if (said.years !== undefined) return `${Math.round(said.years)} years`;
-  const name = said.probability >= confidence ? likeliest(said) : "uncertain";
-  return name === "uncertain" ? name : `${name} ${percent(said.probability)}`;
+  if (said.probability < confidence) return "uncertain";
+  return `${plain(likeliest(said))} ${percent(said.probability)}`;
 }
 
 // Rows as the library's `PhotoAnswer.to_rows` has them: one a face, or one that says why there is none.

@@ -7,7 +7,7 @@ import { occlusionMap } from "/static/map.js";
 import { card, counted, element } from "/static/view.js";
 
 const part = (id) => document.getElementById(id);
-const states = []; // a photo each, in order: { photo, settings, answer, error, element }
+const states = []; // a photo each, in order: { photo, settings, answer, error, mayPass, element }
 let limits = null;
 let working = false;
 
@@ -47,6 +47,7 @@ async function work() {
       state.answer = await api.predict(state.photo, state.settings, () => say("The server is busy. Waiting for it …", true));
     } catch (fault) {
       state.error = fault.message;
+      state.mayPass = fault.status < 400 || fault.status === 401 || fault.status === 408 || fault.status >= 500;
       if (fault.status === 401) part("token-form").hidden = false;
     }
     done += 1;

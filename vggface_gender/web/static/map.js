@@ -7,13 +7,15 @@ const SIDE = 264;
 export async function occlusionMap(answer) {
   const canvas = element("canvas", { width: SIDE, height: SIDE, role: "img" });
   const context = canvas.getContext("2d");
+  context.filter = "grayscale(1)"; // on skin, orange would hardly be seen
   context.drawImage(await decoded(answer.crop), 0, 0, SIDE, SIDE);
+  context.filter = "none";
   context.drawImage(heat(answer), 0, 0, SIDE, SIDE);
   const said = inWords(answer);
   canvas.setAttribute("aria-label", said);
   const legend = element("p", { className: "legend" },
-    element("span", { className: "warm" }), " covered, it falls  ",
-    element("span", { className: "cold" }), " covered, it rises");
+    element("span", { className: "warm" }), " falls where covered, ",
+    element("span", { className: "cold" }), " rises");
   return element("figure", { className: "map" }, canvas,
     element("figcaption", {}, element("p", { textContent: said }), legend));
 }

@@ -1,6 +1,6 @@
 // An answer as elements. Text is only ever set as text: a photo's name can't become markup.
 
-import { likeliest, percent, phrase, tasksOf } from "/static/answers.js";
+import { likeliest, percent, phrase, plain, tasksOf } from "/static/answers.js";
 
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
@@ -33,7 +33,7 @@ export function card(state, confidence, act) {
   if (fault) {
     about.textContent = "not answered";
     const box = element("div", { className: "fault" }, element("p", { textContent: fault }));
-    if (error) {
+    if (error && state.mayPass) {
       const again = element("button", { type: "button", textContent: "Try again" });
       again.setAttribute("aria-label", `Try again with ${photo.name}`);
       again.addEventListener("click", () => act.again(state));
@@ -120,13 +120,12 @@ function thumbnail({ photo, answer }, face) {
 
 function taskOf(state, face, i, task, confidence, act) {
   const said = face[task];
-  const label = said.years === undefined && said.probability < confidence ? "uncertain" : phrase(said, 0);
   const why = element("button", { type: "button", className: "small", textContent: "Why?" });
   why.setAttribute("aria-label", `What the ${task} of face ${i + 1} depends on`);
   const place = element("div", { role: "status" });
   why.addEventListener("click", () => act.explain(state, i + 1, task, why, place));
   const made = element("div", { className: "task" },
-    element("div", { className: "name" }, element("span", {}, `Perceived ${task}: `, element("b", { textContent: label })), why));
+    element("div", { className: "name" }, element("span", {}, `Perceived ${task}: `, element("b", { textContent: phrase(said, confidence) })), why));
   made.dataset.task = task;
   if (said.probabilities) made.append(bars(said));
   made.append(place);
@@ -140,7 +139,7 @@ function bars(said) {
     const fill = element("i");
     fill.style.width = `${100 * probability}%`;
     list.append(element("div", { className: name === best ? "first" : "" },
-      element("dt", { textContent: name.replaceAll("_", " ") }),
+      element("dt", { textContent: plain(name) }),
       element("dd", { className: "track", "aria-hidden": "true" }, fill),
       element("dd", { textContent: percent(probability) })));
   }
