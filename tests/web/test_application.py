@@ -68,7 +68,9 @@ def test_pages_load_from_here_alone(application):
 
 def test_every_address_is_described(application):
     described = asked(application, "GET", "/openapi.json").json()
-    assert {"/predict", "/explain", "/metrics", "/v2/models/{name}/infer"} <= set(described["paths"])
+    assert {"/predict", "/explain", "/metrics", "/v2/models/{name}/infer"} <= set(
+        described["paths"]
+    )
     predict = described["paths"]["/predict"]["post"]
     assert {"200", "413", "415", "422", "503", "504"} <= set(predict["responses"])
     assert set(predict["requestBody"]["content"]) >= {"multipart/form-data", "image/*"}

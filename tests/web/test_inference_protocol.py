@@ -66,7 +66,9 @@ def test_crops_as_json_are_answered_as_the_classifier_does(server, model, crops,
 
 
 def test_images_as_json_give_their_faces(server, model, photos_dir):
-    contents = [(photos_dir / name).read_bytes() for name in ("rose_leslie.jpg", "kit_with_rose.jpg")]
+    contents = [
+        (photos_dir / name).read_bytes() for name in ("rose_leslie.jpg", "kit_with_rose.jpg")
+    ]
     data = [base64.b64encode(content).decode() for content in contents]
     found = outputs(infer(server, tensor("image", "BYTES", [2, 1], [[one] for one in data])))
     expected = [face for content in contents for face in model.predict(content).faces]
@@ -150,7 +152,9 @@ def test_a_header_that_lies_about_the_json_is_400(server, length):
     assert response.status_code == 400 and response.json()["error"]
 
 
-@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"null", b"{}", b"\xff", b'{"inputs": 5}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 100_000, b"null", b"{}", b"\xff", b'{"inputs": 5}']
+)
 def test_what_is_no_json_is_400(server, content):
     response = httpx.post(f"{server.url}{MODEL}/infer", content=content)
     assert response.status_code == 400 and "\n" not in response.json()["error"]

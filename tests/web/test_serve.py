@@ -189,7 +189,9 @@ def test_what_is_no_request_is_refused_in_one_line(server):
         Content_Type="multipart/form-data; boundary=y",
     )
     assert fields.status_code == 400 and failure(fields) == "no file in the form"
-    assert failure(httpx.get(server.url + "/nowhere")) and failure(httpx.get(server.url + "/predict"))
+    assert failure(httpx.get(server.url + "/nowhere")) and failure(
+        httpx.get(server.url + "/predict")
+    )
     assert httpx.get(server.url + "/predict").status_code == 405
 
 
@@ -276,7 +278,13 @@ def test_a_token_is_needed_where_one_is_set(start, tmp_path):
             assert httpx.get(server.url + path).status_code == 200
         for path in ("/metrics", "/v2/models/default", "/static/../metrics", "//metrics"):
             assert httpx.get(server.url + path).status_code == 401
-        for wrong in ("Bearer open-sesam", "Bearer", "open-sesame", "Basic open-sesame", "Bearer é"):
+        for wrong in (
+            "Bearer open-sesam",
+            "Bearer",
+            "open-sesame",
+            "Basic open-sesame",
+            "Bearer é",
+        ):
             refused = post(server, encoded(), Authorization=wrong.encode())
             assert refused.status_code == 401 and failure(refused)
             assert refused.headers["www-authenticate"] == "Bearer"

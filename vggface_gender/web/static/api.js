@@ -56,7 +56,8 @@ export async function predict(photo, settings, onBusy) {
   for (let attempt = 0; ; attempt++) {
     const response = await ask(`/predict?${query(settings)}`, { method: "POST", body: form(photo) });
     const answer = await read(response);
-    if (response.ok || answer.status === "unreadable") return answer;
+    // Forms can't hold a name with quotes as it is, so the name is the one that is known here.
+    if (response.ok || answer.status === "unreadable") return { ...answer, photo: photo.name };
     if (response.status !== 503 || attempt === 9) throw new Failure(answer.error, response.status);
     onBusy();
     const seconds = Number(response.headers.get("Retry-After")) || 2;

@@ -121,7 +121,7 @@ function thumbnail({ photo, answer }, face) {
 function taskOf(state, face, i, task, confidence, act) {
   const said = face[task];
   const why = element("button", { type: "button", className: "small", textContent: "Why?" });
-  why.setAttribute("aria-label", `What the ${task} of face ${i + 1} depends on`);
+  why.setAttribute("aria-label", `Why? What the ${task} of face ${i + 1} depends on`);
   const place = element("div", { role: "status" });
   why.addEventListener("click", () => act.explain(state, i + 1, task, why, place));
   const made = element("div", { className: "task" },
