@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and "error: Python 3.11 to 3.13 is needed, this is %d.%d: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip  # old resolvers search for minutes
-	$(BIN)/python -m pip install --quiet --editable '.[test,demo]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,demo,serve]'
 	touch $@
 
 $(VENV)/.docs-ready: $(VENV)/.ready

@@ -1,17 +1,20 @@
 """The application in this process, with a classifier that answers at once."""
 
 import asyncio
+import importlib
 import re
 import tempfile
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from vggface_gender.inference import occlusion
-from vggface_gender.web import app
 from vggface_gender.web.settings import Settings
+
+httpx = pytest.importorskip("httpx")
+pytest.importorskip("fastapi")
+app = importlib.import_module("vggface_gender.web.app")
 
 STATIC = Path(app.__file__).with_name("static")
 

@@ -4,10 +4,11 @@ import base64
 import json
 import struct
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
+
+httpx = pytest.importorskip("httpx")
 
 MODEL = "/v2/models/default"
 TIMEOUT = 120

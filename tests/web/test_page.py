@@ -91,9 +91,10 @@ def dropped(page, kind: str, content: bytes, name: str = "dropped.jpg") -> None:
           const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
           const given = new DataTransfer();
           given.items.add(new File([bytes], name, { type: "image/jpeg" }));
+          const about = { bubbles: true, cancelable: true };
           const event = kind === "drop"
-            ? new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true })
-            : new ClipboardEvent("paste", { clipboardData: given, bubbles: true, cancelable: true });
+            ? new DragEvent("drop", { dataTransfer: given, ...about })
+            : new ClipboardEvent("paste", { clipboardData: given, ...about });
           document.querySelector("#add").dispatchEvent(event);
         }""",
         [kind, base64.b64encode(content).decode(), name],

@@ -11,13 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from vggface_gender import predict, serve
 from vggface_gender.base.errors import InputError
+
+httpx = pytest.importorskip("httpx")
 
 ROOT = Path(__file__).resolve().parents[2]
 JPEG = {"Content-Type": "image/jpeg"}

@@ -18,7 +18,10 @@ from pathlib import Path
 from benchmark import faces, report
 from vggface_gender.base import files, options, runs
 
-ROWS = ("extraction", "training", "gradcam", "precision", "dlib", "records", "predict", "crops")
+ROWS = (
+    *("extraction", "training", "gradcam", "precision", "dlib", "records", "predict", "crops"),
+    "serving",
+)
 REPEATS = 5
 IMAGES, QUICK_IMAGES = 2048, 64
 
@@ -111,7 +114,7 @@ def _measures(
         model: see `prediction.measure`.
         quick: write the records of the sample alone.
     """
-    from benchmark import decoding, epochs, extraction, maps, networks, prediction, writing
+    from benchmark import decoding, epochs, extraction, maps, networks, prediction, serving, writing
 
     some = work / "sample"
     return {
@@ -123,4 +126,5 @@ def _measures(
         "records": lambda: writing.measure(some if quick else source, work=work, repeats=repeats),
         "predict": lambda: prediction.measure(model, work=work, repeats=repeats),
         "crops": lambda: decoding.measure(paths, repeats=repeats),
+        "serving": lambda: serving.measure(paths, repeats=repeats, quick=quick),
     }

@@ -69,6 +69,7 @@ class Map(BaseModel):
 
 
 def asked(
+    *,
     tasks: Annotated[
         list[str] | None,
         Query(description="of gender, age and, where it is on, race; all by default", max_length=9),
