@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vggface_gender.inference import occlusion
+from vggface_gender.web import markdown
 from vggface_gender.web.settings import Settings
 
 httpx = pytest.importorskip("httpx")
@@ -82,11 +83,39 @@ def test_every_address_is_described(application):
     assert (limits["upsample"]["minimum"], limits["upsample"]["maximum"]) == (0, 4)
 
 
-def test_the_card_is_text_and_not_markup(application, stub):
-    assert "# A &lt;card&gt; &amp; figures" in asked(application, "GET", "/model-card").text
+def test_the_card_is_shown_where_there_is_one(application, stub):
+    assert "<h1>A &lt;card&gt; &amp; figures</h1>" in asked(application, "GET", "/model-card").text
     without = app.create(stub, model="stub", settings=Settings())
     assert asked(without, "GET", "/model-card").status_code == 404
     assert asked(without, "GET", "/about").json()["has_card"] is False
+
+
+def test_a_cards_markdown_is_html_and_its_text_never_markup():
+    text = """# One
+Words that go
+on, **strong** and `code`.
+- first
+  of two
+- second, [a link](https://here/?a=1&b=2), [a file](config.json)
+
+| a | b |
+| --- | ---: |
+| 1 | <b> |
+```
+<script>
+```
+## [x](javascript:alert(1)) [y](https://"onclick=z)"""
+    assert markdown.to_html(text).splitlines() == [
+        "<h1>One</h1>",
+        "<p>Words that go on, <strong>strong</strong> and <code>code</code>.</p>",
+        '<ul><li>first of two</li><li>second, <a href="https://here/?a=1&amp;b=2" '
+        'rel="noreferrer">a link</a>, a file</li></ul>',
+        '<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">a</th>'
+        '<th scope="col">b</th></tr></thead><tbody><tr><td>1</td><td>&lt;b&gt;</td></tr></tbody>'
+        "</table></div>",
+        '<pre tabindex="0">&lt;script&gt;</pre>',
+        '<h2>x) <a href="https://&quot;onclick=z" rel="noreferrer">y</a></h2>',
+    ]
 
 
 def test_an_occlusion_map_is_highest_where_the_output_comes_from():

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import html
 import json
 from collections.abc import AsyncIterator, Awaitable
 from importlib import resources
@@ -19,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from vggface_gender import __version__
 from vggface_gender.inference.answers import PhotoAnswer
 from vggface_gender.inference.interface import Predictor
-from vggface_gender.web import explaining, guard, inference, schemas, uploads
+from vggface_gender.web import explaining, guard, inference, markdown, schemas, uploads
 from vggface_gender.web.answering import Answerer, Asked
 from vggface_gender.web.meters import Meters
 from vggface_gender.web.settings import Refusal, Settings
@@ -162,7 +161,7 @@ def _add_pages(app: FastAPI, answerer: Answerer, *, model: str, card: str | None
     async def model_card() -> HTMLResponse:
         if card is None:
             raise Refusal(404, "no model_card.md lies beside this classifier")
-        return HTMLResponse(pages["card.html"].replace("{{card}}", html.escape(card)))
+        return HTMLResponse(pages["card.html"].replace("{{card}}", markdown.to_html(card)))
 
     @app.get("/about", summary="The classifier, what may be asked for, and the limits")
     async def about() -> dict:
