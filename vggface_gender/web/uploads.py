@@ -1,6 +1,6 @@
 """The photos in a request's body, of bounded size and in memory alone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from fastapi import Request
@@ -54,7 +54,7 @@ async def body(request: Request, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-async def limited(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """A request's body piece by piece.
 
     Raises:
