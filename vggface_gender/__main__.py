@@ -14,7 +14,10 @@ GROUPS = {
         "multitask": "learn several tasks with one network, backbone and all",
         "finetune": "continue from a classifier on another dataset",
     },
-    "use": {"predict": "find, align and classify the faces in photos"},
+    "use": {
+        "predict": "find, align and classify the faces in photos",
+        "serve": "answer photos over HTTP, and by a page in the browser",
+    },
     "evaluate": {
         "evaluate": "test a classifier on a dataset's split",
         "audit": "compare groups: gaps, fairness metrics, calibration",

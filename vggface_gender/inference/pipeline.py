@@ -201,14 +201,40 @@ def classify(
     wanted = chosen(classifier, tasks, extra_tasks=extra_tasks)
     crops = np.concatenate([_crops(photo, classifier) for photo in photos if photo.faces])
     outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
+    return face_answers(
+        [face for photo in photos for face in photo.faces],
+        crops,
+        outputs=outputs,
+        uncertainties=uncertainties,
+        tasks={task: classifier.tasks[task] for task in wanted},
+        min_confidence=min_confidence,
+    )
+
+
+def face_answers(
+    faces: Sequence[Face],
+    crops: np.ndarray,
+    *,
+    outputs: Mapping[str, np.ndarray],
+    tasks: Mapping[str, tuple[str, ...]],
+    uncertainties: Mapping[str, np.ndarray] | None = None,
+    min_confidence: float = 0.0,
+) -> list[FaceAnswer]:
+    """Faces with what was predicted of them.
+
+    Args:
+        crops: (n, h, w, 3), one a face.
+        outputs: as `Predictor.predict` returns them, a row a face.
+        tasks: those to answer, in their order, with the names of their labels.
+        uncertainties: (n,) by task, where the outputs are means of several.
+        min_confidence: the probability below which an answer has no label.
+    """
     answered = []
-    for i, face in enumerate(face for photo in photos for face in photo.faces):
+    for i, face in enumerate(faces):
         by_task = of_outputs(
-            {task: outputs[task][i] for task in wanted},
-            classifier,
-            uncertainties={task: float(uncertainties[task][i]) for task in wanted}
-            if uncertainties
-            else {},
+            {task: outputs[task][i] for task in tasks},
+            tasks,
+            uncertainties={task: float(each[i]) for task, each in (uncertainties or {}).items()},
             min_confidence=min_confidence,
         )
         points = None
@@ -224,7 +250,7 @@ def classify(
 
 def of_outputs(
     outputs: Mapping[str, np.ndarray],
-    classifier: Predictor,
+    tasks: Mapping[str, tuple[str, ...]],
     *,
     uncertainties: Mapping[str, float] = MappingProxyType({}),
     min_confidence: float = 0.0,
@@ -233,6 +259,7 @@ def of_outputs(
 
     Args:
         outputs: by task, (classes,) probabilities or () years.
+        tasks: the names of each task's labels.
         uncertainties: of sampled answers, by task.
         min_confidence: see `answers`.
     """
@@ -240,7 +267,7 @@ def of_outputs(
     for task, output in outputs.items():
         if TASKS[task].is_classification:
             by_task[task] = Label(
-                probabilities=dict(zip(classifier.tasks[task], map(float, output), strict=True)),
+                probabilities=dict(zip(tasks[task], map(float, output), strict=True)),
                 entropy=uncertainties.get(task),
                 min_confidence=min_confidence,
             )

@@ -186,7 +186,7 @@ def _track(
     points = None
     if face.landmarks is not None:
         points = tuple((int(x), int(y)) for x, y in face.landmarks)
-    tasks = pipeline.of_outputs(person.means(), classifier, min_confidence=min_confidence)
+    tasks = pipeline.of_outputs(person.means(), classifier.tasks, min_confidence=min_confidence)
     return TrackAnswer(
         track=number,
         start=person.path[0][0],

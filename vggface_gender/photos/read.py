@@ -81,15 +81,16 @@ def read_photo(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {error.strerror}; give an image file") from None
 
 
-def decode(file: BinaryIO, name: str) -> np.ndarray:
+def decode(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The photo in an open file, as `read_photo` returns it.
 
     Args:
         file: seekable; read from its start, wherever it stands.
         name: what to call the file in an error.
+        max_pixels: more are refused before any is decoded.
 
     Raises:
-        InputError: the file is empty, no image, damaged, truncated, larger than `MAX_PIXELS`, or
+        InputError: the file is empty, no image, damaged, truncated, larger than `max_pixels`, or
             holds pixels that have no agreed range (32-bit).
     """
     file.seek(0)
@@ -99,12 +100,12 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
     file.seek(0)
     try:
         if heic.is_heic(head):
-            file = heic.decode(file.read(), max_pixels=MAX_PIXELS)
+            file = heic.decode(file.read(), max_pixels=max_pixels)
         with warnings.catch_warnings():
             # Damaged metadata is of no concern here, and for the size we have a limit of our own.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_formats()) as image:
-                if is_too_large(image):
+                if image.width * image.height > max_pixels:
                     raise Image.DecompressionBombError
                 image.load()
                 with contextlib.suppress(Exception):  # damaged EXIF: see `orientation`
@@ -116,7 +117,7 @@ def decode(file: BinaryIO, name: str) -> np.ndarray:
         raise InputError(f"{name}: {_unidentified(head, Path(name).suffix.lower())}") from None
     except Image.DecompressionBombError:
         raise InputError(
-            f"{name}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller"
+            f"{name}: more than {max_pixels / 10**6:.4g} megapixels; make it smaller"
         ) from None
     except Exception as error:  # Pillow's decoders raise anything, from struct.error to SyntaxError
         reason = " ".join(str(error).split()) or type(error).__name__

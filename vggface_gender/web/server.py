@@ -1,0 +1,95 @@
+"""The server's process: a socket, the classifier, and an end that answers what has begun."""
+
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+
+from vggface_gender.base import runs
+from vggface_gender.base.errors import InputError
+from vggface_gender.inference import backends
+from vggface_gender.photos import detect
+from vggface_gender.web import app, guard
+from vggface_gender.web.settings import Settings
+
+CARD = "model_card.md"
+GRACE = 5  # seconds beyond the time limit that requests have to end in
+KEPT_ALIVE = 15  # seconds that a connection may be idle
+
+
+def serve(
+    classifier: Path,
+    *,
+    host: str,
+    port: int,
+    settings: Settings,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests that have begun are answered first.
+
+    Args:
+        classifier: its file, beside which an exported one lies.
+        port: 0 for a free one.
+        on_ready: called with the server's address when it listens.
+
+    Raises:
+        InputError: the address can't be had, or the classifier not be read by ONNX Runtime.
+    """
+    listening = _listen(host, port)
+    with listening:
+        loaded = backends.load(classifier, backend="onnx")
+        # What loads at its first use loads now: the first request waits no longer than others.
+        loaded.predict(np.zeros((1, loaded.size, loaded.size, 3), np.uint8))
+        detect.detect(np.zeros((80, 80, 3), np.uint8))
+        detect.landmark_predictor()
+        card = classifier.with_name(CARD)
+        application = app.create(
+            loaded,
+            model=runs.called(classifier),
+            settings=settings,
+            card=card.read_text(encoding="utf-8") if card.is_file() else None,
+        )
+        guard.LOG.setLevel(logging.INFO)
+        if not guard.LOG.handlers:
+            guard.LOG.addHandler(_to_standard_error())
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                lifespan="on",
+                access_log=False,  # it would hold whatever a client writes into a path
+                log_level="error",
+                server_header=False,
+                timeout_keep_alive=KEPT_ALIVE,
+                timeout_graceful_shutdown=int(settings.timeout) + GRACE,
+            )
+        )
+        # uvicorn raises the signal that ended it once more, when all is done: it is no failure.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        on_ready(_address(listening))
+        server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, place = found[0]
+        return socket.create_server(place[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}:{port}: {reason}; give another --host or --port") from None
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _to_standard_error() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    return handler
