@@ -106,3 +106,8 @@ def test_what_has_begun_is_answered_before_the_server_ends(number, start, photos
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.url)
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_signal_at_the_very_start_is_not_lost(start):
+    for _ in range(3):
+        assert start().stop() == 0  # as soon as the address is printed

@@ -67,9 +67,14 @@ def serve(
                 timeout_graceful_shutdown=int(settings.timeout) + GRACE,
             )
         )
-        # uvicorn raises the signal that ended it once more, when all is done: it is no failure.
+
+        def end(*_: object) -> None:
+            server.should_exit = True
+
+        # uvicorn has handlers of its own while it runs. One that comes before is not lost, and the
+        # one that ended it, which uvicorn raises once more when all is done, is no failure.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, end)
         on_ready(_address(listening))
         server.run(sockets=[listening])
 
