@@ -39,7 +39,9 @@ PARTS = (  # in the order in which they import one another
     "data",
     "inference",
     "evaluation",
+    "exports",
     "training",
+    "api",
     "web",
 )
 COMMAND = """# {title}
