@@ -156,8 +156,8 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for the drawn copies (default: {DRAWN}, or none are drawn where a table or "
-        "crops are asked for)",
+        help="folder for the drawn copies, which replace those of an earlier command (default: "
+        f"{DRAWN}, or none are drawn where a table or crops are asked for)",
     )
     written.add_argument("--no-draw", action="store_true", help="write no drawn copies")
     written.add_argument(

@@ -54,7 +54,10 @@ def test_what_is_no_request_is_refused_in_one_line(server):
         b'--y\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--y--\r\n',
         Content_Type="multipart/form-data; boundary=y",
     )
-    assert fields.status_code == 400 and failure(fields) == "no file in the form"
+    assert fields.status_code == 422 and "?a=" in failure(fields)
+    unknown = post(server, encoded(), "/predict?minimum=0.9")
+    assert unknown.status_code == 422 and "no option minimum: give tasks" in failure(unknown)
+    assert post(server, encoded(), "/explain?face=1&tasks=gender&who=2").status_code == 422
     assert failure(httpx.get(server.url + "/nowhere")) and failure(
         httpx.get(server.url + "/predict")
     )

@@ -176,7 +176,7 @@ def add_run_argument(parser: argparse._ActionsContainer, required: bool = False)
         "--run",
         required=required,
         metavar="RUN",
-        help="a run's name under model_files, its folder, or a .keras file"
+        help="a run's name under model_files, its folder, or its file"
         + ("" if required else " (default: the classifier that comes with the package)"),
     )
 

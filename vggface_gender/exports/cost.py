@@ -47,6 +47,7 @@ def compared(
 def report(found: Mapping[str, Mapping]) -> str:
     """`compared` to read: a table a task."""
     parts = []
+    parts.append("both computed in float32, which may differ from a run's own precision")
     for task, figures in found.items():
         unit = "" if TASKS[task].is_classification else " years"
         said = f"{task}: outputs differ by at most {figures['largest']:.1e}{unit}"

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vggface_gender.base import text
+from vggface_gender.base import extras, text
 from vggface_gender.base.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -242,6 +242,8 @@ class PhotoAnswer:
     def draw(self, top: int = 1) -> "Image.Image":
         """A copy of the photo with each face's box and what is predicted of it.
 
+        Small photos are enlarged, so that the text can be read: boxes are in the photo's pixels.
+
         Args:
             top: how many labels of a task to name.
 
@@ -269,7 +271,14 @@ class PhotoAnswer:
 
 
 def to_frame(answers: Iterable[PhotoAnswer]) -> "pd.DataFrame":
-    """Several photos' answers as one table: see `PhotoAnswer.to_rows`."""
-    import pandas as pd
+    """Several photos' answers as one table: see `PhotoAnswer.to_rows`.
+
+    Raises:
+        ModuleNotFoundError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f"tables take pandas: {extras.remedy('report')}") from None
 
     return pd.DataFrame([row for answer in answers for row in answer.to_rows()])

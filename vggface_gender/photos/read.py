@@ -76,7 +76,8 @@ def read_photo(path: str | Path) -> np.ndarray:
         with open(path, "rb") as file:
             return decode(file, str(path))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: {_not_there(str(path)) or error.strerror}") from None
+        why = _not_there(str(path)) or f"{error.strerror}; give an image file"
+        raise InputError(f"{path}: {why}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give an image file") from None
 

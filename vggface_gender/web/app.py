@@ -68,6 +68,7 @@ def _add_answers(app: FastAPI, answerer: Answerer, meters: Meters) -> None:
 
     @app.post(
         "/predict",
+        dependencies=[Depends(schemas.known())],
         summary="The faces of a photo, or of several, and what is predicted of them",
         description=f"A photo as the body, or one or several as a form. One photo is answered by "
         f"an object, several by a list; `Accept: {LINES}` asks for one object a line.",
@@ -87,6 +88,7 @@ def _add_answers(app: FastAPI, answerer: Answerer, meters: Meters) -> None:
 
     @app.post(
         "/explain",
+        dependencies=[Depends(schemas.known("face", "task"))],
         summary="What one face's prediction depends on: an occlusion map",
         responses={200: {"model": schemas.Map}, **schemas.FAILURES},
         openapi_extra=schemas.PHOTO_BODY,

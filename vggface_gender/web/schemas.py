@@ -1,12 +1,16 @@
 """The forms of requests and answers, as the server's own description (OpenAPI) states them."""
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
+from vggface_gender.base.text import printable
 from vggface_gender.photos import THRESHOLD
 from vggface_gender.web.answering import Asked
+from vggface_gender.web.settings import Refusal
 
 
 class Label(BaseModel):
@@ -99,6 +103,22 @@ def asked(
         upsample=upsample,
         threshold=threshold,
     )
+
+
+def known(*more: str) -> Callable[[Request], None]:
+    """A dependency that refuses options that there are not: answered, they would be passed over.
+
+    Args:
+        more: names of options beyond those of `asked`.
+    """
+    names = [*inspect.signature(asked).parameters, *more]
+
+    def check(request: Request) -> None:
+        for name in request.query_params:
+            if name not in names:
+                raise Refusal(422, f"no option {printable(name)[:80]}: give {', '.join(names)}")
+
+    return check
 
 
 # What FastAPI can't tell from an endpoint that reads its body by itself.

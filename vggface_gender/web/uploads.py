@@ -12,7 +12,7 @@ from vggface_gender.web.settings import MIB, Refusal
 
 UNNAMED = "photo"
 LONGEST_NAME = 255  # bytes
-FIELDS = 16  # of a form that are no files, and are passed over
+FIELDS = 16  # of a form that are no files; there should be none
 DRAINED = 4  # times the limit of bytes are read from whoever sends too many
 
 
@@ -32,7 +32,8 @@ async def photos(request: Request, *, max_bytes: int, most: int) -> list[Upload]
         most: files in a form.
 
     Raises:
-        Refusal: the body is too large, is compressed, has another media type, or is no such form.
+        Refusal: the body is too large, is compressed, has another media type, or is no such form;
+            a form has a field that is no file.
     """
     stated = _media_type(request.headers.get("content-type"))
     if stated == "multipart/form-data":
@@ -100,6 +101,10 @@ async def _of_form(request: Request, *, max_bytes: int, most: int) -> list[Uploa
     except MultiPartException as error:
         raise Refusal(400, f"not a form as browsers send it: {error.message}") from None
     try:
+        for name, field in form.multi_items():
+            if not isinstance(field, UploadFile):
+                shown = printable(cut(name, LONGEST_NAME))
+                raise Refusal(422, f"{shown} is no file: options go into the address, as ?{shown}=")
         files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
         if not files:
             raise Refusal(400, "no file in the form")
