@@ -99,6 +99,18 @@ def test_an_export_that_differs_is_not_kept(run, drawn, monkeypatch, capsys):
     assert not list(run.glob("*.onnx*"))
 
 
+def test_only_an_earlier_export_is_replaced(run, drawn, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("all of it")
+    for out in (mine, mine / "thesis.txt"):
+        with pytest.raises(InputError, match="no earlier export"):
+            export.main(["--run", "tiny", "--dataset", str(drawn.table), "--out", str(out)])
+    assert (mine / "thesis.txt").read_text() == "all of it"
+    exported(run, drawn)
+    exported(run, drawn)  # in the place of its own
+
+
 def test_bad_input_is_one_line(run, capsys):
     for options, said in (
         (["--run", "none"], "no run none"),

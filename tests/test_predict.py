@@ -344,3 +344,11 @@ def test_drawn_copies_do_not_collide_with_photos_or_each_other(run, photos_dir, 
     drawn = {path.name for path in tmp_path.iterdir() if path.is_file()} - {"x.jpg", "x-faces.jpg"}
     assert drawn == {"x-faces-2.jpg", "x-faces-3.jpg", "X-faces-4.jpg", "x-faces-faces.jpg"}
     assert {Image.open(tmp_path / name).size for name in drawn} == {(501, 700)}
+
+
+def test_a_photo_without_a_face_ends_in_peace(tmp_path):
+    """The classifier may still be loading when the answer is known: that must not abort the end."""
+    Image.new("RGB", (60, 40), "teal").save(tmp_path / "a.png")
+    line = [sys.executable, "-m", "vggface_gender.predict", "--no-draw", str(tmp_path / "a.png")]
+    done = [subprocess.run(line, capture_output=True, text=True) for _ in range(3)]
+    assert [(each.returncode, each.stderr) for each in done] == [(0, "")] * 3

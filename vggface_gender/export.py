@@ -17,7 +17,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, contract, files, options, runs
+from vggface_gender.base import console, contract, files, options, runs, state
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
@@ -57,6 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     path = runs.find(arguments.run)
     about = contract.read(path)["about"]
+    out = arguments.out or runs.results_folder(path) / FORMATS[arguments.format]
+    beside = out.with_name(f"{out.name}.json")
+    _require_free(out, beside)
 
     from vggface_gender import datasets
 
@@ -76,7 +79,6 @@ def main(argv: list[str] | None = None) -> None:
     trained = classifier.load(path, precision="float32")
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
     dataset.require(arguments.split)
-    out = arguments.out or runs.results_folder(path) / FORMATS[arguments.format]
     with files.whole(out, replace=True) as part:
         exported = formats.write(arguments.format, trained, path=path, out=part, dataset=dataset)
         found = cost.compared(trained, exported, dataset=dataset, split=arguments.split)
@@ -84,9 +86,29 @@ def main(argv: list[str] | None = None) -> None:
         if arguments.format != "litert-int8":
             formats.require_parity(found)
     about = {"dataset": dataset.name, "split": arguments.split, "tasks": found}
-    beside = out.with_name(f"{out.name}.json")
     files.write_json({"contract": classifier.described(trained), "checked": about}, beside)
     print(f"{arguments.format}: {out}\ncontract and check: {beside}")
+
+
+def _require_free(out: Path, beside: Path) -> None:
+    """Refuse to replace anything but an earlier export.
+
+    Args:
+        beside: the file that says what an export holds.
+
+    Raises:
+        InputError: something else is at `out`.
+    """
+    is_empty = out.is_dir() and not any(out.iterdir())
+    if not out.exists() or is_empty:
+        return
+    try:
+        state.read(beside, {"contract": dict, "checked": dict})
+    except InputError:
+        raise InputError(
+            f"{out} is there, and no earlier export (there is no {beside.name} of one beside it): "
+            "give another --out"
+        ) from None
 
 
 def _own(about: dict, arguments: argparse.Namespace) -> str | None:

@@ -57,7 +57,8 @@ class Background(Generic[Result]):
             if self._has_begun:
                 return
             self._has_begun = True
-        threading.Thread(target=self._compute, daemon=True).start()
+        # No daemon: Python waits for it at its end, where native code that still runs would abort.
+        threading.Thread(target=self._compute).start()
 
     def result(self) -> Result:
         """What the function gave, once it has; or raise what it raised."""
