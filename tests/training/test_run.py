@@ -96,6 +96,14 @@ def test_damaged_settings_are_one_line_unless_they_are_replaced(tmp_path, conten
     assert runs.settings(folder, {}) == {"rate": 0.1}
 
 
+def test_what_a_kill_left_of_a_run_that_was_being_replaced_is_swept(tmp_path):
+    left = tmp_path / ".part-left" / "run"
+    left.mkdir(parents=True)
+    (left / "config.json").write_text("{}")
+    run.begin(tmp_path / "run", {"rate": 0.1}, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_a_finished_run_keeps_its_classifier_until_it_is_trained_again(tmp_path):
     folder = tmp_path / "run"
     run.begin(folder, {"rate": 0.1})

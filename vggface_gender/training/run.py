@@ -82,7 +82,8 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
         InputError: the folder holds a run of other settings, or something else.
     """
     settings = json.loads(json.dumps(settings))
-    files.sweep(folder)
+    for place in (folder, folder.parent):  # a run that was being replaced lies beside it
+        files.sweep(place)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / "config.json").exists():
             raise InputError(f"{folder} is not a run, and not empty: name another run")
