@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -151,6 +152,14 @@ def test_no_shape_and_no_nesting_takes_long():
         with pytest.raises(Refusal):
             tensors.read(json.dumps({"inputs": [asked]}).encode(), None)
         assert time.monotonic() - start < 2
+
+
+def test_nan_as_uint8_is_refused_and_nothing_is_warned_of():
+    asked = tensor("crop", "UINT8", [1, 1, 1, 3], [float("nan"), 1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Refusal, match="not all of it is UINT8"):
+            tensors.read(json.dumps({"inputs": [asked]}).encode(), None)
 
 
 def test_what_cant_be_classified_is_422(server):
