@@ -117,11 +117,13 @@ def _token(file: Path | None) -> str | None:
         InputError: it is empty, or can't be sent in a header.
     """
     if file is not None:
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise InputError(f"{file}: not a regular file; write the token into one")
         try:
             token, place = file.read_text(encoding="utf-8").strip(), str(file)
         except FileNotFoundError:
             raise InputError(f"{file}: no such file; write the token into it") from None
-        except (UnicodeDecodeError, IsADirectoryError):
+        except UnicodeDecodeError:
             raise InputError(f"{file}: not a text file; write the token into one") from None
     elif TOKEN in os.environ:
         token, place = os.environ[TOKEN].strip(), TOKEN

@@ -56,9 +56,18 @@ def test_what_cannot_be_learned_is_refused():
         (crops, ["f", "m", "f", "x"], {"task": "gender"}, "'x' is not a known gender"),
         (crops, ["f", "m", "female", "m"], {"task": "gender"}, "'f' and 'female' are both"),
         (crops, ["f"] * 4, {}, "only one class"),
+        (crops[:0], [], {}, "no crops"),
+        (crops[:0], [], {"task": "gender"}, "no crops"),
         (crops, ["f", "m"], {}, "4 crops and 2 labels"),
         (crops / 255, ["f", "m"] * 2, {}, "as if in"),
         (crops, ["f", "m"] * 2, {"task": "age"}, "no task age"),
     ):
         with pytest.raises(InputError, match=said):
             FaceClassifier(**options).fit(given, labels)
+
+
+def test_none_are_answered_by_none():
+    crops = np.random.default_rng(0).integers(0, 255, (4, 40, 40, 3), np.uint8)
+    trained = FaceClassifier().fit(crops, ["f", "m"] * 2)
+    assert trained.predict(crops[:0]).shape == (0,)
+    assert trained.predict_proba(crops[:0]).shape == (0, 2)

@@ -106,6 +106,35 @@ def test_what_cannot_be_read_is_an_error_alone_and_a_status_among_others(model, 
         model.predict(path, detector="cascade")
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"min_confidence": given} for given in (-0.1, 1.5, float("nan"), "0.5", None, True)),
+        *({"upsample": given} for given in (-1, 5, 1.0, "1", None, True)),
+        *({"tasks": given} for given in (3, b"age", [1], iter(["age"]))),
+    ],
+    ids=str,
+)
+def test_an_option_that_is_none_is_refused_before_a_photo_is_read(model, option):
+    [name] = option
+    for call in (model.predict, model.stream):
+        with pytest.raises(vg.InputError, match=rf"^{name} is .*: give a"):
+            call(["none.jpg"], **option)
+
+
+def test_a_stream_of_one_photo_is_refused(model, path):
+    content = Path(path).read_bytes()
+    with Image.open(path) as image:
+        for one in (path, Path(path), content, io.BytesIO(content), image, np.asarray(image), 3):
+            with pytest.raises(vg.InputError, match="give a list"):
+                model.stream(one)
+
+
+def test_one_task_may_be_a_name(model, path):
+    [answer] = model.stream([path], tasks="age", upsample=np.int64(1))
+    assert answer.faces[0].gender is None and answer.faces[0].age is not None
+
+
 def test_a_folder_stands_for_its_images(model, path, tmp_path):
     for name in ("b.png", "a.png"):
         Image.fromarray(read.read_photo(path)[::4, ::4]).save(tmp_path / name)
@@ -153,6 +182,23 @@ def test_audits_of_a_table_are_those_of_the_command(tmp_path, expected):
     assert json.dumps(audited, default=str) == json.dumps(read_back, default=str)
     right = (probability > 0.5) == (true == "female")
     assert audited["gender"]["accuracy"] == pytest.approx(right.mean())
+    # Of a task without predictions nobody needs the truth.
+    lean = table.drop(columns=["race", "age"])
+    lean.loc[0, "gender"] = None
+    lean.to_csv(tmp_path / "lean.csv", index=False)
+    for given in (lean, tmp_path / "lean.csv"):
+        only = vg.audit_predictions(given)["gender"]
+        assert only["accuracy"] == pytest.approx(right[1:].mean())
+    lean.assign(gender_male="x").to_csv(tmp_path / "bad.csv", index=False)
+    (tmp_path / "odd.csv").write_text('name,gender\n"a')
+    for given, said in (
+        (lean.drop(columns="gender"), "no column 'gender'"),
+        (tmp_path / "bad.csv", "bad.csv: column gender_male"),
+        (tmp_path / "odd.csv", "odd.csv: not a CSV file"),
+        (tmp_path / "none.csv", "none.csv: No such file"),
+    ):
+        with pytest.raises(vg.InputError, match=said):
+            vg.audit_predictions(given)
     with pytest.raises(vg.InputError, match="no predictions of race"):
         vg.audit_predictions(table, tasks=["race"])
     with pytest.raises(vg.InputError, match="column 'name'"):

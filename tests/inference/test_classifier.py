@@ -114,7 +114,7 @@ def test_crops_of_any_number_type_in_0_to_255_give_the_same(trained, dtype):
         (lambda crops: crops / 255, r"as if in \[0, 1\].*\[0, 255\]"),
         (lambda crops: crops / 127.5 - 1, "from -1"),
         (lambda crops: crops * 300.0, "from 0 to"),
-        (lambda crops: np.where(crops > 9, crops, np.nan), "nan"),
+        (lambda crops: np.where(crops > 9, crops, np.nan), "hold NaN"),
         (lambda crops: crops[..., 0], "of shape"),
         (lambda crops: crops[..., :1], "of shape"),
         (lambda crops: np.concatenate([crops, crops[..., :1]], -1), "of shape"),

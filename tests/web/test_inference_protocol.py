@@ -3,10 +3,15 @@
 import base64
 import json
 import struct
+import time
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vggface_gender.web import tensors
+from vggface_gender.web.settings import Refusal
 
 httpx = pytest.importorskip("httpx")
 
@@ -22,8 +27,8 @@ def crops(faces_dir) -> np.ndarray:
 
 
 def infer(server, *inputs: dict, **more) -> httpx.Response:
-    asked = {"inputs": list(inputs)} | more
-    return httpx.post(f"{server.url}{MODEL}/infer", json=asked, timeout=TIMEOUT)
+    content = json.dumps({"inputs": list(inputs)} | more)  # with NaN, which httpx's refuses
+    return httpx.post(f"{server.url}{MODEL}/infer", content=content, timeout=TIMEOUT)
 
 
 def outputs(response: httpx.Response) -> dict[str, np.ndarray]:
@@ -118,6 +123,9 @@ def test_bytes_after_the_json_are_the_tensors(server, model, crops):
         ([tensor("image", "BYTES", [1], ["no base64!"])], "base64"),
         ([tensor("crop", "UINT8", [1, 2, 2, 3], [300] * 12)], "not all of it is UINT8"),
         ([tensor("crop", "UINT8", [1, 2, 2, 3], [1] * 11)], "reshape"),
+        ([tensor("crop", "UINT8", [1, 1, 1, 3], ["1", "2", "3"])], "not of numbers"),
+        ([tensor("crop", "UINT8", [1, 1, 1, 3], [float("nan")] * 3)], "not all of it is UINT8"),
+        ([tensor("image", "BYTES", [2**64], [])], "whole numbers"),
         ([tensor("crop", "FP64", [1, 2, 2, 3], [1] * 12)], "FP64"),
         ([tensor("crop", "UINT8", [1, -2, 2, 3], [1] * 12)], "whole numbers"),
         ([tensor("crop", "UINT8", [1, 2, 2, 3], {"a": 1})], "not an inference request"),
@@ -130,7 +138,33 @@ def test_what_is_no_request_is_400_and_says_why(server, inputs, why):
     assert response.status_code == 400 and why in response.json()["error"]
 
 
+def test_no_shape_and_no_nesting_takes_long():
+    """Each of these took minutes, and the whole server with it."""
+    nested = []
+    for _ in range(900):
+        nested = [nested, "a" * 10]
+    nested[1] = "a" * 1_000_000
+    for asked in (
+        tensor("image", "BYTES", [999999937] * 100_000, []),
+        tensor("image", "BYTES", [1, 1], nested),
+    ):
+        start = time.monotonic()
+        with pytest.raises(Refusal):
+            tensors.read(json.dumps({"inputs": [asked]}).encode(), None)
+        assert time.monotonic() - start < 2
+
+
+def test_nan_as_uint8_is_refused_and_nothing_is_warned_of():
+    asked = tensor("crop", "UINT8", [1, 1, 1, 3], [float("nan"), 1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Refusal, match="not all of it is UINT8"):
+            tensors.read(json.dumps({"inputs": [asked]}).encode(), None)
+
+
 def test_what_cant_be_classified_is_422(server):
+    nan = infer(server, tensor("crop", "FP32", [1, 1, 1, 3], [float("nan")] * 3))
+    assert nan.status_code == 422 and "hold NaN" in nan.json()["error"]
     dark = infer(server, tensor("crop", "FP32", [1, 2, 2, 3], [0.5] * 12))
     assert dark.status_code == 422 and "as if in [0, 1]" in dark.json()["error"]
     empty = infer(server, tensor("image", "BYTES", [1], [""]))

@@ -1,6 +1,7 @@
 """The server's process: its options, tokens, log, counters and end."""
 
 import concurrent.futures
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from asking import encoded, failure, httpx, metric, post, send
 
 from vggface_gender import serve
 from vggface_gender.base.errors import InputError
+from vggface_gender.web import server as process
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +49,20 @@ def test_a_token_that_cant_be_sent_is_refused(content, tmp_path):
     (tmp_path / "token").write_bytes(content)
     with pytest.raises(InputError, match="token"):
         serve.main(["--token-file", str(tmp_path / "token")])
+
+
+def test_a_token_file_that_is_none_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null", tmp_path):
+        with pytest.raises(InputError, match="not a regular file"):
+            serve.main(["--token-file", str(path)])
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "..x", "no.such.host."])
+def test_a_host_that_is_none_is_refused_in_a_line(host):
+    with pytest.raises(InputError, match="give another --host") as caught:
+        process._listen(host, 0)
+    assert "\n" not in str(caught.value)
 
 
 def test_bad_options_are_one_line_and_2(tmp_path):

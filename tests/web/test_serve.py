@@ -52,6 +52,8 @@ def test_options_are_predicts(server, faces_dir, model):
     assert response.json()["faces"][0]["gender"]["label"] is None
     both = post(server, crop, "/predict?detector=none&tasks=age,gender").json()["faces"][0]
     assert set(both) == {"box", "score", "gender", "age"}
+    none = post(server, crop, "/predict?tasks=")
+    assert none.status_code == 422 and "names none" in failure(none)
 
 
 def test_answers_of_many_at_once_are_those_of_one(server, faces_dir, model):

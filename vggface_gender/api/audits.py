@@ -18,8 +18,8 @@ def audit_predictions(
 
     Args:
         table: a CSV file or a data frame with a row a face: `name`; the true `gender`, `race` and
-            `age`, None where not known; and for a task the probabilities of its labels, such as
-            `gender_female` and `gender_male`.
+            `age`, None where not known (a column that is not known at all may lack); and for a
+            task the probabilities of its labels, such as `gender_female` and `gender_male`.
         tasks: "gender", "race" or both; by default those that the table has predictions of.
 
     Returns:
@@ -33,7 +33,7 @@ def audit_predictions(
     if isinstance(table, pd.DataFrame):
         frame = predictions.checked(table)
     else:
-        frame = predictions.read(table)
+        frame = predictions.read_given(table)
     has = [task for task in CLASSIFICATION if predictions.has(frame, task)]
     for task in tasks or ():
         if task not in has:

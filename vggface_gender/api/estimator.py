@@ -68,6 +68,8 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
         crops = np.asarray(X)
         if len(crops) != len(labels):
             raise InputError(f"{len(crops)} crops and {len(labels)} labels: give as many")
+        if not len(labels):
+            raise InputError("no crops: a classifier needs some of each class")
         check_classification_targets(labels)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
@@ -83,7 +85,10 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, classes), columns as `classes_`, of crops as `fit` takes them."""
         check_is_fitted(self)
-        return self.head_.predict_proba(self._features(np.asarray(X)))
+        features = self._features(np.asarray(X))
+        if not len(features):  # which scikit-learn refuses
+            return np.zeros((0, len(self.classes_)))
+        return self.head_.predict_proba(features)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable labels (n,) of crops as `fit` takes them."""

@@ -7,6 +7,7 @@
 'female'
 """
 
+import numbers
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vggface_gender.base import extras, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.text import shortened
 from vggface_gender.inference import backends, pipeline, videos
 from vggface_gender.inference.answers import PhotoAnswer
 from vggface_gender.inference.interface import Predictor
@@ -66,8 +69,8 @@ class Model:
             can't be read has the status `unreadable` and an `error`.
 
         Raises:
-            InputError: the one photo can't be read, `photos` is none of these, or the classifier
-                does not predict one of `tasks`.
+            InputError: the one photo can't be read, `photos` is none of these, an option is not
+                what it can be, or the classifier does not predict one of `tasks`.
         """
         pictures = _pictures(photos)
         answered = self._answers(
@@ -98,7 +101,13 @@ class Model:
         Args:
             photos: what `predict` takes one of; taken as they are needed.
             tasks, min_confidence, detector, upsample, threshold: see `predict`.
+
+        Raises:
+            InputError: `photos` is one photo, or an option is refused; at once. One photo that
+                can't be read is an answer, as in a list.
         """
+        if _is_one(photos):
+            raise InputError(f"{type(photos).__name__}, and stream takes several: give a list")
         return self._answers(
             map(inputs.picture, photos),
             tasks=tasks,
@@ -142,8 +151,8 @@ class Model:
             load=lambda: self.classifier,
             find=detect.finder(detector, upsample=upsample, threshold=threshold - videos.WEAK),
             threshold=threshold,
-            tasks=(tasks,) if isinstance(tasks, str) else tasks,
-            min_confidence=min_confidence,
+            tasks=_named(tasks),
+            min_confidence=_confidence(min_confidence),
             min_face=min_face,
         )
         if answer.status == "unreadable":
@@ -223,15 +232,14 @@ class Model:
         min_confidence: float,
         find: detect.Finder,
     ) -> Iterator[PhotoAnswer]:
-        if isinstance(tasks, str):
-            tasks = (tasks,)
+        tasks = _named(tasks)
         pipeline.chosen(self.classifier, tasks)  # refused before a photo is read
         return pipeline.answers(
             [pictures] if isinstance(pictures, Picture) else pictures,
             lambda: self.classifier,
             find=find,
             tasks=tasks,
-            min_confidence=min_confidence,
+            min_confidence=_confidence(min_confidence),
         )
 
 
@@ -264,6 +272,41 @@ def _pictures(photos: Any) -> Picture | list[Picture]:
     if isinstance(photos, list | tuple):
         return [inputs.picture(photo) for photo in photos]
     return inputs.picture(photos)
+
+
+def _is_one(photos: Any) -> bool:
+    """Whether this is one photo, or no iterable: what would be taken apart, or can't be."""
+    if isinstance(photos, np.ndarray):
+        return photos.ndim in (0, 2, 3)
+    one = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+    return isinstance(photos, one) or hasattr(photos, "read") or not isinstance(photos, Iterable)
+
+
+def _named(tasks: Any) -> Collection[str] | None:
+    """Tasks as a collection of names; one name alone is one.
+
+    Raises:
+        InputError: they are no such thing.
+    """
+    if tasks is None:
+        return None
+    if isinstance(tasks, str):
+        return (tasks,)
+    if not isinstance(tasks, Collection) or not all(isinstance(task, str) for task in tasks):
+        raise InputError(f"tasks is {shortened(repr(tasks))}: give a list of their names")
+    return tasks
+
+
+def _confidence(given: Any) -> float:
+    """A least probability.
+
+    Raises:
+        InputError: it is no number in [0, 1].
+    """
+    is_number = isinstance(given, numbers.Real) and not isinstance(given, bool)
+    if not is_number or not 0 <= float(given) <= 1:
+        raise InputError(f"min_confidence is {shortened(repr(given))}: give a number, 0 to 1")
+    return float(given)
 
 
 def _finder(photos: Any, detector: str, upsample: int, threshold: float) -> detect.Finder:

@@ -22,6 +22,7 @@ _REQUIRED: state.Form = {
     "about": dict,
 }
 _OPTIONAL: state.Form = {"form": int, "mirror": bool, "temperatures": dict}
+_SIZES, _PADDINGS = (8, 4096), (0, 5)  # what a crop's side and padding can be
 _REMEDY = "train it again, or name another run"
 
 
@@ -66,7 +67,8 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
     form = {**_REQUIRED, **{key: kind for key, kind in _OPTIONAL.items() if key in found}}
     state.check(found, form, where=where, remedy=_REMEDY)
     # What is not known here may change what the outputs mean.
-    if problem := _unknown_key(found, form) or _unknown_task(found["tasks"]):
+    problem = _unknown_key(found, form) or _unknown_task(found["tasks"]) or _odd_crop(found)
+    if problem:
         raise InputError(f"{where} is damaged ({problem}): {_REMEDY}")
     return found
 
@@ -87,4 +89,14 @@ def _unknown_task(tasks: dict) -> str | None:
             return f"{task} has the labels {str(names)[:40]}"
         if TASKS[task].is_classification and len(names) < 2:
             return f"{task} has {len(names)} labels"
+        if len(set(names)) < len(names):
+            return f"{task} has a label twice"
+    return None
+
+
+def _odd_crop(found: dict) -> str | None:
+    """What is wrong with the crops that it says it takes; None where nothing is."""
+    for name, (least, most) in (("size", _SIZES), ("padding", _PADDINGS)):
+        if not least <= found[name] <= most:  # NaN is neither
+            return f"{name} is {str(found[name])[:40]}, not {least} to {most}"
     return None

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from vggface_gender.base import files, runs, text
-from vggface_gender.base.errors import InputError
+from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS, Task
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import provenance
@@ -234,13 +234,48 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     return frame
 
 
-def checked(frame: pd.DataFrame) -> pd.DataFrame:
+def read_given(path: str | os.PathLike) -> pd.DataFrame:
+    """The table in a CSV file that somebody made: `read`, or `checked` where true labels lack.
+
+    Raises:
+        InputError: see `read`.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, csv.Error):
+        header = []
+    if not header or set(TASKS) <= set(header):
+        return read(path)
+    texts = ("name", *CLASSIFICATION, OVERLAP)
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(texts, object),
+            keep_default_na=False,
+            na_values=[""],
+            encoding="utf-8-sig",
+            encoding_errors="surrogateescape",
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a CSV file ({first_line(error)})") from None
+    return checked(frame, where=path)
+
+
+def checked(frame: pd.DataFrame, *, where: str | os.PathLike = "the table") -> pd.DataFrame:
     """A predictions table that somebody made, in the types that `table` gives.
+
+    True labels of a task may lack where it has no outputs: they are not known.
+
+    Args:
+        where: what to call it in an error.
 
     Raises:
         InputError: a column is missing or unknown, or a value can't be what its column says.
     """
-    _check_columns(list(frame.columns), "the table")
+    lacking = [task for task in TASKS if task not in frame and not has(frame, task)]
+    frame = frame.assign(**dict.fromkeys(lacking))
+    _check_columns(list(frame.columns), where)
     given = {column: frame[column].to_numpy() for column in frame}
     for column in (*CLASSIFICATION, OVERLAP):
         if column in given:
@@ -252,8 +287,8 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
             try:
                 made[column] = made[column].astype(np.float64)
             except (TypeError, ValueError) as error:
-                raise InputError(f"the table: column {column}: {error}; give numbers") from None
-    _check(made, "the table")
+                raise InputError(f"{where}: column {column}: {error}; give numbers") from None
+    _check(made, where)
     return made
 
 

@@ -31,7 +31,9 @@ def crops(given: np.ndarray) -> np.ndarray:
         raise InputError(f"crops of {given.dtype}: {EXPECTED}")
     if given.dtype != np.uint8 and given.size:
         least, most = float(given.min()), float(given.max())
-        if not (least >= 0 and most <= 255):  # NaN is neither
+        if np.isnan(least):
+            raise InputError(f"crops hold NaN: {EXPECTED}")
+        if not (least >= 0 and most <= 255):
             raise InputError(f"crops from {least:g} to {most:g}: {EXPECTED}")
         if given.dtype.kind == "f" and 0 < most <= 1:
             raise InputError(

@@ -16,6 +16,8 @@ MADE_FROM = "made_from"  # the hash of the .keras file
 LICENCE = "licence"
 FEATURES = "features"
 
+CROP = "crop"  # the input
+
 # ONNX Runtime's names of what it computes on, those that are taken first at the front.
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -54,7 +56,7 @@ class OnnxClassifier:
         if not count:  # not every operation takes a batch of none
             crops = np.zeros((1, self.size, self.size, 3), np.uint8)
         parts = [
-            self.session.run(names, {"crop": crops[start : start + batch_size].astype(np.float32)})
+            self.session.run(names, {CROP: crops[start : start + batch_size].astype(np.float32)})
             for start in range(0, len(crops), batch_size)
         ]
         joined = (np.concatenate(each)[:count] for each in zip(*parts, strict=True))
@@ -88,9 +90,8 @@ def load(path: str | os.PathLike, *, device: str = "auto") -> OnnxClassifier:
     if contract.NAME not in said:
         raise InputError(f"{path}: not a classifier of this package; export a run's, or name it")
     found = contract.parse(said[contract.NAME].encode(), path)
-    outputs = {output.name for output in session.get_outputs()}
-    if missing := [task for task in found["tasks"] if task not in outputs]:
-        raise InputError(f"{path}: no output {missing[0]}; export it again")
+    if problem := _mismatch(session, found["tasks"]):
+        raise InputError(f"{path}: {problem}; export it again")
     return OnnxClassifier(
         session,
         {task: tuple(names) for task, names in found["tasks"].items()},
@@ -100,6 +101,23 @@ def load(path: str | os.PathLike, *, device: str = "auto") -> OnnxClassifier:
         said.get(MADE_FROM),
         said.get(LICENCE, ""),
     )
+
+
+def _mismatch(session: onnxruntime.InferenceSession, tasks: dict[str, list[str]]) -> str | None:
+    """In what a model is not the one that its contract describes; None where it is."""
+    if (named := [each.name for each in session.get_inputs()]) != [CROP]:
+        return f"its inputs are {', '.join(named)[:80]}, not {CROP}"
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    for task, names in tasks.items():
+        if task not in shapes:
+            return f"no output {task}"
+        sides = shapes[task][1:]  # after that of the batch; a side that is not known is no int
+        expected = [len(names)] if names else []
+        if len(sides) != len(expected) or (
+            sides and isinstance(sides[0], int) and sides != expected
+        ):
+            return f"its output {task} is of shape {shapes[task]}, and it has {len(names)} labels"
+    return None
 
 
 def _providers(device: str) -> list[str]:

@@ -9,6 +9,7 @@ the landmarks, which are the corners of both eyes and the base of the nose.
 import copy
 import functools
 import importlib.util
+import numbers
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ DETECTOR = Path(__file__).with_name("frontal_face.svm")  # the first, as dlib st
 # The detector's window is 80 pixels wide and it searches ten megapixels a second: in a photo
 # resized by `scale` it finds faces from 80/scale pixels up.
 MIN_SEARCHED, MAX_SEARCHED = 500_000, 16_000_000
+MAX_UPSAMPLE = 4
 
 
 class Face(NamedTuple):
@@ -122,8 +124,14 @@ def finder(detector: str = "hog", *, upsample: int = 1, threshold: float = THRES
         upsample, threshold: as `detect` takes them.
 
     Raises:
-        InputError: there is no such detector.
+        InputError: there is no such detector, or `upsample` is none of 0 to `MAX_UPSAMPLE`.
     """
+    if (
+        isinstance(upsample, bool)
+        or not isinstance(upsample, numbers.Integral)
+        or not 0 <= upsample <= MAX_UPSAMPLE
+    ):
+        raise InputError(f"upsample is {upsample!r}: give a whole number, 0 to {MAX_UPSAMPLE}")
     if detector not in DETECTORS:
         raise InputError(f"no detector {detector}: give one of {', '.join(DETECTORS)}")
     if detector == "none":

@@ -49,7 +49,7 @@ def picture(given: Any, name: str | None = None) -> Picture:
         return file(os.fspath(given))._replace(name=name or os.fspath(given))
     if isinstance(given, bytes | bytearray | memoryview):
         called = name or "bytes"
-        return Picture(called, lambda: read.decode(io.BytesIO(given), called))
+        return Picture(called, functools.partial(_of_bytes, given, called))
     if isinstance(given, Image.Image):
         name = name or getattr(given, "filename", "") or "image"
         return Picture(name, functools.partial(read.of_image, given, name))
@@ -81,6 +81,14 @@ def of_array(given: np.ndarray, name: str) -> np.ndarray:
     if given.shape[2] != 3:
         raise InputError(f"{name}: {given.shape[2]} channels; {EXPECTED}")
     return given
+
+
+def _of_bytes(given: bytes | bytearray | memoryview, name: str) -> np.ndarray:
+    try:
+        content = bytes(given)  # of a view with gaps too
+    except ValueError as error:
+        raise InputError(f"{name}: {error}; give a file's content") from None
+    return read.decode(io.BytesIO(content), name)
 
 
 def _name_of(given: Any) -> str:

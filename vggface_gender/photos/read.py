@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.text import printable
 from vggface_gender.photos import folders, heic
 from vggface_gender.photos.folders import VIDEO_SUFFIXES
 
@@ -80,6 +81,8 @@ def read_photo(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {why}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give an image file") from None
+    except ValueError as error:  # of what can be no path: a NUL in it
+        raise InputError(f"{printable(str(path))}: {error}; give an image file") from None
 
 
 def decode(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -91,14 +94,17 @@ def decode(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> np.nda
         max_pixels: more are refused before any is decoded.
 
     Raises:
-        InputError: the file is empty, no image, damaged, truncated, larger than `max_pixels`, or
-            holds pixels that have no agreed range (32-bit).
+        InputError: the file is closed or not seekable, empty, no image, damaged, truncated, larger
+            than `max_pixels`, or holds pixels that have no agreed range (32-bit).
     """
-    file.seek(0)
-    head = file.read(64)
+    try:
+        file.seek(0)
+        head = file.read(64)
+        file.seek(0)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: {_reason(error)}; give a file that can be read") from None
     if not head:
         raise InputError(f"{name}: the file is empty; give an image file")
-    file.seek(0)
     try:
         if heic.is_heic(head):
             file = heic.decode(file.read(), max_pixels=max_pixels)
@@ -121,26 +127,31 @@ def decode(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> np.nda
             f"{name}: more than {max_pixels / 10**6:.4g} megapixels; make it smaller"
         ) from None
     except Exception as error:  # Pillow's decoders raise anything, from struct.error to SyntaxError
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name}: damaged or incomplete ({reason}); replace the file") from None
+        raise InputError(
+            f"{name}: damaged or incomplete ({_reason(error)}); replace the file"
+        ) from None
 
 
 def of_image(image: Image.Image, name: str) -> np.ndarray:
     """The photo in one of Pillow's images, as `read_photo` returns it; the image is left as it is.
 
     Raises:
-        InputError: see `decode`.
+        InputError: see `decode`; it has no pixels, or is closed.
     """
+    if not image.width * image.height:
+        raise InputError(f"{name}: of {image.width} x {image.height} pixels; give an image of some")
     if is_too_large(image):
         raise InputError(f"{name}: more than {MAX_PIXELS // 10**6} megapixels; make it smaller")
-    upright = image.copy()
-    upright.format = image.format
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(upright, in_place=True)
     try:
+        upright = image.copy()  # which loads it
+        upright.format = image.format
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(upright, in_place=True)
         return np.array(_rgb(upright))
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+    except Exception as error:  # as in `decode`
+        raise InputError(f"{name}: can't be read ({_reason(error)}); give another") from None
 
 
 def is_too_large(image: Image.Image) -> bool:
@@ -157,6 +168,11 @@ def orientation(image: Image.Image) -> int:
         stated = image.getexif().get(ExifTags.Base.Orientation, 1)
         return stated if stated in range(2, 9) else 1
     return 1
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in a line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @functools.cache
@@ -209,6 +225,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         grey = (grey.astype(np.uint32) * 255 + 32767) // 65535
         image = Image.fromarray(grey.astype(np.uint8))
     elif image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")  # the only conversion that Pillow has of it
         # What hides under transparent pixels is arbitrary; viewers and pages show white there.
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

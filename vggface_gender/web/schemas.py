@@ -96,6 +96,8 @@ def asked(
     named = None
     if tasks is not None:
         named = tuple(task for each in tasks for task in each.split(",") if task)
+        if not named:
+            raise Refusal(422, "tasks names none: name one, or leave it out")
     return Asked(
         tasks=named,
         min_confidence=min_confidence,

@@ -10,7 +10,7 @@ import numpy as np
 import uvicorn
 
 from vggface_gender.base import runs
-from vggface_gender.base.errors import InputError
+from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.inference import backends
 from vggface_gender.photos import detect
 from vggface_gender.web import app, guard
@@ -84,8 +84,8 @@ def _listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, place = found[0]
         return socket.create_server(place[:2], family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, OverflowError, UnicodeError) as error:  # the last of a label that is too long
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise InputError(f"{host}:{port}: {reason}; give another --host or --port") from None
 
 

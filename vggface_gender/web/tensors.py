@@ -24,6 +24,7 @@ DATATYPES: dict[str, np.dtype] = {
     "FP32": np.dtype("<f4"),
 }
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
+MAX_SIDES, MAX_SIDE = 8, 2**32 - 1  # of a shape: the product of longer ones takes minutes
 
 
 class Inference(NamedTuple):
@@ -121,16 +122,21 @@ def _from_json(tensor: Mapping[str, Any]) -> np.ndarray | list[bytes]:
     shape, datatype = _form(tensor)
     if datatype == "BYTES":
         data = tensor["data"]
-        while len(shape) > 1 and data and isinstance(data[0], list):
-            data = [item for part in data for item in part]
+        for _ in shape[1:]:
+            if data and isinstance(data[0], list):
+                data = [item for part in data for item in part]
         try:
             items = [base64.b64decode(item, validate=True) for item in data]
         except (binascii.Error, TypeError):
             raise ValueError(f"{tensor['name']}: as JSON, BYTES are base64") from None
         return _counted(tensor["name"], items, shape)
     # As float64, so that 256 or 0.5 in a UINT8 tensor is seen and not wrapped.
-    numbers = np.asarray(tensor["data"], np.float64).reshape(shape)
-    made = numbers.astype(DATATYPES[datatype])
+    given = np.asarray(tensor["data"])
+    if given.dtype.kind not in "biuf" and given.size:
+        raise ValueError(f"{tensor['name']}: its data is not of numbers")
+    numbers = given.astype(np.float64).reshape(shape)
+    with np.errstate(invalid="ignore", over="ignore"):  # looked for below
+        made = numbers.astype(DATATYPES[datatype])
     if datatype != "FP32" and not np.array_equal(made, numbers):
         raise ValueError(f"{tensor['name']}: not all of it is {datatype}")
     return made
@@ -154,7 +160,9 @@ def _from_binary(tensor: Mapping[str, Any], raw: memoryview) -> np.ndarray | lis
 
 def _form(tensor: Mapping[str, Any]) -> tuple[list[int], str]:
     shape, datatype = tensor["shape"], tensor["datatype"]
-    if not all(isinstance(side, int) and side >= 0 for side in shape):
+    if not isinstance(shape, list) or len(shape) > MAX_SIDES:
+        raise ValueError(f"{tensor['name']}: a shape is a list of at most {MAX_SIDES} numbers")
+    if not all(type(side) is int and 0 <= side <= MAX_SIDE for side in shape):
         raise ValueError(f"{tensor['name']}: a shape is a list of whole numbers")
     if datatype not in ("BYTES", "UINT8", "FP32"):
         raise ValueError(f"{tensor['name']}: {datatype} is not BYTES, UINT8 or FP32")
