@@ -216,3 +216,38 @@ def test_a_video_among_photos(crops, capsys):
     assert "in t.csv already: 2" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave --mc-dropout out"):
         answer("clip.mp4", more=["--mc-dropout", "3"])
+
+
+def test_no_table_takes_the_place_of_an_input_or_of_something_else(crops, capsys):
+    os.symlink(crops[0], "link.png")
+    Path("notes.txt").write_text("precious")
+    before = {name: Path(name).read_bytes() for name in (*crops, "notes.txt")}
+    for more, reason in (
+        (["--csv", crops[0]], "one of the inputs"),
+        (["--parquet", crops[1]], "one of the inputs"),
+        (["--csv", "link.png"], "one of the inputs"),
+        (["--csv", "t", "--parquet", "./t"], "are one file"),
+        (["--csv", "notes.txt"], "not a table of predict"),
+        (["--parquet", "notes.txt"], "not a table of predict"),
+        (["--csv", "notes.txt", "--resume"], "not a table of predict"),
+        (["--csv", ""], "a folder"),
+        (["--csv", "/dev/null"], "not a regular file"),
+        (["--parquet", "/dev/null"], "not a regular file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            answer(*crops, more=["--detector", "none", *more])
+    assert {name: Path(name).read_bytes() for name in before} == before
+    assert sorted(os.listdir()) == ["crops", "link.png", "notes.txt"]
+
+
+def test_no_crop_takes_the_name_of_an_input(workplace, write_image, capsys):
+    longest = f"{'x' * 251}.png"  # with `-1` its crop's name would be too long
+    names = ["a.png", "a-face-1.png", "a-face-2-1.png", longest]
+    for seed, name in enumerate(names):
+        write_image(Path("ow") / name, seed=seed)
+    before = {name: (Path("ow") / name).read_bytes() for name in names}
+    more = ["--detector", "none", "--csv", "ow/a-face-3-1.png", "--crops-out", "ow"]
+    assert answer("ow", more=more) == 0
+    assert {name: (Path("ow") / name).read_bytes() for name in names} == before
+    assert len(os.listdir("ow")) == 2 * len(names) + 1 and len(rows("ow/a-face-3-1.png")) == 4
+    assert (Path("ow") / "a-face-4-1.png").exists()

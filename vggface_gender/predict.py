@@ -196,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         fps=arguments.fps,
     )
     jobs.check(found, settings)
+    jobs.check_tables(arguments.csv, arguments.parquet, found)
     with jobs.table(
         arguments.csv,
         arguments.parquet,
@@ -211,6 +212,7 @@ def main(argv: list[str] | None = None) -> int:
             drawn=None if arguments.no_draw else drawn,
             crops=arguments.crops_out,
             table=table,
+            others=tuple(filter(None, (arguments.csv, arguments.parquet))),
             top=arguments.top,
         )
         try:
