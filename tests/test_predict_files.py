@@ -251,3 +251,45 @@ def test_no_crop_takes_the_name_of_an_input(workplace, write_image, capsys):
     assert {name: (Path("ow") / name).read_bytes() for name in names} == before
     assert len(os.listdir("ow")) == 2 * len(names) + 1 and len(rows("ow/a-face-3-1.png")) == 4
     assert (Path("ow") / "a-face-4-1.png").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--csv", "/proc/x.csv"],
+        ["--csv", "/proc/x/y.csv"],
+        ["--crops-out", "/proc/x"],
+        ["--out", "/proc/x"],
+    ],
+)
+def test_where_no_file_can_be_made_it_is_said(crops, more):
+    with pytest.raises(InputError, match="can be made there; name another place"):
+        answer(*crops[:1], more=["--detector", "none", *more])
+
+
+def test_inputs_that_can_not_be_opened_are_rows_among_others(crops, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    Path("nonutf\udcff.mp4").write_bytes(b"")
+    named = [crops[0], "-", "nonutf\udcff.mp4", "9" * 20]
+    assert answer(*named, more=["--detector", "none", "--csv", "t.csv"]) == 1
+    assert [row["status"] for row in rows()] == ["ok", *["unreadable"] * 3]
+
+
+def test_answers_come_while_others_are_looked_at(workplace, capsys):
+    """Of photos without faces each is in the table before the next but a few is looked at."""
+    looked, detected = [], pipeline.detected
+    for i in range(20):
+        Image.new("RGB", (90, 60), (i, 90, 90)).save(f"{i:02}.png")
+
+    def look(picture, **options):
+        assert len(looked) < 10 or Path("t.csv").read_text().count("no face") > 0
+        looked.append(picture.name)
+        return detected(picture, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "detected", look)
+        patch.setattr(pipeline, "AHEAD", 2)
+        patch.setattr(pipeline, "THREADS", 2)
+        assert answer("*.png", more=["--csv", "t.csv", "--upsample", "0"]) == 0
+    assert len(rows()) == len(looked) == 20

@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )
     faces.add_argument(
         "--threshold",
-        type=float,
+        type=options.score,
         default=THRESHOLD,
         metavar="SCORE",
         help="least detection score of a face: a higher one leaves fewer false detections and "

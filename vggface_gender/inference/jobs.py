@@ -76,7 +76,7 @@ def check(found: Sequence[Source], settings: Settings) -> None:
     Raises:
         InputError: there is no such detector, or videos are to be answered with dropout left on.
     """
-    detect.finder(settings.detector)
+    detect.finder(settings.detector, threshold=settings.threshold)
     if settings.samples and any(source.kind != PHOTO for source in found):
         raise InputError("answers with dropout left on are of photos alone: leave --mc-dropout out")
 
@@ -244,7 +244,8 @@ def _videos(
     find = detect.finder(
         settings.detector,
         upsample=settings.upsample,
-        threshold=settings.threshold - videos.WEAK,
+        threshold=settings.threshold,
+        weaker=videos.WEAK,
     )
     answer = functools.partial(
         videos.of_frames,

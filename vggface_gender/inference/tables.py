@@ -160,11 +160,18 @@ def opened(
         if resume and path.exists():
             with files.whole(path) as part:
                 known = _mend(path, part, columns, made_by)
-        with open(path, "ab" if known else "wb", buffering=0) as file:
+        with _open(path, "ab" if known else "wb") as file:
             if not known:
                 _append(file, _lines([list(columns)]))
             yield Table(file, columns, made_by=made_by, known=known, names=names)
             os.fsync(file.fileno())
+
+
+def _open(path: Path, mode: str) -> io.FileIO:
+    try:
+        return io.FileIO(path, mode)
+    except FileNotFoundError:  # its folder is there
+        raise InputError(f"{path}: no file can be made there; name another place") from None
 
 
 def require_own(path: Path, begins: Callable[[bytes], bool]) -> None:
