@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         fps=arguments.fps,
     )
     jobs.check(found, settings)
-    jobs.check_tables(arguments.csv, arguments.parquet, found)
+    jobs.check_tables(arguments.csv, arguments.parquet, found=found)
     with jobs.table(
         arguments.csv,
         arguments.parquet,

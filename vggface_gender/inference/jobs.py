@@ -81,7 +81,7 @@ def check(found: Sequence[Source], settings: Settings) -> None:
         raise InputError("answers with dropout left on are of photos alone: leave --mc-dropout out")
 
 
-def check_tables(csv: Path | None, parquet: Path | None, found: Sequence[Source]) -> None:
+def check_tables(csv: Path | None, parquet: Path | None, *, found: Sequence[Source]) -> None:
     """Refuse, before anything is read or written, a table in the place of something else.
 
     Raises:
