@@ -216,3 +216,80 @@ def test_a_video_among_photos(crops, capsys):
     assert "in t.csv already: 2" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave --mc-dropout out"):
         answer("clip.mp4", more=["--mc-dropout", "3"])
+
+
+def test_no_table_takes_the_place_of_an_input_or_of_something_else(crops, capsys):
+    os.symlink(crops[0], "link.png")
+    Path("notes.txt").write_text("precious")
+    before = {name: Path(name).read_bytes() for name in (*crops, "notes.txt")}
+    for more, reason in (
+        (["--csv", crops[0]], "one of the inputs"),
+        (["--parquet", crops[1]], "one of the inputs"),
+        (["--csv", "link.png"], "one of the inputs"),
+        (["--csv", "t", "--parquet", "./t"], "are one file"),
+        (["--csv", "notes.txt"], "not a table of predict"),
+        (["--parquet", "notes.txt"], "not a table of predict"),
+        (["--csv", "notes.txt", "--resume"], "not a table of predict"),
+        (["--csv", ""], "a folder"),
+        (["--csv", "/dev/null"], "not a regular file"),
+        (["--parquet", "/dev/null"], "not a regular file"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            answer(*crops, more=["--detector", "none", *more])
+    assert {name: Path(name).read_bytes() for name in before} == before
+    assert sorted(os.listdir()) == ["crops", "link.png", "notes.txt"]
+
+
+def test_no_crop_takes_the_name_of_an_input(workplace, write_image, capsys):
+    longest = f"{'x' * 251}.png"  # with `-1` its crop's name would be too long
+    names = ["a.png", "a-face-1.png", "a-face-2-1.png", longest]
+    for seed, name in enumerate(names):
+        write_image(Path("ow") / name, seed=seed)
+    before = {name: (Path("ow") / name).read_bytes() for name in names}
+    more = ["--detector", "none", "--csv", "ow/a-face-3-1.png", "--crops-out", "ow"]
+    assert answer("ow", more=more) == 0
+    assert {name: (Path("ow") / name).read_bytes() for name in names} == before
+    assert len(os.listdir("ow")) == 2 * len(names) + 1 and len(rows("ow/a-face-3-1.png")) == 4
+    assert (Path("ow") / "a-face-4-1.png").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--csv", "/proc/x.csv"],
+        ["--csv", "/proc/x/y.csv"],
+        ["--crops-out", "/proc/x"],
+        ["--out", "/proc/x"],
+    ],
+)
+def test_where_no_file_can_be_made_it_is_said(crops, more):
+    with pytest.raises(InputError, match="can be made there; name another place"):
+        answer(*crops[:1], more=["--detector", "none", *more])
+
+
+def test_inputs_that_can_not_be_opened_are_rows_among_others(crops, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    Path("nonutf\udcff.mp4").write_bytes(b"")
+    named = [crops[0], "-", "nonutf\udcff.mp4", "9" * 20]
+    assert answer(*named, more=["--detector", "none", "--csv", "t.csv"]) == 1
+    assert [row["status"] for row in rows()] == ["ok", *["unreadable"] * 3]
+
+
+def test_answers_come_while_others_are_looked_at(workplace, capsys):
+    """Of photos without faces each is in the table before the next but a few is looked at."""
+    looked, detected = [], pipeline.detected
+    for i in range(20):
+        Image.new("RGB", (90, 60), (i, 90, 90)).save(f"{i:02}.png")
+
+    def look(picture, **options):
+        assert len(looked) < 10 or Path("t.csv").read_text().count("no face") > 0
+        looked.append(picture.name)
+        return detected(picture, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "detected", look)
+        patch.setattr(pipeline, "AHEAD", 2)
+        patch.setattr(pipeline, "THREADS", 2)
+        assert answer("*.png", more=["--csv", "t.csv", "--upsample", "0"]) == 0
+    assert len(rows()) == len(looked) == 20

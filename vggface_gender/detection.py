@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=options.score,
         default=THRESHOLD,
         help="least detection score of a face: a higher one leaves more missed faces",
     )

@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )
     faces.add_argument(
         "--threshold",
-        type=float,
+        type=options.score,
         default=THRESHOLD,
         metavar="SCORE",
         help="least detection score of a face: a higher one leaves fewer false detections and "
@@ -196,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         fps=arguments.fps,
     )
     jobs.check(found, settings)
+    jobs.check_tables(arguments.csv, arguments.parquet, found=found)
     with jobs.table(
         arguments.csv,
         arguments.parquet,
@@ -211,6 +212,7 @@ def main(argv: list[str] | None = None) -> int:
             drawn=None if arguments.no_draw else drawn,
             crops=arguments.crops_out,
             table=table,
+            others=tuple(filter(None, (arguments.csv, arguments.parquet))),
             top=arguments.top,
         )
         try:

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from vggface_gender.base import files
+from vggface_gender.base import files, locks
+from vggface_gender.base.errors import InputError
 
 
 def test_a_digest_stands_for_the_content(tmp_path):
@@ -86,7 +88,8 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from vggface_gender.base import files
+from vggface_gender.base import files, locks
+from vggface_gender.base.errors import InputError
 with files.whole(sys.argv[1]) as part:
     part.write_text("half of")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -151,3 +154,12 @@ def test_a_folder_replaces_another_and_is_removed_at_once(tmp_path, monkeypatch)
     files.remove(folder)
     files.sweep(tmp_path)
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_where_no_file_can_be_made_it_is_said(tmp_path):
+    for path in (Path("/proc/x"), Path("/proc/x/y")):
+        with pytest.raises(InputError, match="can be made there"), files.whole(path):
+            pytest.fail("made")
+        with pytest.raises(InputError, match="can be made there"), locks.held(path / "y"):
+            pytest.fail("made")

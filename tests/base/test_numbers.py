@@ -14,6 +14,7 @@ from vggface_gender.base import numbers
         (numbers.amount, {"0": 0, "1e-3": 0.001}, ["-1", "inf", "nan", "x"]),
         (numbers.positive_real, {".5": 0.5}, ["0", "-1", "inf", "nan", "x"]),
         (numbers.share, {"0": 0, "1": 1, "0.3": 0.3}, ["1.1", "-0.1", "nan", "x"]),
+        (numbers.score, {"-1": -1, "0.2": 0.2, "10": 10}, ["-1.1", "11", "nan", "inf", "-inf"]),
     ],
 )
 def test_what_is_none_is_named(kind, good, bad):

@@ -119,9 +119,13 @@ def test_what_could_not_be_opened_is_tried_again(tmp_path):
 def test_what_is_no_such_table_is_left_as_it_is(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("file,gender\na.jpg,male\n")
-    with pytest.raises(InputError, match="not a table of predict"):
-        write(path, resume=True)
-    assert path.read_text() == "file,gender\na.jpg,male\n"
+    for content in (b"file,gender\na.jpg,male\n", bytes(3), b"notes"):
+        path.write_bytes(content)
+        for resume in (True, False):
+            with pytest.raises(InputError, match="not a table of predict"):
+                write(path, resume=resume)
+            assert path.read_bytes() == content
+    path.unlink()
     write(path)
     content = path.read_bytes()
     with pytest.raises(InputError, match="another classifier or with other settings"):

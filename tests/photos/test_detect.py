@@ -8,6 +8,7 @@ import dlib
 import numpy as np
 import pytest
 
+from vggface_gender.base.errors import InputError
 from vggface_gender.photos import detect, read
 
 # The clearly visible faces of each photo, counted by people.
@@ -178,3 +179,13 @@ def test_the_stored_detector_is_dlibs_own(faces_dir, tmp_path):
 def test_a_dlib_that_cannot_read_the_stored_detector_makes_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(detect, "DETECTOR", tmp_path / "none.svm")
     assert detect.frontal_detector.__wrapped__().num_detectors == 5
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -float("inf"), -1.1, 11])
+def test_a_threshold_that_is_none_is_refused(threshold):
+    with pytest.raises(InputError, match="give a number from -1 to 10"):
+        detect.finder("hog", threshold=threshold)
+
+
+def test_weaker_faces_are_found_on_request(monkeypatch):
+    assert detect.finder("hog", threshold=-1, weaker=0.5).keywords["threshold"] == -1.5

@@ -89,3 +89,22 @@ def test_content_is_of_bytes_and_not_of_names(workplace):
     hashes = [sources.content(name) for name in ("a.jpg", "b.jpg", "c.jpg")]
     assert hashes[0] == hashes[1] != hashes[2] and hashes[0]
     assert sources.content("pipe.jpg") is None and sources.content("missing.jpg") is None
+
+
+@pytest.mark.parametrize("name", ["file://[", "file:///%00", "file:%00.jpg"])
+def test_what_is_no_url_is_refused(workplace, name):
+    with pytest.raises(InputError, match="not the URL of a file"):
+        sources.find([name])
+
+
+@pytest.mark.parametrize("name", ["9" * 20, "9" * 5000])
+def test_no_camera_has_so_many_digits(workplace, name):
+    assert found(name) == [(name, PHOTO)]
+    with pytest.raises(InputError):
+        sources.picture(Source(name, PHOTO)).read()
+
+
+def test_a_closed_standard_input_is_a_picture_that_can_not_be_read(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match="standard input is closed"):
+        sources.hashed(Source("-", PHOTO)).read()

@@ -1,6 +1,9 @@
 """Frames of small videos, whole and cut."""
 
+import os
+import resource
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -109,3 +112,49 @@ def test_a_video_is_drawn_on_in_time(clip, tmp_path):
     assert len(times) == 3 * RATE and video.about(target).frames == 3 * RATE
     for seconds, frame in video.frames(target, every=0.0):
         assert frame.mean() == pytest.approx(255 - 8 * RATE * seconds, abs=9)
+
+
+ODD = ["12:30.mp4", "concat:v.mp4", "file:v.mp4", "fr%02d.mp4", "-v.mp4", "é 'x'.mp4"]
+
+
+@pytest.mark.parametrize("clip", [".mp4"], indirect=True)
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_is_no_url_and_no_pattern(clip, name, monkeypatch):
+    monkeypatch.chdir(clip.parent)
+    clip.rename(name)
+    assert video.about(Path(name)).frames == 3 * RATE
+    video.redraw(Path(name), Path(f"drawn-{name}"), paint=lambda seconds, frame: frame)
+    assert video.about(Path(f"drawn-{name}")).frames == 3 * RATE
+
+
+@pytest.mark.parametrize("clip", [".mp4"], indirect=True)
+def test_a_name_that_is_no_utf_8_is_refused(clip):
+    target = clip.with_name("drawn-\udcff.mp4")
+    with pytest.raises(InputError, match="rename the file"):
+        video.redraw(clip, target, paint=lambda seconds, frame: frame)
+    odd = clip.rename(clip.with_name("nonutf\udcff.mp4"))
+    with pytest.raises(InputError, match="rename the file"):
+        video.about(odd)
+
+
+def test_what_is_no_file_is_called_what_it_is(tmp_path):
+    (tmp_path / "in.mp4").mkdir()
+    os.mkfifo(tmp_path / "x.mp4")
+    with pytest.raises(InputError, match="a folder"):
+        video.about(tmp_path / "in.mp4")
+    with pytest.raises(InputError, match="not a regular file"):
+        video.about(tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize("clip", [".avi"], indirect=True)
+def test_a_drawn_video_that_is_cut_is_refused(clip, tmp_path):
+    def paint(seconds, frame):
+        return np.random.default_rng(0).integers(0, 256, frame.shape, np.uint8)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"drawn\.mp4: can't be written whole"):
+            video.redraw(clip, tmp_path / "drawn.mp4", paint=paint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

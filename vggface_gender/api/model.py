@@ -62,7 +62,7 @@ class Model:
             detector: "hog", or "none" where each photo is one face cut out already.
             upsample: doublings of the photo before detection: more find smaller faces, and take
                 longer.
-            threshold: the least detection score of a face.
+            threshold: the least detection score of a face, from -1 to 10.
 
         Returns:
             A `PhotoAnswer`; of a list, a folder or a batch, a list of them, in which a photo that
@@ -149,7 +149,9 @@ class Model:
             os.fspath(path),
             videos.looked_at(Path(path), fps=fps),
             load=lambda: self.classifier,
-            find=detect.finder(detector, upsample=upsample, threshold=threshold - videos.WEAK),
+            find=detect.finder(
+                detector, upsample=upsample, threshold=threshold, weaker=videos.WEAK
+            ),
             threshold=threshold,
             tasks=_named(tasks),
             min_confidence=_confidence(min_confidence),

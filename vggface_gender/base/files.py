@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vggface_gender.base import locks
+from vggface_gender.base.errors import InputError
 
 PART_PREFIX = ".part-"  # of what is not whole yet
 _swept: set[Path] = set()  # folders that this process has swept: once is enough
@@ -47,7 +48,7 @@ def aside(parent: str | os.PathLike) -> Iterator[Path]:
     It is removed in the end. First, what killed writers left in `parent` is swept.
     """
     parent = Path(parent)
-    parent.mkdir(parents=True, exist_ok=True)
+    locks.make_folder(parent)
     if (place := parent.resolve()) not in _swept:
         _swept.add(place)
         sweep(parent)
@@ -86,7 +87,10 @@ def sweep(folder: Path) -> None:
 def _made_and_locked(parent: Path) -> tuple[Path, int]:
     """A new folder and its open descriptor, which holds the lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=parent))
+        except FileNotFoundError:
+            raise InputError(f"{parent}: no file can be made there; name another place") from None
         try:
             lock = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:

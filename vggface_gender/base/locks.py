@@ -48,7 +48,7 @@ def held(
 
 def _taken(place: Path, thing: Path, *, wait: bool, say: Callable[[str], None]) -> int | None:
     """The open and locked file; None where there can be none."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     while True:
         lock = _open(place)
         if lock is None:
@@ -72,6 +72,19 @@ def _taken(place: Path, thing: Path, *, wait: bool, say: Callable[[str], None]) 
             os.close(lock)
             raise
         os.close(lock)  # its holder removed it while we waited: begin again
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        InputError: the file system makes none there, as `/proc`.
+        OSError: it may not be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no folder can be made there; name another place") from None
 
 
 def try_lock(descriptor: int) -> bool | None:

@@ -41,6 +41,11 @@ def share(text: str) -> float:
     return _real(text, lambda number: 0 <= number <= 1, "from 0 to 1")
 
 
+def score(text: str) -> float:
+    """A least detection score, from -1 to 10."""
+    return _real(text, lambda number: -1 <= number <= 10, "from -1 to 10")
+
+
 def _whole(text: str, least: int) -> int:
     try:
         number = int(text)

@@ -49,6 +49,7 @@ class Written:
     drawn: Path | None = None  # folder of the drawn copies; None for none
     crops: Path | None = None  # folder of the faces' crops
     table: Table | None = None
+    others: Sequence[Path] = ()  # files that the table goes to
     top: int = 1  # labels of a task that drawn copies name
     counts: collections.Counter = field(default_factory=collections.Counter)  # drawn, crops
 
@@ -75,9 +76,34 @@ def check(found: Sequence[Source], settings: Settings) -> None:
     Raises:
         InputError: there is no such detector, or videos are to be answered with dropout left on.
     """
-    detect.finder(settings.detector)
+    detect.finder(settings.detector, threshold=settings.threshold)
     if settings.samples and any(source.kind != PHOTO for source in found):
         raise InputError("answers with dropout left on are of photos alone: leave --mc-dropout out")
+
+
+def check_tables(csv: Path | None, parquet: Path | None, *, found: Sequence[Source]) -> None:
+    """Refuse, before anything is read or written, a table in the place of something else.
+
+    Raises:
+        InputError: it is one of the inputs, another file that is no such table, or no file; or both
+            tables are one.
+    """
+    if csv and parquet and os.path.realpath(csv) == os.path.realpath(parquet):
+        raise InputError(f"{parquet}: --csv and --parquet are one file; name two")
+    for path, begins in ((csv, tables.begins), (parquet, tables.begins_parquet)):
+        if path is None:
+            continue
+        for source in found:
+            if source.kind != CAMERA and source.name != STDIN and _is_one(path, source.name):
+                raise InputError(f"{path}: this is one of the inputs; name another file")
+        tables.require_own(path, begins)
+
+
+def _is_one(path: Path, name: str) -> bool:
+    try:
+        return os.path.samefile(path, name)
+    except (OSError, ValueError):  # one is not there
+        return False
 
 
 @contextlib.contextmanager
@@ -144,8 +170,10 @@ def run(
         InputError: a setting that does not go with an input or with the classifier.
         OSError: something can't be written.
     """
-    drawn = _drawn_paths(found, written.drawn)
-    crops = _paths(found, written.crops, "-face.png")
+    drawn = _drawn_paths(found, written)
+    # Besides the photos and the table, no crop takes the place of a drawn copy.
+    others = [*written.others, *filter(None, drawn)]
+    crops = _paths(found, written.crops, "-face.png", others, numbered=True)
     places = itertools.count()
     for kind, group in itertools.groupby(found, key=lambda source: source.kind):
         each: Iterator[Answered]
@@ -216,7 +244,8 @@ def _videos(
     find = detect.finder(
         settings.detector,
         upsample=settings.upsample,
-        threshold=settings.threshold - videos.WEAK,
+        threshold=settings.threshold,
+        weaker=videos.WEAK,
     )
     answer = functools.partial(
         videos.of_frames,
@@ -266,16 +295,24 @@ def _write(
         written.table.add(answer)
 
 
-def _drawn_paths(found: Sequence[Source], folder: Path | None) -> list[Path | None]:
+def _drawn_paths(found: Sequence[Source], written: Written) -> list[Path | None]:
     """Where each drawn copy goes; None for a camera, whose frames are gone."""
     paths: dict[int, Path | None] = {}
     for kind, ending in ((PHOTO, "-faces.jpg"), (VIDEO, "-faces.mp4")):
         places = [i for i, source in enumerate(found) if source.kind == kind]
-        paths |= zip(places, _paths([found[i] for i in places], folder, ending), strict=True)
+        kinds = [found[i] for i in places]
+        paths |= zip(places, _paths(kinds, written.drawn, ending, written.others), strict=True)
     return [paths.get(i) for i in range(len(found))]
 
 
-def _paths(found: Sequence[Source], folder: Path | None, ending: str) -> Sequence[Path | None]:
+def _paths(
+    found: Sequence[Source],
+    folder: Path | None,
+    ending: str,
+    others: Sequence[Path],
+    *,
+    numbered: bool = False,
+) -> Sequence[Path | None]:
     """Where what is made of each source goes; None without a folder."""
     if folder is None:
         return [None] * len(found)
@@ -285,4 +322,4 @@ def _paths(found: Sequence[Source], folder: Path | None, ending: str) -> Sequenc
         else Path(each.name)
         for each in found
     ]
-    return naming.paths(names, folder, ending=ending)
+    return naming.paths(names, folder, ending=ending, others=others, numbered=numbered)

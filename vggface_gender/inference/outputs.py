@@ -8,7 +8,7 @@ from PIL import Image
 from vggface_gender.base import files
 from vggface_gender.inference.answers import FaceAnswer, PhotoAnswer
 from vggface_gender.inference.track_answers import VideoAnswer
-from vggface_gender.photos import draw, subtitles, track, video
+from vggface_gender.photos import draw, naming, subtitles, track, video
 
 QUALITY = 90  # of drawn copies' JPEGs
 
@@ -28,7 +28,7 @@ def write_crops(faces: list[FaceAnswer], path: Path) -> int:
     count = 0
     for number, face in enumerate(faces, start=1):
         if face.crop is not None:
-            with files.whole(path.with_name(f"{path.stem}-{number}{path.suffix}")) as part:
+            with files.whole(naming.number(path, number)) as part:
                 Image.fromarray(face.crop).save(part)
             count += 1
     return count

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 # Tasks that are answered only for who wants them.
 ON_REQUEST = frozenset({"race"})
 
-# Photos wait for each other until so many faces are there to classify, or so many pixels are held.
+# Photos wait for each other until so many faces are there to classify, so many pixels are held, or
+# so many photos were searched: who waits for answers, or kills the command, loses no more.
 BATCH_FACES = 64
 BATCH_PIXELS = 64_000_000
+BATCH_SEARCHED = 16  # photos, each of which took a while to search for faces
 THREADS = 8  # at most, to detect faces in
 AHEAD = 2 * BATCH_FACES  # photos whose faces are cut out while others are classified
 
@@ -316,15 +318,27 @@ def _answer(photo: Detected, faces: list[FaceAnswer]) -> PhotoAnswer:
 
 
 def _batches(photos: Iterable[Detected]) -> Iterator[list[Detected]]:
-    """Photos in order, in lists of as many as are classified together."""
+    """Photos in order, in lists of as many as are classified together.
+
+    One without a face waits only for those before it.
+    """
     batch: list[Detected] = []
-    count, pixels = 0, 0
+    count, pixels, searched = 0, 0, 0
     for photo in photos:
+        if not photo.faces and not batch:
+            yield [photo]
+            continue
         batch.append(photo)
+        # Neither what can't be read nor what is one face's crop already.
+        searched += photo.error is None and all(face.score is not None for face in photo.faces)
         count += len(photo.faces)
         pixels += 0 if photo.photo is None else photo.photo.size // 3
-        if count >= BATCH_FACES or pixels >= BATCH_PIXELS:
+        if (
+            max(count, len(batch)) >= BATCH_FACES
+            or pixels >= BATCH_PIXELS
+            or searched >= BATCH_SEARCHED
+        ):
             yield batch
-            batch, count, pixels = [], 0, 0
+            batch, count, pixels, searched = [], 0, 0, 0
     if batch:
         yield batch

@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ BEFORE = {
     "score": float,
 }
 AFTER = {"small_faces": int, "content": str, "made_by": str}
+HEAD = 1024  # bytes that say what a file is
 FULLEST = 20_000  # rows of a Parquet file's row group, which are held at once
 ENCODING, ERRORS = "utf-8", "backslashreplace"  # of names that are no text
 
@@ -149,20 +150,60 @@ def opened(
         resume: keep what a table that is there already has; else it is replaced.
 
     Raises:
-        InputError: what is there is no such table, or was made by another classifier or with other
-            settings; or another command writes it.
+        InputError: what is there is no such table, or, to be gone on with, was made by another
+            classifier or with other settings; or another command writes it.
         OSError: it can't be written.
     """
+    require_own(path, begins)
     with locks.held(path, wait=False):
         known: dict[tuple[str, str], str] = {}
         if resume and path.exists():
             with files.whole(path) as part:
                 known = _mend(path, part, columns, made_by)
-        with open(path, "ab" if known else "wb", buffering=0) as file:
+        with _open(path, "ab" if known else "wb") as file:
             if not known:
                 _append(file, _lines([list(columns)]))
             yield Table(file, columns, made_by=made_by, known=known, names=names)
             os.fsync(file.fileno())
+
+
+def _open(path: Path, mode: str) -> io.FileIO:
+    try:
+        return io.FileIO(path, mode)
+    except FileNotFoundError:  # its folder is there
+        raise InputError(f"{path}: no file can be made there; name another place") from None
+
+
+def require_own(path: Path, begins: Callable[[bytes], bool]) -> None:
+    """Refuse to replace what is not ours.
+
+    Args:
+        begins: says whether a file that begins so is one of ours.
+
+    Raises:
+        InputError: there is a folder, a device, or a file of something else.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name a file")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise InputError(f"{path}: not a regular file; name another")
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if not begins(head):
+        raise InputError(f"{path}: not a table of predict; name another file, or delete this one")
+
+
+def begins(head: bytes) -> bool:
+    """Whether a table may begin so: with its header, or a torn beginning of it."""
+    header = ",".join(BEFORE).encode()
+    return head.startswith(header) or header.startswith(head)
+
+
+def begins_parquet(head: bytes) -> bool:
+    """Whether a Parquet file begins so; an empty one may be replaced, too."""
+    return head.startswith(b"PAR1") or not head
 
 
 def read(path: Path) -> Iterator[list[dict[str, str]]]:

@@ -116,15 +116,19 @@ def whole(photo: np.ndarray) -> Face:
     return Face(square(*photo.shape[:2]), None, None)
 
 
-def finder(detector: str = "hog", *, upsample: int = 1, threshold: float = THRESHOLD) -> Finder:
+def finder(
+    detector: str = "hog", *, upsample: int = 1, threshold: float = THRESHOLD, weaker: float = 0.0
+) -> Finder:
     """The function that finds faces in a photo.
 
     Args:
         detector: one of `DETECTORS`: "none" takes each photo for one face's crop (see `whole`).
-        upsample, threshold: as `detect` takes them.
+        upsample: as `detect` takes it, 0 to `MAX_UPSAMPLE`.
+        threshold: the least score of a face, from -1 to 10.
+        weaker: how far below it faces are found nevertheless.
 
     Raises:
-        InputError: there is no such detector, or `upsample` is none of 0 to `MAX_UPSAMPLE`.
+        InputError: there is no such detector, or `upsample` or `threshold` is none of those.
     """
     if (
         isinstance(upsample, bool)
@@ -132,11 +136,13 @@ def finder(detector: str = "hog", *, upsample: int = 1, threshold: float = THRES
         or not 0 <= upsample <= MAX_UPSAMPLE
     ):
         raise InputError(f"upsample is {upsample!r}: give a whole number, 0 to {MAX_UPSAMPLE}")
+    if not isinstance(threshold, numbers.Real) or not -1 <= threshold <= 10:
+        raise InputError(f"threshold is {threshold!r}: give a number from -1 to 10")
     if detector not in DETECTORS:
         raise InputError(f"no detector {detector}: give one of {', '.join(DETECTORS)}")
     if detector == "none":
         return lambda photo: [whole(photo)]
-    return functools.partial(detect, upsample=upsample, threshold=threshold)
+    return functools.partial(detect, upsample=upsample, threshold=threshold - weaker)
 
 
 def in_photo(

@@ -49,14 +49,14 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
       if `recursive`, folders that match; `**` stands for any folders between.
     - A `file:` URL is a path.
     - `-` is one picture's bytes on standard input.
-    - A number, where no such file exists, is a camera.
+    - A number of at most nine digits, where no such file exists, is a camera.
 
     Args:
         recursive: enter the folders within folders.
 
     Raises:
-        InputError: a folder or pattern has no images, a URL is of another machine, or standard
-            input is named twice.
+        InputError: a folder or pattern has no images, a URL is none or of another machine, or
+            standard input is named twice.
         OSError: a folder may not be read.
     """
     sources: list[Source] = []
@@ -71,7 +71,7 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
             sources += _inside(Path(path), recursive, left_out)
         elif not os.path.lexists(path) and re.search(r"[*?\[]", path):
             sources += _matching(path, recursive, left_out)
-        elif not os.path.lexists(path) and path.isascii() and path.isdecimal():
+        elif not os.path.lexists(path) and re.fullmatch("[0-9]{1,9}", path):
             sources.append(Source(path, CAMERA))
         else:
             sources.append(_file(path))
@@ -94,9 +94,14 @@ def hashed(source: Source) -> Picture:
 
 def from_stdin() -> Picture:
     """The picture whose bytes are on standard input, all of which are read."""
-    held = sys.stdin.buffer.read(MAX_BYTES + 1)
+    try:
+        held = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{STDIN}: standard input: {error.strerror}; give a file") from None
 
     def decode() -> np.ndarray:
+        if sys.stdin is None:
+            raise InputError(f"{STDIN}: standard input is closed; give a file")
         if len(held) > MAX_BYTES:
             raise InputError(f"{STDIN}: more than {MAX_BYTES >> 20:,} MB on standard input")
         return read.decode(io.BytesIO(held), STDIN)
@@ -158,11 +163,16 @@ def _path_of_url(name: str) -> str | None:
     """The path that a `file:` URL names; None for what is none.
 
     Raises:
-        InputError: the file is on another machine.
+        InputError: the file is on another machine, or it is no URL.
     """
     if not name.lower().startswith("file:") or os.path.lexists(name):
         return None
-    url = urllib.parse.urlsplit(name)
+    try:
+        url = urllib.parse.urlsplit(name)
+    except ValueError:
+        url = None
+    if url is None or "%00" in url.path:
+        raise InputError(f"{name}: not the URL of a file; give the file's path")
     if url.netloc not in ("", "localhost"):
         raise InputError(f"{name}: a file on another machine; copy it here and give its path")
     return urllib.parse.unquote(url.path, errors="surrogateescape")

@@ -161,7 +161,7 @@ def redraw(path: Path, target: Path, *, paint: Callable[[float, np.ndarray], np.
             if writer is None:
                 size = (painted.shape[1], painted.shape[0])
                 codec = cv2.VideoWriter.fourcc(*CODEC)
-                writer = cv2.VideoWriter(str(target), codec, rate, size)
+                writer = cv2.VideoWriter(_encoded(target), cv2.CAP_FFMPEG, codec, rate, size)
                 if not writer.isOpened():
                     raise InputError(f"{target}: OpenCV can't write it; name another place")
             # A stream may change its size; a file may not.
@@ -169,9 +169,16 @@ def redraw(path: Path, target: Path, *, paint: Callable[[float, np.ndarray], np.
             last = painted if same else cv2.resize(painted, size)
         if writer is not None and last is not None:
             writer.write(last)
+            written += 1
     finally:
         if writer is not None:
             writer.release()
+    # OpenCV does not say that a disk was full: the file then lacks its header, or frames.
+    if about(target).frames < written:
+        raise InputError(
+            f"{target.name}: can't be written whole: no room on the disk, or files may not be that "
+            "large; make room, then give the same command again"
+        )
 
 
 def _all(path: Path) -> Iterator[tuple[float, np.ndarray]]:
@@ -183,10 +190,30 @@ def _all(path: Path) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def _opened(path: Path) -> Any:
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; give a video")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file; give a video")
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a video")
     _be_quiet()
-    return cv2.VideoCapture(str(path))
+    return cv2.VideoCapture(_encoded(path), cv2.CAP_FFMPEG)
+
+
+def _encoded(path: Path) -> str:
+    """A path that OpenCV takes for one: absolute, since `12:30.mp4` would be a URL.
+
+    Raises:
+        InputError: it is no UTF-8, at which OpenCV crashes.
+    """
+    whole = str(path.absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}: OpenCV opens names in UTF-8 alone; rename the file or its folder"
+        ) from None
+    return whole
 
 
 def _be_quiet() -> None:
