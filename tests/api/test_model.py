@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_an_error_alone_and_a_status_among_others(model, 
         *({"upsample": given} for given in (-1, 5, 1.0, "1", None, True)),
         *({"tasks": given} for given in (3, b"age", [1], iter(["age"]))),
     ],
-    ids=str,
+    ids=lambda given: type(next(iter(given.values()))).__name__,
 )
 def test_an_option_that_is_none_is_refused_before_a_photo_is_read(model, option):
     [name] = option
