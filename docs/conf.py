@@ -34,7 +34,11 @@ myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "exclude-members": "set_score_request",  # scikit-learn's own, on every estimator
+}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "photos",
         nargs="+",
         metavar="PHOTO",
-        help="an image, a video, a folder of images, a quoted pattern ('album/**/*.jpg'), a file: "
+        help="an image, a video, a folder of images, a quoted pattern ('album/*.jpg'), a file: "
         "URL, - for a picture on standard input, or a camera's number",
     )
     parser.add_argument("--recursive", action="store_true", help="enter folders within folders")

@@ -139,6 +139,13 @@ def test_weights_that_16_bits_hold_are_stored_in_them_and_no_others(made, tmp_pa
     assert sizes[0] - sizes[1] > 1.9 * kernel.shape.num_elements()
 
 
+def test_onnx_runtime_reports_nothing_and_writes_nothing(tmp_path):
+    code = "import vggface_gender as vg; vg.load()"
+    environment = {"TMPDIR": str(tmp_path), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_default_answers_photos_without_tensorflow(faces_dir, tmp_path):
     """The same answers as Keras's, to the digits that are published."""
     photos = [str(faces_dir / "photos" / name) for name in ("obama.jpg", "couple.jpg")]

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+# ONNX Runtime's own builds report their use to Microsoft, and write a file to the temporary folder,
+# unless told before they are imported that they shall not.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime
 
 from vggface_gender.base import contract
