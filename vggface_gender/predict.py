@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, options, runs, text
+from vggface_gender.base import console, extras, options, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 
@@ -53,7 +53,7 @@ FEW = 10  # photos that are done before a progress bar would help
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    from vggface_gender.photos import FPS, THRESHOLD
+    from vggface_gender.photos import FPS, MAX_UPSAMPLE, THRESHOLD
 
     parser = options.Parser("predict", __doc__)
     parser.add_argument(
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     faces.add_argument(
         "--upsample",
         type=int,
-        choices=range(5),
+        choices=range(MAX_UPSAMPLE + 1),
         default=1,
         help="doublings of the photo before detection: more find smaller faces, and take longer",
     )
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
         "--parquet",
         type=Path,
         metavar="FILE",
-        help='write the table as Parquet, in the end (takes pip install "vggface-gender[parquet]")',
+        help=f"write the table as Parquet, in the end (takes {extras.remedy('parquet')})",
     )
     written.add_argument(
         "--resume",
@@ -242,13 +242,16 @@ def _say(
     from tqdm import tqdm
 
     from vggface_gender.inference import jobs
+    from vggface_gender.photos import sources
 
     def bar(frames: Iterable, seconds: float) -> Iterable:
         total = round(seconds * settings.fps) or None
         return tqdm(frames, total=total, unit="frame", leave=False, disable=None)
 
     counts: collections.Counter = collections.Counter()
-    with _stopped_by_interrupt(any(source.kind == "camera" for source in found)) as is_stopped:
+    with _stopped_by_interrupt(
+        any(source.kind == sources.CAMERA for source in found)
+    ) as is_stopped:
         answered = jobs.run(
             found, load, settings=settings, written=written, progress=bar, is_stopped=is_stopped
         )

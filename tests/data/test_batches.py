@@ -68,31 +68,29 @@ def test_validation_visits_each_example_once_in_order():
     np.testing.assert_array_equal(inputs, TARGETS["age"])
 
 
-def test_the_end_waits_for_no_thread_that_tunes():
-    """TensorFlow's would sleep on after the last batch, for up to a minute."""
-    endless = batches.training_batches(
+def fives(**options):
+    """Training batches of five, shuffled epoch by epoch."""
+    return batches.training_batches(
         read_numbers,
         lambda epoch: sampling.shuffled(COUNT, seed=0, number=epoch),
         targets=TARGETS,
         weights=WEIGHTS,
         batch_size=5,
         seed=0,
+        **options,
     )
+
+
+def test_the_end_waits_for_no_thread_that_tunes():
+    """TensorFlow's would sleep on after the last batch, for up to a minute."""
+    endless = fives()
     fixed = batches.fixed_batches(read_numbers, targets=TARGETS, weights=WEIGHTS, batch_size=10)
     for data in (endless, fixed):
         assert data.options().autotune.enabled is False
 
 
 def test_mixup_blends_inputs_targets_and_weights_alike():
-    data = batches.training_batches(
-        read_numbers,
-        lambda epoch: sampling.shuffled(COUNT, seed=0, number=epoch),
-        targets=TARGETS,
-        weights=WEIGHTS,
-        batch_size=5,
-        seed=0,
-        mixup=0.4,
-    )
+    data = fives(mixup=0.4)
     inputs, targets, _ = next(data.as_numpy_iterator())
     np.testing.assert_allclose(inputs, targets["age"], rtol=1e-6)
     assert (inputs % 1 != 0).any()

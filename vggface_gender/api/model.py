@@ -207,9 +207,7 @@ class Model:
             InputError: the dataset is not there, or TensorFlow is not installed.
         """
         if module := extras.missing("train"):
-            raise InputError(
-                f"this takes {module}, which is not installed: {extras.remedy('train')}"
-            )
+            raise InputError(extras.absence(module))
         from vggface_gender.base import device as machine
 
         machine.start()

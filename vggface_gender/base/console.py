@@ -106,8 +106,8 @@ def _absence(error: Exception) -> str | None:
     library = error.name.partition(".")[0]
     if library == __package__.partition(".")[0]:
         return None  # a module of our own is missing: a programming error
-    if (extra := extras.of(library)) and extras.is_here():
-        return f"this takes {library}, which is not installed: {extras.remedy(extra)}"
+    if extras.of(library) and extras.is_here():
+        return extras.absence(library)
     return (
         f"{library} is not installed in this Python ({sys.executable}): start the command in the "
         "environment that the package was installed in, such as `.venv/bin/python` after `make`, "

@@ -38,6 +38,17 @@ def remedy(extra: str) -> str:
     return f'pip install "vggface-gender[{extra}]"'
 
 
+def absence(module: str) -> str:
+    """What is said of a module that is not there.
+
+    >>> absence("keras")
+    'this takes keras, which is not installed: pip install "vggface-gender[train]"'
+    """
+    extra = of(module)
+    assert extra is not None, module
+    return f"this takes {module}, which is not installed: {remedy(extra)}"
+
+
 def is_here() -> bool:
     """Whether what every installation has is there: else this is another interpreter than the one
     that the package was installed in."""

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+SCORES = (-1, 10)  # that a least detection score may be from and to
+
 
 def positive(text: str) -> int:
     """A whole number from 1 up.
@@ -43,7 +45,8 @@ def share(text: str) -> float:
 
 def score(text: str) -> float:
     """A least detection score, from -1 to 10."""
-    return _real(text, lambda number: -1 <= number <= 10, "from -1 to 10")
+    least, most = SCORES
+    return _real(text, lambda number: least <= number <= most, f"from {least} to {most}")
 
 
 def _whole(text: str, least: int) -> int:

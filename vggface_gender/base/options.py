@@ -51,11 +51,7 @@ class Parser(argparse.ArgumentParser):
         """The arguments; where the command's extra is not installed, one line and status 2."""
         arguments = super().parse_args(args, namespace)
         if self._extra and extras.is_here() and (module := extras.missing(self._extra)):
-            self.exit(
-                2,
-                f"error: this takes {module}, which is not installed: "
-                f"{extras.remedy(self._extra)}\n",
-            )
+            self.exit(2, f"error: {extras.absence(module)}\n")
         return arguments
 
     def error(self, message: str) -> NoReturn:

@@ -12,11 +12,11 @@ from vggface_gender.evaluation import metrics, predictions
 from vggface_gender.exports.parity import Difference
 from vggface_gender.inference import classifier
 from vggface_gender.inference.classifier import Classifier
-from vggface_gender.inference.interface import Predictor
+from vggface_gender.inference.interface import Answering
 
 
 def compared(
-    trained: Classifier, exported: Predictor, *, dataset: Dataset, split: str
+    trained: Classifier, exported: Answering, *, dataset: Dataset, split: str
 ) -> dict[str, dict]:
     """Both classifiers' figures on a dataset's split, by task.
 

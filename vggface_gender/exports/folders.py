@@ -26,14 +26,16 @@ def save_hub(trained: Classifier, folder: str | os.PathLike, *, path: Path) -> N
         trained: loaded in `float32`.
         path: its `.keras` file.
     """
-    licence = card_sources.licence_of(trained.about)
     with files.whole(folder, replace=True) as part:
         part.mkdir()
         shutil.copyfile(path, part / runs.CLASSIFIER)
-        onnx.save(trained, part / runs.ONNX, made_from=path, licence=licence)
+        onnx.save(trained, part / runs.ONNX, made_from=path)
         files.write_json(classifier.described(trained), part / "config.json")
         page = path.parent / card.CARD
-        said = page.read_text() if page.is_file() else f"# {runs.called(path)}\n\n{licence}\n"
+        if page.is_file():
+            said = page.read_text()
+        else:
+            said = f"# {runs.called(path)}\n\n{card_sources.licence_of(trained.about)}\n"
         (part / "README.md").write_text(hub_header(trained.about, tuple(trained.tasks)) + said)
 
 
@@ -78,8 +80,7 @@ def save_triton(trained: Classifier, folder: str | os.PathLike, *, path: Path) -
     name = runs.called(path)
     with files.whole(folder, replace=True) as part:
         (part / name / "1").mkdir(parents=True)
-        licence = card_sources.licence_of(trained.about)
-        onnx.save(trained, part / name / "1" / "model.onnx", made_from=path, licence=licence)
+        onnx.save(trained, part / name / "1" / "model.onnx", made_from=path)
         (part / name / "config.pbtxt").write_text(
             triton_config(name, tasks=trained.tasks, size=trained.size)
         )

@@ -10,16 +10,15 @@ from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import card_sources
 from vggface_gender.exports import folders, onnx, parity, tensorflow
 from vggface_gender.inference import onnx_classifier
 from vggface_gender.inference.classifier import Classifier
-from vggface_gender.inference.interface import Predictor
+from vggface_gender.inference.interface import Answering
 
 CALIBRATION = 300  # training crops by which the ranges of integers are set
 
 
-def write(form: str, trained: Classifier, *, path: Path, out: Path, dataset: Dataset) -> Predictor:
+def write(form: str, trained: Classifier, *, path: Path, out: Path, dataset: Dataset) -> Answering:
     """Write a classifier in a form, and return it read back.
 
     Args:
@@ -30,8 +29,7 @@ def write(form: str, trained: Classifier, *, path: Path, out: Path, dataset: Dat
         dataset: whose training crops set the ranges of 8-bit integers.
     """
     if form == "onnx":
-        licence = card_sources.licence_of(trained.about)
-        onnx.save(trained, out, made_from=path, licence=licence)
+        onnx.save(trained, out, made_from=path)
         return onnx_classifier.load(out)
     if form == "saved_model":
         return tensorflow.save_saved_model(trained, out)

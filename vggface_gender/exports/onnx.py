@@ -18,13 +18,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from vggface_gender.base import console, contract, files
+from vggface_gender.evaluation import card_sources
 from vggface_gender.inference import classifier
 from vggface_gender.inference.classifier import Classifier
-from vggface_gender.inference.onnx_classifier import LICENCE, MADE_FROM
+from vggface_gender.inference.onnx_classifier import CROP, LICENCE, MADE_FROM
 
 OPSET = 17
 LARGE = 10_000  # numbers of a weight from which 16 bits save anything worth having
-AXES = {"crop": ("batch", "height", "width"), None: ("batch",)}  # that are of any length
 
 
 def save(
@@ -32,7 +32,7 @@ def save(
     path: str | os.PathLike,
     *,
     made_from: str | os.PathLike | None = None,
-    licence: str = "",
+    licence: str | None = None,
 ) -> None:
     """Write a classifier as ONNX, whole or not at all.
 
@@ -42,14 +42,16 @@ def save(
     Args:
         trained: loaded in `float32`.
         made_from: its `.keras` file, by whose hash it is known later whether the two still agree.
-        licence: the terms of what the classifier is made of.
+        licence: the terms of what it is made of; by default those that follow from what it says.
     """
     model = _exported(trained)
     _halve(model.graph)
     for value in (*model.graph.input, *model.graph.output):
-        axes = AXES.get(value.name, AXES[None])
+        axes = ("batch", "height", "width") if value.name == CROP else ("batch",)  # of any length
         for axis, name in zip(value.type.tensor_type.shape.dim, axes, strict=False):
             axis.dim_param = name
+    if licence is None:
+        licence = card_sources.licence_of(trained.about)
     said = {contract.NAME: json.dumps(classifier.described(trained)), LICENCE: licence}
     if made_from is not None:
         said[MADE_FROM] = files.digest(made_from)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.inference.interface import Predictor
+from vggface_gender.inference.interface import Answering
 
 # What an export may differ by: of probabilities, and in years.
 TOLERANCE = {task.name: 1e-4 if task.is_classification else 0.01 for task in TASKS.values()}
@@ -31,11 +31,11 @@ class Difference(NamedTuple):
         return self.relabelled == 0 and self.largest <= tolerance
 
 
-def differences(one: Predictor, other: Predictor, *, crops: np.ndarray) -> dict[str, Difference]:
+def differences(one: Answering, other: Answering, *, crops: np.ndarray) -> dict[str, Difference]:
     """The differences of two classifiers' answers, by task.
 
     Args:
-        crops: as `Predictor.predict` takes them.
+        crops: as `Answering.predict` takes them.
     """
     ours, theirs = one.predict(crops), other.predict(crops)
     return {task: Difference.of(task, ours[task], theirs[task]) for task in ours}

@@ -25,30 +25,19 @@ VERSION = "1"  # the folder within a SavedModel's that TensorFlow Serving looks 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file, read back: see `inference.interface.Predictor`."""
+    """An exported file, read back: see `inference.interface.Answering`."""
 
     answer: Callable[[np.ndarray], dict[str, np.ndarray]]  # of a batch of crops, float32
-    tasks: dict[str, tuple[str, ...]]
-    size: int
-    padding: float
-    about: dict
+    tasks: tuple[str, ...]
 
     def predict(self, crops: np.ndarray, *, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """Answers for crops: see `inference.interface.Predictor`."""
+        """Answers for crops: see `inference.interface.Answering`."""
         crops = arrays.crops(crops).astype(np.float32)
         parts = [
             self.answer(crops[start : start + batch_size])
             for start in range(0, len(crops), batch_size)
         ]
         return {task: np.concatenate([part[task] for part in parts]) for task in self.tasks}
-
-    def embed(self, crops: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-        """Not in these files.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("only Keras's and ONNX files give features")
 
 
 def save_saved_model(trained: Classifier, folder: str | os.PathLike) -> Exported:
@@ -116,7 +105,7 @@ def _read_back(trained: Classifier, answer: Callable) -> Exported:
     def in_arrays(crops: np.ndarray) -> dict[str, np.ndarray]:
         return {task: np.asarray(each) for task, each in answer(crops).items()}
 
-    return Exported(in_arrays, trained.tasks, trained.size, trained.padding, trained.about)
+    return Exported(in_arrays, tuple(trained.tasks))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,26 @@ from typing import Protocol
 import numpy as np
 
 
-class Predictor(Protocol):
+class Answering(Protocol):
+    """A model from crops to answers."""
+
+    def predict(self, crops: np.ndarray, *, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """Answers for crops.
+
+        Args:
+            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
+                not square, their central squares are classified.
+            batch_size: crops in a forward pass, at most.
+
+        Returns:
+            `float32` (n, classes) probabilities for gender and race, (n,) years for age.
+
+        Raises:
+            InputError: the crops are not such (see `arrays.crops`), or an output is no number.
+        """
+
+
+class Predictor(Answering, Protocol):
     """A model from crops to answers, with what has to be known to use it.
 
     `inference.classifier.Classifier` is one on Keras, `inference.onnx_classifier.OnnxClassifier`
@@ -27,21 +46,6 @@ class Predictor(Protocol):
     @property
     def about(self) -> dict:
         """Backbone and dataset, for people."""
-
-    def predict(self, crops: np.ndarray, *, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """Answers for crops.
-
-        Args:
-            crops: (n, h, w, 3) RGB in `[0, 255]`, any number of them, of one size. Where they are
-                not square, their central squares are classified.
-            batch_size: crops in a forward pass, at most.
-
-        Returns:
-            `float32` (n, classes) probabilities for gender and race, (n,) years for age.
-
-        Raises:
-            InputError: the crops are not such (see `arrays.crops`), or an output is no number.
-        """
 
     def embed(self, crops: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """The features (n, d) `float32` that the head works on; crops are as in `predict`."""

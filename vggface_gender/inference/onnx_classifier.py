@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 # ONNX Runtime's own builds report their use to Microsoft, and write a file to the temporary folder,
-# unless told before they are imported that they shall not.
+# unless this is set before they are imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime

@@ -1,6 +1,6 @@
 """From pictures to answers: read and detected in threads, aligned, classified in batches.
 
-Needs neither Keras nor TensorFlow until there is a face to classify.
+The classifier, and what it needs, loads while the first photo is searched for faces.
 """
 
 import functools
@@ -202,7 +202,9 @@ def classify(
     """
     wanted = chosen(classifier, tasks, extra_tasks=extra_tasks)
     crops = np.concatenate([_crops(photo, classifier) for photo in photos if photo.faces])
-    outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
+    outputs, uncertainties = {}, None
+    if wanted:  # who asks for nothing wants the crops alone
+        outputs, uncertainties = sample(crops) if sample else (classifier.predict(crops), None)
     return face_answers(
         [face for photo in photos for face in photo.faces],
         crops,
@@ -239,15 +241,16 @@ def face_answers(
             uncertainties={task: float(each[i]) for task, each in (uncertainties or {}).items()},
             min_confidence=min_confidence,
         )
-        points = None
-        if face.landmarks is not None:
-            points = tuple((int(x), int(y)) for x, y in face.landmarks)
-        answered.append(
-            FaceAnswer(
-                box=face.box, score=face.score, tasks=by_task, landmarks=points, crop=crops[i]
-            )
-        )
+        answered.append(of_face(face, by_task, crop=crops[i]))
     return answered
+
+
+def of_face(face: Face, tasks: dict[str, Label | Years], *, crop: np.ndarray) -> FaceAnswer:
+    """A face with its answers and the crop that they are of."""
+    points = None
+    if face.landmarks is not None:
+        points = tuple((int(x), int(y)) for x, y in face.landmarks)
+    return FaceAnswer(box=face.box, score=face.score, tasks=tasks, landmarks=points, crop=crop)
 
 
 def of_outputs(

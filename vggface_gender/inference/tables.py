@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from vggface_gender.base import files, locks
+from vggface_gender.base import extras, files, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.inference.answers import PhotoAnswer
@@ -150,7 +150,7 @@ def opened(
         resume: keep what a table that is there already has; else it is replaced.
 
     Raises:
-        InputError: what is there is no such table, or, to be gone on with, was made by another
+        InputError: what is there is no such table, or, to be resumed, was made by another
             classifier or with other settings; or another command writes it.
         OSError: it can't be written.
     """
@@ -285,7 +285,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError:
         raise InputError(
-            'Parquet takes pyarrow: pip install "vggface-gender[parquet]", or give --csv'
+            f"Parquet takes pyarrow: {extras.remedy('parquet')}, or give --csv"
         ) from None
     return pyarrow, pyarrow.parquet
 

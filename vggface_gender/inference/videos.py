@@ -16,7 +16,6 @@ import numpy as np
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.inference import pipeline
-from vggface_gender.inference.answers import FaceAnswer
 from vggface_gender.inference.interface import Predictor
 from vggface_gender.inference.track_answers import TrackAnswer, VideoAnswer
 from vggface_gender.photos import FPS, THRESHOLD, threads, track, video
@@ -183,9 +182,6 @@ def _track(
 ) -> TrackAnswer:
     assert person.best is not None
     _, best, face, crop = person.best
-    points = None
-    if face.landmarks is not None:
-        points = tuple((int(x), int(y)) for x, y in face.landmarks)
     tasks = pipeline.of_outputs(person.means(), classifier.tasks, min_confidence=min_confidence)
     return TrackAnswer(
         track=number,
@@ -193,7 +189,7 @@ def _track(
         end=person.path[-1][0],
         frames=len(person.path),
         best=best,
-        face=FaceAnswer(box=face.box, score=face.score, tasks=tasks, landmarks=points, crop=crop),
+        face=pipeline.of_face(face, tasks, crop=crop),
         path=tuple(person.path),
     )
 

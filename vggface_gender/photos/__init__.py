@@ -4,5 +4,7 @@
 # threshold is 0; what scores little more is more often a badge than a face.
 THRESHOLD = 0.2
 
+MAX_UPSAMPLE = 4  # doublings of a photo before detection
+
 # Frames of a video that are looked at a second: people stay in sight for longer.
 FPS = 5.0

@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import THRESHOLD, read
+from vggface_gender.base.numbers import SCORES
+from vggface_gender.photos import MAX_UPSAMPLE, THRESHOLD, read
 from vggface_gender.photos.crops import square
 
 DETECTORS = ("hog", "none")
@@ -28,7 +29,6 @@ DETECTOR = Path(__file__).with_name("frontal_face.svm")  # the first, as dlib st
 # The detector's window is 80 pixels wide and it searches ten megapixels a second: in a photo
 # resized by `scale` it finds faces from 80/scale pixels up.
 MIN_SEARCHED, MAX_SEARCHED = 500_000, 16_000_000
-MAX_UPSAMPLE = 4
 
 
 class Face(NamedTuple):
@@ -136,8 +136,9 @@ def finder(
         or not 0 <= upsample <= MAX_UPSAMPLE
     ):
         raise InputError(f"upsample is {upsample!r}: give a whole number, 0 to {MAX_UPSAMPLE}")
-    if not isinstance(threshold, numbers.Real) or not -1 <= threshold <= 10:
-        raise InputError(f"threshold is {threshold!r}: give a number from -1 to 10")
+    least, most = SCORES
+    if not isinstance(threshold, numbers.Real) or not least <= threshold <= most:
+        raise InputError(f"threshold is {threshold!r}: give a number from {least} to {most}")
     if detector not in DETECTORS:
         raise InputError(f"no detector {detector}: give one of {', '.join(DETECTORS)}")
     if detector == "none":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vggface_gender.base import text
+from vggface_gender.base.errors import InputError
 
 SUFFIXES = frozenset(
     (
@@ -76,6 +77,32 @@ def contents(folder: Path, *, deep: bool) -> Contents:
     return Contents(images, left_out)
 
 
+def enter(folder: Path, *, deep: bool, left_out: dict[str, list[Path]]) -> list[Path]:
+    """A folder's images; what else is in it is added to `left_out`. See `contents`."""
+    return _taken(contents(folder, deep=deep), left_out)
+
+
+def enter_full(
+    folder: Path, *, deep: bool, left_out: dict[str, list[Path]], hint: str = ""
+) -> list[Path]:
+    """`enter` for a folder that has to have images.
+
+    Args:
+        hint: added to what the error says is to be done.
+
+    Raises:
+        InputError: it has none.
+    """
+    inside = contents(folder, deep=deep)
+    if not inside.images:
+        only = "; ".join(describe(tally(inside.left_out)))
+        raise InputError(
+            f"{folder}: no images in this folder{only and f' ({only})'}; name photos or their "
+            f"folder{hint}"
+        )
+    return _taken(inside, left_out)
+
+
 def tally(left_out: Mapping[str, Iterable[Path | str]]) -> LeftOut:
     """What is left out for each reason: how many, and the first few names, as JSON.
 
@@ -96,6 +123,13 @@ def describe(left_out: LeftOut) -> list[str]:
         names = text.listed(found["first"], total=found["count"]) if found["first"] else ""
         lines.append(f"{reason}: {found['count']:,}" + (names and f" ({names})"))
     return lines
+
+
+def _taken(inside: Contents, left_out: dict[str, list[Path]]) -> list[Path]:
+    """The images; the rest is added to `left_out`."""
+    for reason, others in inside.left_out.items():
+        left_out.setdefault(reason, []).extend(others)
+    return inside.images
 
 
 def _walk(folder: str, deep: bool, within: Sequence[str]) -> Iterator[tuple[str, str | None]]:

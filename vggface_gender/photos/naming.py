@@ -9,8 +9,6 @@ from pathlib import Path
 from vggface_gender.base.text import cut
 
 MAX_NAME = 255  # bytes in a file's name, on the file systems of Linux, macOS and Windows
-
-
 NUMBER = 100_000  # no photo has so many faces
 
 

@@ -46,16 +46,7 @@ def find_photos(paths: Iterable[str | Path]) -> Found:
         if not path.is_dir():
             photos.append(path)
             continue
-        inside = folders.contents(path, deep=False)
-        if not inside.images:
-            only = "; ".join(folders.describe(folders.tally(inside.left_out)))
-            raise InputError(
-                f"{path}: no images in this folder{only and f' ({only})'}; name photos or their "
-                "folder"
-            )
-        photos += inside.images
-        for reason, others in inside.left_out.items():
-            left_out.setdefault(reason, []).extend(others)
+        photos += folders.enter_full(path, deep=False, left_out=left_out)
     return Found(photos, folders.tally(left_out))
 
 

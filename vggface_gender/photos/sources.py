@@ -18,7 +18,7 @@ import numpy as np
 
 from vggface_gender.base import files
 from vggface_gender.base.errors import InputError
-from vggface_gender.photos import folders, read, video
+from vggface_gender.photos import folders, inputs, read, video
 from vggface_gender.photos.inputs import Picture
 
 PHOTO, VIDEO, CAMERA = "photo", "video", "camera"
@@ -68,7 +68,9 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
                 raise InputError("standard input (-) can be read only once; name it once")
             sources.append(Source(STDIN, PHOTO))
         elif os.path.isdir(path):
-            sources += _inside(Path(path), recursive, left_out)
+            hint = "" if recursive else ", or give --recursive"
+            images = folders.enter_full(Path(path), deep=recursive, left_out=left_out, hint=hint)
+            sources += [Source(str(image), PHOTO) for image in images]
         elif not os.path.lexists(path) and re.search(r"[*?\[]", path):
             sources += _matching(path, recursive, left_out)
         elif not os.path.lexists(path) and re.fullmatch("[0-9]{1,9}", path):
@@ -82,7 +84,7 @@ def picture(source: Source) -> Picture:
     """The picture that is read from a photo's source."""
     if source.name == STDIN:
         return from_stdin()
-    return Picture(source.name, lambda: read.read_photo(source.name))
+    return inputs.file(source.name)
 
 
 def hashed(source: Source) -> Picture:
@@ -121,20 +123,6 @@ def _file(path: str | Path) -> Source:
     return Source(str(path), VIDEO if video.is_video(Path(path)) else PHOTO)
 
 
-def _inside(folder: Path, recursive: bool, left_out: dict[str, list[Path]]) -> list[Source]:
-    """The images in a folder; what else is there is added to `left_out`."""
-    inside = folders.contents(folder, deep=recursive)
-    if not inside.images:
-        only = "; ".join(folders.describe(folders.tally(inside.left_out)))
-        raise InputError(
-            f"{folder}: no images in this folder{only and f' ({only})'}; name photos or their "
-            "folder" + ("" if recursive else ", or give --recursive")
-        )
-    for reason, others in inside.left_out.items():
-        left_out.setdefault(reason, []).extend(others)
-    return [Source(str(path), PHOTO) for path in inside.images]
-
-
 def _matching(pattern: str, recursive: bool, left_out: dict[str, list[Path]]) -> list[Source]:
     """What a pattern matches; what is neither an image nor a video is added to `left_out`."""
     sources: list[Source] = []
@@ -144,10 +132,8 @@ def _matching(pattern: str, recursive: bool, left_out: dict[str, list[Path]]) ->
             left_out.setdefault(folders.HIDDEN, []).append(path)
         elif path.is_dir():
             if recursive:
-                inside = folders.contents(path, deep=True)
-                sources += [Source(str(image), PHOTO) for image in inside.images]
-                for reason, others in inside.left_out.items():
-                    left_out.setdefault(reason, []).extend(others)
+                images = folders.enter(path, deep=True, left_out=left_out)
+                sources += [Source(str(image), PHOTO) for image in images]
             elif "**" not in pattern:  # which matches the folders on its way, too
                 left_out.setdefault(folders.FOLDER, []).append(path)
         elif folders.is_image(match) or video.is_video(path):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
+from vggface_gender.base.numbers import SCORES
 from vggface_gender.base.text import printable
-from vggface_gender.photos import THRESHOLD
+from vggface_gender.photos import MAX_UPSAMPLE, THRESHOLD
 from vggface_gender.web.answering import Asked
 from vggface_gender.web.settings import Refusal
 
@@ -86,10 +87,10 @@ def asked(
         Query(description="none: the photo is one face cut out already"),
     ] = "hog",
     upsample: Annotated[
-        int, Query(ge=0, le=4, description="doublings of the photo before detection")
+        int, Query(ge=0, le=MAX_UPSAMPLE, description="doublings of the photo before detection")
     ] = 1,
     threshold: Annotated[
-        float, Query(ge=-1, le=10, description="the least detection score of a face")
+        float, Query(ge=SCORES[0], le=SCORES[1], description="the least detection score of a face")
     ] = THRESHOLD,
 ) -> Asked:
     """The options of a request."""
