@@ -129,6 +129,7 @@ def test_it_finds_what_is_planted_and_writes_what_it_prints(home, tmp_path, caps
     assert width > 2 * height
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_files(home, tmp_path):
     contents, names = [], []
     for seed, out in (("7", "first"), ("7", "again"), ("8", "other")):

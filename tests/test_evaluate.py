@@ -126,6 +126,7 @@ def test_an_audit_is_of_the_table_that_was_named(home, other, capsys):
         audit.main(["--run", "tiny", "--dataset", other])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "options"),
     [

@@ -30,6 +30,7 @@ def kernel(path: Path) -> np.ndarray:
     return backbone.get_layer("conv2").get_weights()[0]
 
 
+@pytest.mark.slow
 def test_a_head_that_fits_is_kept_and_all_that_was_learned_from_is_known(training, tiny_run):
     finetune.main([*training, "--init", str(tiny_run), "--tasks", "gender", "--run", "next"])
     path = Path("model_files/next/classifier.keras")
@@ -42,6 +43,7 @@ def test_a_head_that_fits_is_kept_and_all_that_was_learned_from_is_known(trainin
     assert settings["before"] == [first] * 2 and settings["init"] == "next"
 
 
+@pytest.mark.slow
 def test_a_head_that_does_not_fit_is_new(training, tiny_run, capsys):
     finetune.main(
         [*training, "--init", str(tiny_run), "--run", "next", "--replace-head", "--tasks", "age"]

@@ -79,6 +79,7 @@ def test_tensorboard_holds_what_is_promised(tiny_run):
     assert {"conv2/kernel", "gender/kernel"} <= tags.keys()  # histograms
 
 
+@pytest.mark.slow
 def test_cached_views_train_the_rest_alone(training, drawn):
     multitask.main([*training, "--run", "mine", "--views", "2", "--tasks", "gender", "age"])
     assert pd.read_csv(RUN / "history.csv").phase.tolist() == ["head", "backbone", "backbone"]
@@ -91,6 +92,7 @@ def test_cached_views_train_the_rest_alone(training, drawn):
     assert set(trained.tasks) == {"gender", "age"} and table.age_predicted.notna().all()
 
 
+@pytest.mark.slow
 def test_the_published_rates_balance_and_choice_are_taken(training, capsys):
     multitask.main(
         [

@@ -62,6 +62,7 @@ def test_a_row_for_every_input_with_its_status(crops, faces_dir, capsys):
     assert not Path("model_files").exists()  # a table alone is asked for: nothing is drawn
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_gone_on_with(workplace, write_image):
     """Killed again and again, in the end it has one row of each photo, and whole ones."""
     photos = [str(write_image(Path("crops") / f"{i:03}.png", seed=i)) for i in range(300)]

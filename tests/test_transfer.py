@@ -75,6 +75,7 @@ def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(
         evaluate.main(["--run", "mine", *data, "--split", "holdout"])
 
 
+@pytest.mark.slow
 def test_damaged_features_are_made_anew_and_change_nothing(command_line, drawn, workplace, capfd):
     shutil.copytree(drawn.records, "data", ignore=shutil.ignore_patterns("features"))
     options = [*command_line, "--data-dir", "data", "--epochs", "2"]
@@ -113,6 +114,7 @@ def test_every_task_can_be_learned(command_line, task):
     assert len(pd.read_csv(RUN / "history.csv")) == 2
 
 
+@pytest.mark.slow
 def test_a_mix_is_trained_on_together_and_tested_part_by_part(command_line, drawn, draw_table):
     """Its parts lack different labels, and a face without any label is left out."""
     Path("more").mkdir()
@@ -168,6 +170,7 @@ def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(
     assert (RUN / "seed-6" / TABLE).read_bytes() == second
 
 
+@pytest.mark.slow
 def test_killed_in_training_it_is_resumed_and_gives_what_an_undisturbed_run_gives(
     command_line, capsys
 ):

@@ -35,6 +35,7 @@ def test_it_learns_gender_from_real_faces(faces):
     np.testing.assert_array_equal(again.predict_proba(crops[200:]), probability)
 
 
+@pytest.mark.slow
 def test_it_goes_into_searches(faces):
     crops, labels = (part[:60] for part in faces)
     search = GridSearchCV(FaceClassifier(), {"C": [1e-3, 1e-2]}, cv=3).fit(crops, labels)

@@ -21,8 +21,12 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def path(faces_dir):
-    return str(faces_dir / "photos" / "couple.jpg")
+def path(faces_dir, tmp_path_factory):
+    """A photo of two at a third of its size, which is searched nine times as fast."""
+    small = tmp_path_factory.mktemp("photos") / "couple.png"
+    with Image.open(faces_dir / "photos" / "couple.jpg") as image:
+        image.convert("RGB").resize((image.width // 3, image.height // 3)).save(small)
+    return str(small)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def test_every_form_of_a_photo_has_one_answer(model, expected, path, tmp_path):
 
 
 def test_grey_is_converted_and_floats_are_refused(model, path):
-    rgb = read.read_photo(path)[::3, ::3]
+    rgb = read.read_photo(path)
     grey = rgb.mean(axis=2).astype(np.uint8)
     for one in (grey, grey[:, :, None]):
         assert model.predict(one).to_dict() == model.predict(np.stack([grey] * 3, 2)).to_dict()

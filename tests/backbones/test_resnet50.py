@@ -44,6 +44,7 @@ def test_it_is_keras_applications_network_after_its_preprocessing(model, plain, 
     np.testing.assert_allclose(model(crops).numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
 def test_it_continues_from_its_own_file(model, crops, tmp_path, ending):
     path = tmp_path / f"mine{ending}"
@@ -56,6 +57,7 @@ def test_it_continues_from_its_own_file(model, crops, tmp_path, ending):
         np.testing.assert_array_equal(loaded(crops).numpy(), model(crops).numpy())
 
 
+@pytest.mark.slow
 def test_keras_applications_own_weights_are_read(plain, tmp_path):
     plain.save_weights(tmp_path / "plain.weights.h5")
     again = resnet50.load(tmp_path / "plain.weights.h5", size=SIZE)
@@ -63,6 +65,7 @@ def test_keras_applications_own_weights_are_read(plain, tmp_path):
     np.testing.assert_array_equal(kernel, plain.get_layer("conv4_block2_1_conv").get_weights()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["notop.h5", "classifier.keras"])
 def test_weights_are_read_from_published_files_and_from_classifiers(model, plain, tmp_path, name):
     path = tmp_path / name
@@ -120,6 +123,7 @@ def test_a_file_that_is_not_its_weights_is_told_in_one_line(tmp_path, name, make
     assert not [each for each in warned if each.category is UserWarning]
 
 
+@pytest.mark.slow
 def test_a_keras_file_that_lacks_a_variable_is_told_by_its_name(model, tmp_path):
     part = keras.Model(model.input, model.get_layer("conv5_block3_2_bn").output)
     part.save(tmp_path / "part.keras")
@@ -145,6 +149,7 @@ def test_crops_that_are_too_small_are_told():
         resnet50.build(31)
 
 
+@pytest.mark.slow
 def test_it_is_a_backbone_by_name(tmp_path):
     whole = backbones.load("resnet50")
     assert whole.input_shape == (None, 224, 224, 3) and whole.output_shape == (None, 7, 7, 2048)

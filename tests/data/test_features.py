@@ -139,6 +139,7 @@ features.extract(
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_same_call_goes_on_and_gives_the_same(dataset, tmp_path):
     process = subprocess.Popen(
         [

@@ -90,6 +90,7 @@ def test_a_dataset_is_brought_to_the_frame_that_is_asked_for(faces_dir, tmp_path
         assert (image == cv2.resize(middle, (150, 150))).all()
 
 
+@pytest.mark.slow
 def test_utkface_shows_what_dlib_would_show(faces_dir):
     """Its padding is a measured fact: check it with dlib's landmarks on its own crops."""
     import dlib

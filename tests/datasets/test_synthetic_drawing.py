@@ -102,6 +102,7 @@ def test_labels_are_sampled_as_documented():
     assert np.mean(ages > 70) > 0.03
 
 
+@pytest.mark.slow
 def test_dlib_finds_the_faces():
     images, *_ = _drawn(100, 200, seed=2)
     detector = dlib.get_frontal_face_detector()
@@ -123,12 +124,14 @@ def test_faces_are_framed_as_dlib_crops_them():
     assert 0.85 < width / 200 < 1.1
 
 
+@pytest.mark.slow
 def test_gender_can_be_learned_from_pixels_but_not_read_off_them(small):
     pixels, genders, _, _ = small
     accuracy = _held_out_score(LogisticRegression(C=0.01, max_iter=300), pixels, genders)
     assert 0.65 < accuracy < 0.92
 
 
+@pytest.mark.slow
 def test_race_and_age_can_be_learned_from_pixels(small):
     pixels, _, races, ages = small
     accuracy = _held_out_score(RidgeClassifier(3000), pixels, races)

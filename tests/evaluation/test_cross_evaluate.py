@@ -119,6 +119,7 @@ def test_the_matrix_is_computed_from_the_tables(home):
     assert (cv2.imread("matrix/matrix.png") < 128).mean() > 0.005  # something is drawn
 
 
+@pytest.mark.slow
 def test_missed_faces_and_robustness_are_in_the_report(home):
     (cell,) = evaluate("--runs", "b", "--datasets", FACES, "--detect", "--robustness")
     found = pd.read_csv(next(Path("matrix/detection").glob("*.csv")))

@@ -58,7 +58,7 @@ def by_dlib(image: np.ndarray) -> tuple[float | None, int]:
     return max(inside, default=None), len(boxes)
 
 
-@pytest.mark.parametrize("border", [0.0, 0.25])
+@pytest.mark.parametrize("border", [0.25, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_it_finds_what_dlib_finds(real, monkeypatch, border):
     home, images = real
     monkeypatch.chdir(home)
@@ -192,6 +192,7 @@ def ten_faces(tmp_path, monkeypatch, draw_table):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces, monkeypatch):
     dataset = datasets.prepare("faces.csv")
     measure = functools.partial(

@@ -411,6 +411,7 @@ def test_the_command_writes_tables_figures_and_charts(home, monkeypatch):
         assert "pixels a side" in (folder / f"robustness-faces-test-{task}.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_same_of_the_tables_that_are_there(home, monkeypatch):
     monkeypatch.chdir(home)
     folder = Path("model_files/reader/robustness")
@@ -423,6 +424,7 @@ def test_the_same_command_makes_the_same_of_the_tables_that_are_there(home, monk
     assert kept[0] == kept[1]
 
 
+@pytest.mark.slow
 def test_a_dataset_that_was_trained_on_is_divided_as_then(home, monkeypatch, capsys):
     monkeypatch.chdir(home)
     config = Path("model_files/reader/config.json")

@@ -191,6 +191,7 @@ np.savez(sys.argv[3], **model.predict(crops, verbose=0))
 """
 
 
+@pytest.mark.slow
 def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_dir):
     """With dlib's real network and real faces: the file is all that is needed."""
     from vggface_gender.photos import crops

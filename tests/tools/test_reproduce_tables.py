@@ -103,6 +103,7 @@ def test_vggface_transfer(run):
     assert "0.0967" in printed and "0.1404" in printed
 
 
+@pytest.mark.slow
 def test_resnet50_subgroups(run):
     with pytest.raises(InputError, match=r"needs MORPH, .* --tables MORPH=PATH"):
         run("resnet50-subgroups")
@@ -122,6 +123,7 @@ def test_resnet50_subgroups(run):
     assert len(figures["ours"]) == 7 and "0.5000" in printed
 
 
+@pytest.mark.slow
 def test_adience_five_folds(run):
     printed, figures = run("adience-five-folds", "--training", *BACKBONE, *TINY)
     tables = [
@@ -142,6 +144,7 @@ def test_adience_five_folds(run):
     assert "0.9195" in printed and "0.6771" in printed and "fold-4" in printed
 
 
+@pytest.mark.slow
 def test_nii_cross_dataset_and_finished_runs_are_used(run, started):
     printed, figures = run("nii-cross-dataset", "--training", *BACKBONE, *SHORT)
     cells = {(one["run"], one["dataset"]): one for one in figures["ours"]["matrix"]}
@@ -164,6 +167,7 @@ def test_nii_cross_dataset_and_finished_runs_are_used(run, started):
     }
 
 
+@pytest.mark.slow
 def test_nii_fine_tuning_is_the_published_chain(run):
     tables = ["--tables", "KaggleGender=../kaggle", "MORPH=../morph/faces.csv"]
     first = "reproduce-nii-fine-tuning-1-UTKFace"
@@ -183,6 +187,7 @@ def test_nii_fine_tuning_is_the_published_chain(run):
     assert "left out: nii-fine-tuning needs JapanesePoliticians" in printed
 
 
+@pytest.mark.slow
 def test_nii_pseudo_labels(run, started):
     _, figures = run("nii-pseudo-labels", "--threshold", "0.5", "--training", *BACKBONE, *SHORT)
     settings = json.loads(
@@ -195,6 +200,7 @@ def test_nii_pseudo_labels(run, started):
     assert "0.99" in started[1][1] and {"--threshold", "0.5"} < {*started[2][1]}
 
 
+@pytest.mark.slow
 def test_utkface_multitask(run, started):
     printed, figures = run("utkface-multitask", "--repeats", "2", "--training", *BACKBONE, *SHORT)
     assert "0.9515" in printed and "0.8645" in printed

@@ -39,6 +39,7 @@ def test_what_can_not_go_together_is_told():
             run.trainings(0, **wrong)
 
 
+@pytest.mark.slow
 def test_transfer_by_folds_has_a_run_a_fold_and_the_published_table(
     faces, tfrecords, drawn, tmp_path, monkeypatch, capsys
 ):

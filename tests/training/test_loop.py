@@ -104,7 +104,10 @@ def undisturbed(tmp_path_factory):
     return weights(head), history
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (2, 9), (5, 0)])
+@pytest.mark.parametrize(
+    ("epoch", "step"),
+    [(0, 3), *(pytest.param(*at, marks=pytest.mark.slow) for at in ((2, 9), (5, 0)))],
+)
 def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(
     tmp_path, undisturbed, epoch, step
 ):

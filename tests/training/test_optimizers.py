@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vggface_gender.base import device
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads, optimizers
 
@@ -172,7 +171,10 @@ def test_a_multiplier_that_is_no_share_is_refused(factor):
         optimizers.DepthAdamW(multipliers={"conv": factor})
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant", "decay"])
+@pytest.mark.parametrize(
+    "schedule",
+    ["cosine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("constant", "decay"))],
+)
 def test_a_saved_model_goes_on_as_if_nothing_had_been(schedule, tmp_path):
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))
@@ -244,8 +246,7 @@ def test_the_fused_step_is_the_step(monkeypatch):
     """In a graph XLA takes it as a whole; its sums are rounded in another order."""
     ends = []
     for fuses in (True, False):
-        if not fuses:
-            monkeypatch.setattr(device, "may_fuse", lambda: False)
+        monkeypatch.setattr(optimizers, "WORTH_FUSING", 1 if fuses else float("inf"))
         model = network()
         optimizer = tuned(12, {"early": 0.5, "late": 0})
         step = tf.function(lambda *grads, optimizer=optimizer: optimizer.apply(list(grads)))
@@ -310,6 +311,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_over_two_devices_it_is_what_it_is_on_one():
     done = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
     assert done.stdout.endswith("equal\n"), done.stderr[-2000:]

@@ -36,6 +36,7 @@ def kept() -> dict:
     return json.loads((RUN / "config.json").read_text())["kept"]
 
 
+@pytest.mark.slow
 def test_a_second_phase_that_validates_worse_than_the_head_is_not_kept(
     data, drawn, monkeypatch, capsys
 ):

@@ -94,6 +94,7 @@ def test_a_slice_of_one_label_is_refused(command_line, relabelled):
             transfer.main([*command_line, "--dataset", f"{mixed}[{first}:{first + 2}]"])
 
 
+@pytest.mark.slow
 def test_labels_with_few_examples_are_marked(command_line, relabelled, capsys):
     rare = relabelled(gender=lambda row: "female" if row > 7 else "male")
     transfer.main([*command_line, "--dataset", rare, "--epochs", "1"])
@@ -109,6 +110,7 @@ def test_labels_with_few_examples_are_marked(command_line, relabelled, capsys):
     assert line in (RUN / "model_card.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_part_without_a_test_split_is_named(command_line, drawn, relabelled, capsys):
     only = relabelled(confidence=lambda row: 0.9)  # a classifier's labels: to train on alone
     Path(only).rename("relabelled/others.csv")

@@ -114,6 +114,7 @@ def test_a_full_queue_is_503_and_says_when_to_come_again(strict, photos_dir):
     assert metric(strict, "vggface_gender_queue") == 0
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_504_and_keeps_its_place_until_it_is_done(start, photos_dir):
     slow = start("--timeout", "0.15", "--queue", "1")
     photo = (photos_dir / "couple.jpg").read_bytes()

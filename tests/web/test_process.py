@@ -61,7 +61,7 @@ def test_a_token_file_that_is_none_is_refused_and_not_waited_for(tmp_path):
 @pytest.mark.parametrize("host", ["a" * 70, "..x", "no.such.host."])
 def test_a_host_that_is_none_is_refused_in_a_line(host):
     with pytest.raises(InputError, match="give another --host") as caught:
-        process._listen(host, 0)
+        process.listen(host, 0)
     assert "\n" not in str(caught.value)
 
 
@@ -124,6 +124,17 @@ def test_what_has_begun_is_answered_before_the_server_ends(number, start, photos
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_signal_at_the_very_start_is_not_lost(start):
     for _ in range(3):
         assert start().stop() == 0  # as soon as the address is printed
+
+
+def test_an_answers_body_does_not_wait_for_its_head_to_be_acknowledged():
+    with (
+        process.listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+    ):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

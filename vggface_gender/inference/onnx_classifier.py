@@ -82,6 +82,7 @@ def load(path: str | os.PathLike, *, device: str = "auto") -> OnnxClassifier:
         raise InputError(f"{path}: no such file; export a run, or name another file")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=_providers(device))
         said = session.get_modelmeta().custom_metadata_map

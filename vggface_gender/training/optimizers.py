@@ -11,6 +11,7 @@ import keras
 from vggface_gender.base import device
 
 UNDECAYED = ("bias", "gamma", "beta")  # pulled to zero they only shift or mute what they belong to
+WORTH_FUSING = 10_000  # weights; of fewer, compiling the step takes longer than it saves
 LAST_SHARE = 0.01  # of the first rate, where an exponential decay ends
 
 
@@ -66,10 +67,12 @@ class DepthAdamW(keras.optimizers.AdamW):
         """Keras's step; on a processor, in a compiled graph, fused by XLA.
 
         Operation by operation a step reads and writes every weight a dozen times, which for dlib's
-        network and batches of 64 costs a fifth of the training.
+        network and batches of 64 costs a fifth of the training. Few weights are left as they are.
         """
         step = super().apply
-        if not device.may_fuse() or any(gradient is None for gradient in grads):
+        if any(gradient is None for gradient in grads) or not device.may_fuse():
+            return step(grads, trainable_variables)
+        if sum(gradient.shape.num_elements() for gradient in grads) < WORTH_FUSING:
             return step(grads, trainable_variables)
         if not self.built:
             self.build(trainable_variables)  # a compiled function may not make variables
