@@ -16,7 +16,7 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.ready
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format .

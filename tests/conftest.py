@@ -18,6 +18,9 @@ import pytest
 from vggface_gender.base import console
 
 console.quiet()  # before any test module imports Keras
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes, that share the cores already
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # The same examples in every run, however slow the machine; nothing is kept between runs.
 hypothesis.settings.register_profile(

@@ -146,6 +146,7 @@ def test_one_seed_gives_the_same_files(home, tmp_path):
     assert names[0] != names[2] and len(names[0]) == len(names[2]) == 30
 
 
+@pytest.mark.slow
 def test_a_runs_own_network_on_its_own_split(home, tmp_path):
     cluster.main(["--datasets", "light/light.csv", "--run", "run", "--data-dir", "own"])
     result = json.loads(Path("run/clusters-test-gender-mean/clusters.json").read_text())

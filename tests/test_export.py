@@ -99,6 +99,7 @@ def test_an_export_that_differs_is_not_kept(run, drawn, monkeypatch, capsys):
     assert not list(run.glob("*.onnx*"))
 
 
+@pytest.mark.slow
 def test_only_an_earlier_export_is_replaced(run, drawn, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()

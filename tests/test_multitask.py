@@ -144,7 +144,9 @@ def test_killed_it_is_resumed_and_gives_what_an_undisturbed_run_gives(training, 
         (["--loss-weights", "mood=1"], "no loss weight mood"),
         (["--balance", "shoes"], "shoes"),
         (["--batch-size", "500"], "fewer than a batch of 500: give a --batch-size"),
-        (["--select", "worst-group"], "30 faces in validation"),
+        pytest.param(
+            *(["--select", "worst-group"], "30 faces in validation"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_makes_no_sense_is_named_before_anything_is_trained(training, more, complaint):

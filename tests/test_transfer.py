@@ -107,7 +107,7 @@ def test_room_is_needed_for_the_features_of_all_splits_before_any_is_computed(
     assert not Path("data/features").exists()
 
 
-@pytest.mark.parametrize("task", ["race", "age"])
+@pytest.mark.parametrize("task", ["age", pytest.param("race", marks=pytest.mark.slow)])
 def test_every_task_can_be_learned(command_line, task):
     transfer.main([*command_line, "--task", task, "--run", "mine", "--epochs", "2"])
     figures_follow_from_files(task)

@@ -54,6 +54,7 @@ def test_equals_dlib_on_faces(model, faces):
     assert np.linalg.norm(ours[:, None] - ours, axis=-1)[np.triu_indices(len(ours), 1)].min() > 0.1
 
 
+@pytest.mark.slow
 def test_equals_dlib_on_random_images(model):
     crops = random_crops(20)
     ours = model.predict(crops, verbose=0)["embedding"]

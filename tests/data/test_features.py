@@ -221,7 +221,7 @@ def overwrite(path, place, content):
         file.write(content)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float16"])
 @pytest.mark.parametrize("damage", [cut, zero, flip])
 def test_a_damaged_file_is_made_anew_wherever_it_is_and_that_is_said(
     damage, dtype, dataset, tmp_path, capfd

@@ -73,6 +73,7 @@ def test_skipping_gives_the_rest_of_the_same_order(dataset):
     assert names(10) == names(0)[10:]
 
 
+@pytest.mark.slow
 def test_a_dataset_is_brought_to_the_frame_that_is_asked_for(faces_dir, tmp_path):
     dataset = datasets.prepare("FairFace", faces_dir / "FairFace", data_dir=tmp_path)
     assert dataset.padding == 0.25

@@ -180,6 +180,7 @@ def test_folds_that_do_not_fit_are_refused(changes, count, named):
         splits.with_test_fold(people(True, **changes), (0, count), seed=0)
 
 
+@pytest.mark.slow
 def test_more_folds_than_people_are_refused():
     for k in range(20):
         assert splits.with_test_fold(people(False), (k, 20), seed=0)

@@ -109,6 +109,7 @@ def test_dlib_finds_the_faces():
     assert np.mean([len(detector(image, 1)) > 0 for image in images]) >= 0.7
 
 
+@pytest.mark.slow
 def test_faces_are_framed_as_dlib_crops_them():
     """Were a drawing cropped again, its crop would be about the whole picture."""
     images, *_ = _drawn(30, 200, seed=3)

@@ -85,6 +85,7 @@ def evaluate(*options: str) -> list[dict]:
     return json.loads(Path("matrix/matrix.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_matrix_is_computed_from_the_tables(home):
     cells = evaluate("--runs", "a", "b", "--datasets", FACES, "two/two.csv")
     assert [(cell["run"], cell["dataset"]) for cell in cells] == [

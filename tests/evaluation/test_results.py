@@ -63,6 +63,7 @@ def test_the_summary_of_repeats_is_the_spread_of_their_metrics(tmp_path):
     assert all(f"{value:.4f}" in described for value in values)
 
 
+@pytest.mark.slow
 def test_the_summary_of_folds_has_a_row_for_each_of_all_splits(tmp_path):
     each = repeats(tmp_path, fold=[0, 3])
     summary = results.summary(tmp_path, each)

@@ -217,6 +217,7 @@ def test_keras_alone_loads_it_in_safe_mode_in_another_process(tmp_path, faces_di
     assert np.ptp(got[:, 0]) > 0.1  # different faces, different answers
 
 
+@pytest.mark.slow
 def test_a_mirrored_one_answers_with_the_mean_from_its_file_alone(trained, tmp_path):
     backbone, head = trained.parts()
     both = build(backbone, head, mirror=True)

@@ -119,6 +119,7 @@ def test_after_a_kill_the_same_call_gives_what_an_undisturbed_one_does(
     np.testing.assert_array_equal(weights(resumed), end)
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_last_epochs_weights_and_its_history_loses_no_row(tmp_path):
     _, history = fit(tmp_path, epochs=2)
     written = (tmp_path / "history.csv").read_bytes()
@@ -166,6 +167,7 @@ def test_a_full_disk_keeps_the_last_whole_epoch_and_names_the_place(once_trained
     assert len(fit(folder, epochs=2)[1]) == 2
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_last_epoch_trains_no_more(tmp_path):
     first, history = fit(tmp_path, epochs=3)
     again, same = fit(tmp_path, epochs=3)
@@ -173,12 +175,14 @@ def test_a_kill_after_the_last_epoch_trains_no_more(tmp_path):
     np.testing.assert_array_equal(weights(first), weights(again))
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_and_another_another(tmp_path, undisturbed):
     same, other = (fit(tmp_path / str(seed), patience=8, seed=seed)[0] for seed in (0, 1))
     np.testing.assert_array_equal(weights(same), undisturbed[0])
     assert (weights(other) != undisturbed[0]).any()
 
 
+@pytest.mark.slow
 def test_a_validation_loss_that_is_not_finite_stops_and_nothing_of_the_epoch_is_kept(tmp_path):
     with pytest.raises(InputError, match=r"val_score is nan after epoch 2: lower the learning"):
         scores = iter([0.5, np.nan])
@@ -202,6 +206,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(tmp_path):
         fit(tmp_path, target=nothing, describe=lambda epoch, batch: f"batch {batch}")
 
 
+@pytest.mark.slow
 def test_without_patience_all_epochs_are_trained(tmp_path):
     scores = iter([5, 4, 3, 2, 1, 0])
     _, history = fit(tmp_path, epochs=6, patience=None, score=lambda: next(scores))
@@ -215,6 +220,7 @@ def test_a_score_chooses_the_epoch_where_there_is_one(tmp_path):
     assert history.is_best.tolist() == [False, True, False, False]
 
 
+@pytest.mark.slow
 def test_the_learning_rate_falls_where_validation_stops_improving(tmp_path):
     scores = iter([3, 2, 1, 0, -1, -2])
     seen = []

@@ -32,7 +32,13 @@ def test_the_laplace_loss_is_scipys():
     np.testing.assert_allclose(losses.age_laplace(true, output), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("age", config.AGE_HEADS)
+@pytest.mark.parametrize(
+    "age",
+    [
+        each if each == "years" else pytest.param(each, marks=pytest.mark.slow)
+        for each in config.AGE_HEADS
+    ],
+)
 def test_what_is_missing_changes_nothing(age):
     """A missing label's target may be anything: neither loss, nor metric, nor gradient moves."""
     keras.utils.set_random_seed(0)

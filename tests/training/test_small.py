@@ -44,6 +44,7 @@ def relabelled(drawn, workplace):
     return write
 
 
+@pytest.mark.slow
 def test_a_short_epoch_passes_over_the_images_several_times(command_line, capsys):
     transfer.main([*command_line, "--epochs", "2", "--task", "age"])
     settings = runs.settings(RUN)
@@ -55,6 +56,7 @@ def test_a_short_epoch_passes_over_the_images_several_times(command_line, capsys
     assert len(pd.read_csv(RUN / "history.csv")) == 2
 
 
+@pytest.mark.slow
 def test_a_long_epoch_passes_over_them_once_from_where_it_always_began(
     command_line, monkeypatch, capsys
 ):

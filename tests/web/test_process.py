@@ -19,6 +19,7 @@ from vggface_gender.web import server as process
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_a_token_is_needed_where_one_is_set(start, tmp_path):
     (tmp_path / "token").write_text("open-sesame\n")
     by_file = start("--token-file", str(tmp_path / "token"))
