@@ -8,6 +8,7 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
 
 from vggface_gender import FaceClassifier, InputError
 
@@ -49,6 +50,12 @@ def test_scikit_learns_conventions():
     assert repr(made) == "FaceClassifier(C=2.0, task='race')"
     with pytest.raises(NotFittedError):
         made.predict(np.zeros((1, 40, 40, 3), np.uint8))
+
+
+@pytest.mark.filterwarnings("ignore:Can't test estimator")
+def test_scikit_learns_own_checks_as_far_as_they_take_no_table():
+    for check in check_estimator(FaceClassifier()):
+        assert check["status"] == "passed", check
 
 
 def test_what_cannot_be_learned_is_refused():

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -94,6 +95,12 @@ class FaceClassifier(ClassifierMixin, BaseEstimator):
         """The most probable labels (n,) of crops as `fit` takes them."""
         check_is_fitted(self)
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Tags:
+        """scikit-learn's: X is a batch of images, no table."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
 
     def _features(self, crops: np.ndarray) -> np.ndarray:
         return _model(self.run).classifier.embed(crops)
