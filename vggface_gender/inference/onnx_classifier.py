@@ -6,14 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-# ONNX Runtime's own builds report their use to Microsoft, and write a file to the temporary folder,
-# unless this is set before they are imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import onnxruntime
-
 from vggface_gender.base import contract
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.base.runtime import onnxruntime
 from vggface_gender.inference import arrays
 
 # The metadata of a file, beside its contract.
