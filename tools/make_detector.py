@@ -69,62 +69,72 @@ def make() -> bytes:
 
 
 def to_onnx(model: "keras.Model", about: dict) -> bytes:
-    """A model of rescaling and convolutions, one after the other, as ONNX.
+    """A model of a rescaling and convolutions, one after the other, as ONNX.
 
-    It is written out here, not by Keras's export, so that the same weights give the same bytes.
+    It is written out here, not by Keras's export, so that the same weights give the same bytes, and
+    in forms that ONNX Runtime computes a third faster; scores stay the same to rounding:
+
+    - Pictures and scores are planes, (b, 3, h, w) and (b, 1, rows, columns).
+    - The rescaling is drawn into the first convolution, which has no padding.
+    - Filters are filled up with zeros to a multiple of 16, what vectors of a processor hold.
+    - The last convolution, of one filter, is a transposed one with its kernel turned by 180 degrees:
+      that takes one matrix product instead of windows of 81 pixels.
 
     Args:
         model: from `picture` (b, h, w, 3) to scores.
         about: what the scores mean, for the metadata.
     """
-    import keras
     import numpy as np
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     from vggface_gender.photos import detect_cnn
 
+    rescaling, first, *others = model.layers[1:]
+    assert first.padding == "valid" and others[-1].kernel.shape[3] == 1
+    kernel, bias = (weight.astype(np.float64) for weight in first.get_weights())
+    bias = bias + np.einsum("hwcf,c->f", kernel, np.array(rescaling.offset))
+    folded = {first.name: (kernel * rescaling.scale, bias)}
+
     nodes: list[Any] = []
     weights: list[Any] = []
-
-    def add(kind: str, name: str, *arrays: "np.ndarray", before: str, **attributes: Any) -> str:
-        inputs = [before]
-        for number, array in enumerate(arrays):
-            inputs.append(f"{name}_{number}")
-            weights.append(numpy_helper.from_array(np.asarray(array, np.float32), inputs[-1]))
-        nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
-        return name
-
-    last = "picture"
-    for layer in model.layers[1:]:
-        if isinstance(layer, keras.layers.Rescaling):
-            last = add("Mul", "scaled", layer.scale, before=last)
-            last = add("Add", layer.name, layer.offset, before=last)
-            last = add("Transpose", "planes", before=last, perm=[0, 3, 1, 2])
-            continue
-        assert isinstance(layer, keras.layers.Conv2D), layer
-        kernel, bias = (np.asarray(each) for each in layer.get_weights())
-        border = [side // 2 if layer.padding == "same" else 0 for side in layer.kernel_size]
-        last = add(
-            "Conv",
-            layer.name,
-            kernel.transpose(3, 2, 0, 1),
-            bias,
-            before=last,
-            kernel_shape=list(layer.kernel_size),
-            strides=list(layer.strides),
-            pads=border + border,
+    last, channels = detect_cnn.INPUT, 3
+    for layer in (first, *others):
+        is_last = layer is others[-1]
+        kernel, bias = folded.get(layer.name) or layer.get_weights()
+        filters = 1 if is_last else -(-kernel.shape[3] // 16) * 16
+        filled = np.zeros((*kernel.shape[:2], channels, filters), np.float32)
+        filled[:, :, : kernel.shape[2], : kernel.shape[3]] = kernel
+        shift = np.zeros(filters, np.float32)
+        shift[: len(bias)] = bias
+        # Both forms take (one side, the other side, rows, columns).
+        turned = filled[::-1, ::-1].transpose(2, 3, 0, 1) if is_last else None
+        arrays = (filled.transpose(3, 2, 0, 1) if turned is None else turned), shift
+        names = [f"{layer.name}/kernel", f"{layer.name}/bias"]
+        weights += map(numpy_helper.from_array, map(np.ascontiguousarray, arrays), names)
+        padding = [side // 2 if layer.padding == "same" else 0 for side in layer.kernel_size]
+        nodes.append(
+            helper.make_node(
+                "ConvTranspose" if is_last else "Conv",
+                [last, *names],
+                [layer.name],
+                name=layer.name,
+                kernel_shape=list(layer.kernel_size),
+                strides=list(layer.strides),
+                pads=padding + padding,
+            )
         )
-        if layer.activation is keras.activations.relu:
-            last = add("Relu", f"{layer.name}_relu", before=last)
-    last = add("Transpose", "scores", before=last, perm=[0, 2, 3, 1])
+        last, channels = layer.name, filters
+        if not is_last:
+            nodes.append(helper.make_node("Relu", [last], [f"{last}/relu"], name=f"{last}/relu"))
+            last = f"{last}/relu"
 
     made = helper.make_model(
         helper.make_graph(
             nodes,
             model.name,
-            [helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["b", "h", "w", 3])],
-            [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["b", "rows", "columns", 1])],
+            [_planes(detect_cnn.INPUT, ["b", 3, "h", "w"])],
+            [_planes(last, ["b", 1, "rows", "columns"])],
             weights,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -137,11 +147,18 @@ def to_onnx(model: "keras.Model", about: dict) -> bytes:
     return made.SerializeToString(deterministic=True)
 
 
+def _planes(name: str, axes: list) -> Any:
+    from onnx import TensorProto, helper
+
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, axes)
+
+
 def difference(model: "keras.Model", content: bytes) -> float:
     """By how much the scores of a file and of a Keras model differ, on noise of several sizes."""
     import numpy as np
 
     from vggface_gender.base.runtime import onnxruntime
+    from vggface_gender.photos import detect_cnn
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
@@ -150,8 +167,9 @@ def difference(model: "keras.Model", content: bytes) -> float:
         coarse = random.uniform(0, 255, (shape[0], *(-(-side // 8) for side in shape[1:3]), 3))
         smooth = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, : shape[1], : shape[2]]
         picture = smooth.astype(np.float32)
-        [found] = session.run(None, {"picture": picture})
-        worst.append(float(np.abs(found - np.asarray(model(picture))).max()))
+        [found] = session.run(None, {detect_cnn.INPUT: picture.transpose(0, 3, 1, 2)})
+        expected = np.asarray(model(picture)).transpose(0, 3, 1, 2)
+        worst.append(float(np.abs(found - expected).max()))
     return max(worst)
 
 

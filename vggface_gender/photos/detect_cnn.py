@@ -12,12 +12,15 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from vggface_gender.base.runtime import onnxruntime
 from vggface_gender.photos import pyramid
 
 FILE = Path(__file__).with_name("faces_cnn.onnx")
+
+INPUT = "planes"  # the network's: (b, 3, h, w) float32 RGB in [0, 255]
 
 # The metadata of the file.
 DETECTOR = "detector"  # JSON: `window`, `overlap`, `mean`, as `Detector` has them
@@ -91,9 +94,11 @@ def score(session: onnxruntime.InferenceSession, tile: np.ndarray) -> np.ndarray
         end = min(start + step, rows)
         # What is computed beyond the strip is cut off again: there, padding stands for the tile.
         above, below = min(start, MARGIN), min(rows - end, MARGIN)
-        first, last = (start - above) * STRIDE, (end + below - 1) * STRIDE + SEEN
-        [found] = session.run(None, {"picture": tile[None, first:last]})
-        parts.append(found[0, above : above + end - start, :, 0])
+        strip = tile[(start - above) * STRIDE : (end + below - 1) * STRIDE + SEEN]
+        planes = np.empty((1, 3, *strip.shape[:2]), np.float32)
+        cv2.split(strip, [*planes[0]])  # in a fraction of the time that NumPy takes
+        [found] = session.run(None, {INPUT: planes})
+        parts.append(found[0, 0, above : above + end - start])
     return np.concatenate(parts)
 
 

@@ -9,6 +9,7 @@ level's edge is what lies beside it in the tile.
 import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 DOWN = 6  # each level has 5/6 of the sides of the one before
@@ -105,12 +106,17 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         image: float32, shape `(h, w, channels)`.
         shape: height and width.
     """
-    height, width = image.shape[:2]
-    top, bottom, down = _between(np.arange(shape[0]) * ((height - 1) / max(shape[0] - 1, 1)), height)
-    left, right, across = _between(_columns(width, shape[1]), width)
-    down, across = down[:, None, None], across[:, None]
-    rows = image[top] * (1 - down) + image[bottom] * down
-    return rows[:, left] * (1 - across) + rows[:, right] * across
+    height, width = shape
+    rows = np.arange(height) * ((image.shape[0] - 1) / max(height - 1, 1))
+    columns = _columns(image.shape[1], width)
+    # OpenCV 5 interpolates in float32; older ones round places to 1/32 of a pixel.
+    return cv2.remap(
+        image,
+        np.tile(columns.astype(np.float32), (height, 1)),
+        np.repeat(rows.astype(np.float32)[:, None], width, axis=1),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def _columns(width: int, to: int) -> np.ndarray:
@@ -126,13 +132,6 @@ def _columns(width: int, to: int) -> np.ndarray:
     added = np.cumsum(steps, axis=0, dtype=np.float32)[1:]
     added = added[np.floor(added[:, 3]) + 1 < width].ravel()
     return np.concatenate([added, exact[len(added) :]])
-
-
-def _between(places: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pixel before each place, the one after, and how far between them it is, 0 to 1."""
-    before = np.clip(np.floor(places).astype(int), 0, length - 1)
-    after = np.minimum(before + 1, length - 1)
-    return before, after, (places - before).astype(np.float32)
 
 
 def to_photo(laid: Layout, boxes: np.ndarray) -> np.ndarray:
