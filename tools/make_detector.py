@@ -77,8 +77,8 @@ def to_onnx(model: "keras.Model", about: dict) -> bytes:
     - Pictures and scores are planes, (b, 3, h, w) and (b, 1, rows, columns).
     - The rescaling is drawn into the first convolution, which has no padding.
     - Filters are filled up with zeros to a multiple of 16, what vectors of a processor hold.
-    - The last convolution, of one filter, is a transposed one with its kernel turned by 180 degrees:
-      that takes one matrix product instead of windows of 81 pixels.
+    - The last convolution, of one filter, is a transposed one with its kernel turned by 180
+      degrees: that takes one matrix product instead of windows of 81 pixels.
 
     Args:
         model: from `picture` (b, h, w, 3) to scores.

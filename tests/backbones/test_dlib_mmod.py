@@ -54,9 +54,7 @@ def test_equals_numpy(size, arrays):
 
 def test_the_layers_are_stock_and_come_back_from_a_file(arrays, tmp_path):
     model = dlib_mmod.load()
-    assert [layer.name for layer in model.layers[2:]] == [
-        name for name, *_ in weights.CONVOLUTIONS
-    ]
+    assert [layer.name for layer in model.layers[2:]] == [name for name, *_ in weights.CONVOLUTIONS]
     model.save(tmp_path / "detector.keras")
     back = keras.saving.load_model(tmp_path / "detector.keras", safe_mode=True)
     picture = random_picture(60, 70)

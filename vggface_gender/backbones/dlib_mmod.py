@@ -4,8 +4,8 @@ Seven convolutions, which Davis E. King trained by max-margin object detection (
 three halve the map, three work on it, and the last scores, every 8 pixels, a window of 80. What
 stands around the network, from a photo to boxes, is in `photos.detect_cnn`.
 
-All layers are stock Keras. Batch normalization is drawn into the convolutions before it, as dlib
-draws it into affine layers: in a detector that is not trained further, it is a fixed gain and shift.
+All layers are stock Keras. Batch normalization is drawn into the convolutions before it: in a
+detector that is not trained further, it is a fixed gain and shift.
 """
 
 import keras

@@ -3,8 +3,8 @@
 The network (`backbones.dlib_mmod`; Davis E. King, public domain) is kept as `faces_cnn.onnx`, which
 `tools/make_detector.py` makes. What stands around it follows dlib: the pyramid (see `pyramid`),
 what window a score is of, and which of two that overlap is dropped (`dlib/dnn/loss.h`,
-`loss_mmod_`; `dlib/image_processing/box_overlap_testing.h`). So boxes and scores are those of
-`dlib.cnn_face_detection_model_v1`, in a fraction of the time.
+`loss_mmod_`). So boxes and scores are those of `dlib.cnn_face_detection_model_v1`, in a fraction of
+the time.
 """
 
 import functools
@@ -17,10 +17,17 @@ import numpy as np
 
 from vggface_gender.base.runtime import onnxruntime
 from vggface_gender.photos import pyramid
+from vggface_gender.photos.windows import Window, suppress
 
 FILE = Path(__file__).with_name("faces_cnn.onnx")
 
 INPUT = "planes"  # the network's: (b, 3, h, w) float32 RGB in [0, 255]
+
+# Pixels of a photo as it is searched: the least, the most that one is enlarged to, the most.
+LEAST, ENLARGED, MOST = 250_000, 4_000_000, 8_000_000
+SMALL = 60_000  # pixels from which on a photo is searched at half its sides too
+LONGEST = 20_000  # pixels of a side that is searched; OpenCV has none of 32,768 and more
+FILLED, BORDER = 100_000, 0.25  # pixels of a photo that a face may fill, and the border around it
 
 # The metadata of the file.
 DETECTOR = "detector"  # JSON: `window`, `overlap`, `mean`, as `Detector` has them
@@ -29,14 +36,7 @@ LICENCE = "licence"
 STRIDE, FIRST = 8, 14  # pixels from one window's middle to the next, and to the first
 SEEN = 29  # pixels that the layers with a stride see for each of their outputs
 MARGIN = 10  # outputs on each side that the padding of the layers without one reaches
-STRIP = 2_000_000  # pixels of a tile that the network is given at once, to bound its memory
-
-
-class Window(NamedTuple):
-    """Where a face is."""
-
-    box: tuple[int, int, int, int]  # left, top, right, bottom, the last two outside of it
-    score: float
+STRIP = 4_000_000  # pixels of a tile that the network is given at once, to bound its memory
 
 
 class Detector(NamedTuple):
@@ -48,37 +48,90 @@ class Detector(NamedTuple):
     mean: tuple[float, float, float]  # RGB, what the network takes for nothing
 
 
+def search(photo: np.ndarray, *, upsample: int = 1, threshold: float = 0.0) -> list[Window]:
+    """The faces of a photo.
+
+    In a pyramid, only the first level has nothing beside it; at the edges of others the network
+    sees parts of other levels. So a photo is searched at its half, its quarter and so on too, which
+    finds faces that the edge cuts, for a third more time; and once, small, within a border of its
+    own outermost pixels, which finds a face that fills all of it.
+
+    Args:
+        photo: uint8 RGB, shape `(h, w, 3)`.
+        upsample: how many times to double the photo first; each halves the smallest face that is
+            found (80 pixels at 0, 40 at 1) and takes four times as long. The size searched is kept
+            above a quarter of a megapixel, so that small faces are found in small photos. A photo
+            is not enlarged beyond 4 megapixels, or from 2 doublings on 8, and a larger one is
+            reduced to 8: memory is bounded so, and so is time.
+        threshold: scores above it are of faces; clear faces have about 1.
+
+    Returns:
+        Boxes in pixels of the photo, which may reach beyond it; the highest score first.
+    """
+    pixels = photo.shape[0] * photo.shape[1]
+    most = min(max(ENLARGED * 4.0 ** (upsample - 1), pixels), MOST)
+    scale = np.clip(2.0**upsample, (LEAST / pixels) ** 0.5, (most / pixels) ** 0.5)
+    found = _scaled(photo, scale, threshold=threshold)
+    while pixels * scale**2 >= 4 * SMALL:
+        scale /= 2
+        found += _scaled(photo, scale, threshold=threshold)
+    found += _scaled(photo, (FILLED / pixels) ** 0.5, threshold=threshold, border=BORDER)
+    found.sort(key=lambda window: window.score, reverse=True)
+    boxes = np.array([window.box for window in found]).reshape(-1, 4)
+    return [found[i] for i in suppress(boxes, load().overlap)]
+
+
+def _scaled(
+    photo: np.ndarray, scale: float, *, threshold: float, border: float = 0.0
+) -> list[Window]:
+    """`windows` of a photo at another size, in pixels of the photo.
+
+    Args:
+        border: width of a border of the photo's outermost pixels, as a share of its shorter side.
+    """
+    scale = min(scale, LONGEST / max(photo.shape))
+    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(photo, (width, height), interpolation=how)
+    around = round(border * min(height, width))
+    if around:
+        resized = cv2.copyMakeBorder(resized, around, around, around, around, cv2.BORDER_REPLICATE)
+    found = []
+    for box, score in windows(resized, threshold=threshold):
+        left, top, right, bottom = (round((x - around) / scale) for x in box)
+        found.append(Window((left, top, right, bottom), score))
+    return found
+
+
 def windows(photo: np.ndarray, *, threshold: float = 0.0) -> list[Window]:
-    """The faces of a photo, of 80 pixels and more, the highest score first.
+    """The faces of a photo from 80 pixels up, as `dlib.cnn_face_detection_model_v1` finds them.
 
     Args:
         photo: uint8 RGB, shape `(h, w, 3)`.
         threshold: scores above it are of faces.
 
     Returns:
-        Boxes as dlib gives them: they may reach beyond the photo.
+        Boxes may reach beyond the photo. The highest score is first.
     """
     detector = load()
     laid = pyramid.layout(*photo.shape[:2])
-    tile = pyramid.tile(photo, laid, gap=detector.mean)
-    scores = score(detector.session, tile)
+    scores = scored(detector.session, pyramid.tile(photo, laid, gap=detector.mean))
     rows, columns = np.nonzero(scores > threshold)
-    found = scores[rows, columns]
-    order = np.argsort(-found, kind="stable")
-    rows, columns, found = rows[order], columns[order], found[order]
+    order = np.argsort(-scores[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
 
     middles = np.stack([columns, rows], axis=1) * STRIDE + FIRST
     half = (np.array(detector.window) - 1) / 2
     boxes = pyramid.to_photo(laid, np.concatenate([middles - half, middles + half], axis=1))
     boxes = _rounded(boxes)
+    boxes[:, 2:] += 1  # dlib's include their last row and column
     return [
-        Window((left, top, right + 1, bottom + 1), float(found[i]))
+        Window(tuple(boxes[i].tolist()), float(scores[rows[i], columns[i]]))
         for i in suppress(boxes, detector.overlap)
-        for left, top, right, bottom in [boxes[i].tolist()]
     ]
 
 
-def score(session: onnxruntime.InferenceSession, tile: np.ndarray) -> np.ndarray:
+def scored(session: onnxruntime.InferenceSession, tile: np.ndarray) -> np.ndarray:
     """The network's scores of a tile, computed in strips: (rows, columns) float32.
 
     Args:
@@ -100,29 +153,6 @@ def score(session: onnxruntime.InferenceSession, tile: np.ndarray) -> np.ndarray
         [found] = session.run(None, {INPUT: planes})
         parts.append(found[0, 0, above : above + end - start])
     return np.concatenate(parts)
-
-
-def suppress(boxes: np.ndarray, overlap: float) -> list[int]:
-    """Which boxes stay: those that overlap none of the better ones that do.
-
-    Args:
-        boxes: (n, 4) int, left, top, right, bottom, all inside; the best first.
-        overlap: the largest share that the intersection of two may have of the smallest box around
-            both. dlib takes that box for their union.
-    """
-    left, top, right, bottom = boxes.T
-    kept = []
-    waiting = np.arange(len(boxes))
-    while len(waiting):
-        one, waiting = waiting[0], waiting[1:]
-        kept.append(int(one))
-        width = np.minimum(right[one], right[waiting]) - np.maximum(left[one], left[waiting]) + 1
-        height = np.minimum(bottom[one], bottom[waiting]) - np.maximum(top[one], top[waiting]) + 1
-        inner = np.maximum(width, 0) * np.maximum(height, 0)
-        across = np.maximum(right[one], right[waiting]) - np.minimum(left[one], left[waiting]) + 1
-        down = np.maximum(bottom[one], bottom[waiting]) - np.minimum(top[one], top[waiting]) + 1
-        waiting = waiting[inner <= overlap * (across * down)]
-    return kept
 
 
 @functools.cache

@@ -6,6 +6,7 @@ dlib's to the last rounding (`dlib/image_transforms/image_pyramid.h`: `create_ti
 level's edge is what lies beside it in the tile.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ def tile(photo: np.ndarray, laid: Layout, *, gap: tuple[float, float, float]) ->
         for level in laid.levels
     ]
     views[0][:] = photo
-    for larger, smaller in zip(views, views[1:], strict=False):
+    for larger, smaller in itertools.pairwise(views):
         smaller[:] = resize(larger, smaller.shape[:2])
     return filled
 
@@ -154,7 +155,6 @@ def to_photo(laid: Layout, boxes: np.ndarray) -> np.ndarray:
 
 def _touch(one: Level, other: Level) -> bool:
     """Whether two levels share a pixel."""
-    return (
-        max(one.left, other.left) < min(one.left + one.width, other.left + other.width)
-        and max(one.top, other.top) < min(one.top + one.height, other.top + other.height)
-    )
+    return max(one.left, other.left) < min(one.left + one.width, other.left + other.width) and max(
+        one.top, other.top
+    ) < min(one.top + one.height, other.top + other.height)

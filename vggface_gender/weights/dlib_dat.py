@@ -85,9 +85,8 @@ def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
     relu = partial(plain, kind="relu_")
     add = partial(plain, kind="add_prev_")
     channels = STEM_FILTERS
-    yield 3, "stem_conv", partial(
-        conv, channels=3, filters=channels, size=7, stride=2, is_first=True
-    )
+    first = partial(conv, channels=3, filters=channels, size=7, stride=2, is_first=True)
+    yield 3, "stem_conv", first
     yield 2, "stem_conv", partial(_read_affine, channels=channels)
     yield 2, "stem_relu", relu
     yield 2, "stem_pool", partial(_read_pool, kind="max_pool_2", size=3, stride=2)
