@@ -40,9 +40,7 @@ def shrunk(photo: np.ndarray, pixels: float) -> np.ndarray:
 
 def photos(faces_dir) -> list:
     return [
-        path
-        for path in sorted((faces_dir / "photos").iterdir())
-        if path.suffix in (".jpg", ".png")
+        path for path in sorted((faces_dir / "photos").iterdir()) if path.suffix in (".jpg", ".png")
     ]
 
 
@@ -63,9 +61,7 @@ def test_equals_dlib_on_photos(faces_dir):
 @pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_equals_dlib_on_crops(faces_dir, count):
     paths = sorted((faces_dir / "UTKFace").glob("*.jpg"))
-    found = [
-        assert_same(read.read_photo(path)) for path in paths[:: len(paths) // count][:count]
-    ]
+    found = [assert_same(read.read_photo(path)) for path in paths[:: len(paths) // count][:count]]
     assert np.mean(found) > 0.8
 
 
@@ -107,7 +103,7 @@ def test_a_box_in_the_tile_is_where_its_pixels_are_from():
         there = tile[level.top : level.top + level.height, level.left : level.left + level.width]
         rows, columns = np.nonzero(there)
         box = [columns.min(), rows.min(), columns.max(), rows.max()]
-        moved = np.array(box) + [level.left, level.top, level.left, level.top]
+        moved = np.add(box, [level.left, level.top, level.left, level.top])
         [found] = pyramid.to_photo(laid, moved[None].astype(float))
         scale = photo.shape[1] / level.width
         np.testing.assert_allclose(found, [220, 100, 289, 159], atol=1.5 * scale + 1)

@@ -163,6 +163,9 @@ def load() -> Detector:
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised
+    # Several photos are looked at in threads, and one alone by all cores: threads that have nothing
+    # to do must not keep a core busy.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(FILE, options, providers=["CPUExecutionProvider"])
     said = json.loads(session.get_modelmeta().custom_metadata_map[DETECTOR])
     return Detector(session, tuple(said["window"]), said["overlap"], tuple(said["mean"]))
