@@ -40,7 +40,7 @@ def test_other_media_types_are_415(server):
 
 def test_what_is_no_request_is_refused_in_one_line(server):
     for query in (
-        *("min_confidence=2", "upsample=9", "detector=cnn", "threshold=nan", "tasks=height"),
+        *("min_confidence=2", "upsample=9", "detector=cascade", "threshold=nan", "tasks=height"),
         *("min_confidence=much", "threshold=-50"),
     ):
         refused = post(server, encoded(), f"/predict?{query}")
