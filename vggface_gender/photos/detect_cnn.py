@@ -36,7 +36,7 @@ LICENCE = "licence"
 STRIDE, FIRST = 8, 14  # pixels from one window's middle to the next, and to the first
 SEEN = 29  # pixels that the layers with a stride see for each of their outputs
 MARGIN = 10  # outputs on each side that the padding of the layers without one reaches
-STRIP = 4_000_000  # pixels of a tile that the network is given at once, to bound its memory
+STRIP = 2_000_000  # pixels of a tile that the network is given at once, to bound its memory
 
 
 class Detector(NamedTuple):
