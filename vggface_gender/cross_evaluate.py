@@ -49,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
         help="also measure how many faces of each group the face detector misses",
     )
     parser.add_argument(
+        "--detector",
+        choices=("auto", "cnn", "hog"),
+        default="auto",
+        help="the face detector that --detect measures",
+    )
+    parser.add_argument(
         "--robustness",
         action="store_true",
         help="also measure, for the report, how predictions change as the crops are rotated, "
@@ -83,7 +89,9 @@ def main(argv: list[str] | None = None) -> None:
         seed=arguments.split_seed,
         keep_going=arguments.keep_going,
     )
-    detections = matrix.detections(tested, out / "detection") if arguments.detect else {}
+    detections = {}
+    if arguments.detect:
+        detections = matrix.detections(tested, out / "detection", detector=arguments.detector)
     cells = matrix.cells(tested, detections)
     means = matrix.means(tested, cells)
     matrix.write(cells, means, folder=out)

@@ -1,12 +1,15 @@
 """Count the faces that detection misses, by gender, race and age: no classifier sees those.
 
     vggface-gender detection --datasets UTKFace FairFace --source path/to/faces
+    vggface-gender detection --datasets FairFace --detector cnn hog --border 0 0.25
 
-Runs the detector that `predict` uses on every record of the split. A table of each dataset is kept
-and used again for the same records and settings; every figure is computed from it.
+Runs the detectors that `predict` uses on every record of the split. A table of each dataset,
+detector and border is kept and used again for the same records and settings; every figure is
+computed from it.
 """
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -34,12 +37,19 @@ def parser() -> argparse.ArgumentParser:
         help="each split's first N faces, which is quicker (default: all; records are shuffled)",
     )
     parser.add_argument(
+        "--detector",
+        nargs="+",
+        choices=("auto", "cnn", "hog"),
+        default=["auto"],
+        help="what finds the faces; several are compared",
+    )
+    parser.add_argument(
         "--upsample",
         type=int,
         choices=range(5),
         default=1,
         help="doublings of the picture before detection: more find smaller faces, and take "
-        "longer; a small picture is enlarged to half a megapixel in any case",
+        "longer; small pictures are enlarged in any case",
     )
     parser.add_argument(
         "--threshold",
@@ -49,10 +59,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--border",
+        nargs="+",
         type=options.share,
-        default=0.0,
+        default=[0.0],
         metavar="B",
-        help="width of a border put around each record first, as a share of its side",
+        help="width of a border put around each record first, as a share of its side; several are "
+        "compared",
     )
     parser.add_argument(
         "--fill",
@@ -97,9 +109,17 @@ def main(argv: list[str] | None = None) -> None:
     ]
     for dataset in chosen:
         dataset.require(arguments.split)
-    settings = {key: getattr(arguments, key) for key in ("upsample", "threshold", "border", "fill")}
     found = []
-    for dataset in chosen:
+    for dataset, detector, border in itertools.product(
+        chosen, dict.fromkeys(arguments.detector), dict.fromkeys(arguments.border)
+    ):
+        settings = {
+            "detector": detector,
+            "upsample": arguments.upsample,
+            "threshold": arguments.threshold,
+            "border": border,
+            "fill": arguments.fill,
+        }
         one = detection.measure(
             dataset,
             split=arguments.split,
@@ -107,8 +127,10 @@ def main(argv: list[str] | None = None) -> None:
             count=arguments.count,
             **settings,
         )
-        found.append({"dataset": called[dataset.name], "split": arguments.split, **settings, **one})
+        found.append({"dataset": called[dataset.name], "split": arguments.split} | settings | one)
         print(f"\n{describe(found[-1])}\n\n{detection.report(one)}\ntable: {one['table']}")
+    if len(found) > 1:
+        print(f"\n{detection.compared(found)}")
     print(f"\n{NOTE}")
     if arguments.json:
         files.write_json({"datasets": found}, arguments.json)
@@ -118,8 +140,9 @@ def describe(found: dict) -> str:
     """What a dataset's figures are of."""
     border = f"{found['fill']} border of {found['border']:g}" if found["border"] else "no border"
     return (
-        f"{found['dataset']} {found['split']}: {found['count']:,} faces; {border}, upsample "
-        f"{found['upsample']}, detection score from {found['threshold']:g}"
+        f"{found['dataset']} {found['split']}: {found['count']:,} faces; detector "
+        f"{found['detector']}, {border}, upsample {found['upsample']}, detection score from "
+        f"{found['threshold']:g}"
     )
 
 

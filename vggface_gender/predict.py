@@ -99,15 +99,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     faces = parser.add_argument_group("which faces")
-    faces.add_argument(
-        "--detector",
-        default="hog",
-        metavar="NAME",
-        help="hog, or none: each photo is one face cut out already, take its central square",
-    )
-    faces.add_argument(
-        "--crops", dest="detector", action="store_const", const="none", help="as --detector none"
-    )
+    options.add_detector_argument(faces)
     faces.add_argument(
         "--upsample",
         type=int,

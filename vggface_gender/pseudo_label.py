@@ -75,11 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--crops",
-        action="store_true",
-        help="each photo is one face cut out already: detect nothing, take its central square",
-    )
+    options.add_detector_argument(group)
     group.add_argument(
         "--every",
         type=options.positive_real,
@@ -149,8 +145,9 @@ def _label(arguments: argparse.Namespace, path: Path) -> int:
     _check_is_free(arguments.out, asked)
 
     from vggface_gender import datasets
-    from vggface_gender.photos import folders, read
+    from vggface_gender.photos import detect, folders, read
 
+    detect.finder(arguments.detector)
     photos, left_out = read.find_photos(arguments.photos)
     for line in folders.describe(left_out):
         print(f"left out: {line}", file=sys.stderr)
@@ -273,7 +270,7 @@ def _classified(
         )
     else:
         pictures = pseudo_label_faces.of_photos(
-            photos, size=size, padding=padding, are_crops=arguments.crops, every=arguments.every
+            photos, size=size, padding=padding, detector=arguments.detector, every=arguments.every
         )
     seen = pseudo_label_faces.classify(
         pictures,

@@ -59,11 +59,13 @@ def by_dlib(image: np.ndarray) -> tuple[float | None, int]:
 
 
 @pytest.mark.parametrize("border", [0.25, pytest.param(0.0, marks=pytest.mark.slow)])
-def test_it_finds_what_dlib_finds(real, monkeypatch, border):
+def test_hog_finds_what_dlib_finds(real, monkeypatch, border):
     home, images = real
     monkeypatch.chdir(home)
     dataset = datasets.prepare("faces.csv")
-    found = detection.measure(dataset, split="test", folder=home / "tables", border=border)
+    found = detection.measure(
+        dataset, split="test", folder=home / "tables", detector="hog", border=border
+    )
     table = detection.read(Path(found["table"]))
     assert sorted(table.name) == sorted(images)
     surely_found = 0
@@ -196,7 +198,11 @@ def ten_faces(tmp_path, monkeypatch, draw_table):
 def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces, monkeypatch):
     dataset = datasets.prepare("faces.csv")
     measure = functools.partial(
-        detection.measure, dataset, split="test", folder=ten_faces / "tables"
+        detection.measure,
+        dataset,
+        split="test",
+        folder=ten_faces / "tables",
+        detector="hog",  # which is quicker
     )
     first = measure()
     place = Path(first["table"])
@@ -211,8 +217,16 @@ def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces,
     assert part["count"] == len(looked) == 4 and part["table"] != first["table"]
     names = records.labels(dataset, "test").name.tolist()
     assert detection.read(Path(part["table"])).name.tolist() == names[:4]
-    for options in ({"upsample": 0}, {"threshold": 0.5}, {"border": 0.1}, {"border": 0.2}):
-        assert detection.file_name("faces", "test", **options) != place.name
+    named = functools.partial(detection.file_name, "faces", "test")
+    assert named(detector="hog") == place.name
+    assert named() == named(detector="cnn") != place.name
+    for options in (
+        {"upsample": 0},
+        {"threshold": 0.5},
+        {"border": 0.1},
+        {"border": 0.2},
+    ):
+        assert named(detector="hog", **options) != place.name
     assert measure(count=10) == first and len(looked) == 4
     # A table that was changed, or of which nobody knows how it came about, is made again.
     place.write_text(place.read_text().replace("male", "female"))
@@ -222,14 +236,15 @@ def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces,
 
 
 def test_another_dataset_of_one_name_has_a_table_of_its_own(ten_faces, draw_table):
-    first = detection.measure(
-        datasets.prepare("faces.csv"), split="test", folder=ten_faces / "tables"
+    measure = functools.partial(
+        detection.measure, split="test", folder=ten_faces / "tables", detector="hog"
     )
+    first = measure(datasets.prepare("faces.csv"))
     (ten_faces / "b").mkdir()
     table = draw_table(ten_faces / "b", 4, 80)
     pd.read_csv(table).assign(split="test").to_csv(table, index=False)
     other = datasets.prepare(str(table))
-    found = [detection.measure(other, split="test", folder=ten_faces / "tables") for _ in range(2)]
+    found = [measure(other) for _ in range(2)]
     assert found[0] == found[1] and found[0]["count"] == 4
     assert found[0]["table"] != first["table"]
     assert detection.figures(detection.read(Path(first["table"])))["count"] == 10
@@ -247,7 +262,7 @@ def test_nothing_is_left_of_a_detection_that_was_stopped(ten_faces, monkeypatch)
 
     monkeypatch.setattr(detection, "look", dies)
     with pytest.raises(KeyboardInterrupt):
-        detection.measure(dataset, split="test", folder=ten_faces / "tables")
+        detection.measure(dataset, split="test", folder=ten_faces / "tables", detector="hog")
     assert not list(ten_faces.glob("tables/*"))
 
 
@@ -255,12 +270,34 @@ def test_the_command_writes_what_its_table_says(ten_faces):
     options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
     command.main([*options, "--border", "0.1", "--fill", "black"])
     (found,) = json.loads(Path("found.json").read_text())["datasets"]
-    assert found["table"] == "tables/detections-faces-test-upsample1-threshold0.2-black0.1.csv"
+    assert found["table"] == "tables/detections-faces-test-cnn-upsample1-threshold0.2-black0.1.csv"
     table = detection.read(Path(found["table"]))
     assert found["missed"] == (table.found == 0).sum() and found["dataset"] == "faces"
     assert sum(one["count"] for one in found["groups"]["gender"].values()) == 8  # two lack it
     settings = {key: found[key] for key in ("border", "fill", "upsample", "threshold")}
     assert settings == {"border": 0.1, "fill": "black", "upsample": 1, "threshold": 0.2}
+
+
+def test_detectors_and_borders_are_compared(ten_faces, capsys):
+    options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
+    command.main([*options, "--count", "3", "--detector", "auto", "hog", "--border", "0", "0.25"])
+    found = json.loads(Path("found.json").read_text())["datasets"]
+    assert [(one["detector"], one["border"]) for one in found] == [
+        *(("cnn", 0.0), ("cnn", 0.25)),
+        *(("hog", 0.0), ("hog", 0.25)),
+    ]
+    assert len({one["table"] for one in found}) == 4
+    for one in found:
+        table = detection.read(Path(one["table"]))
+        assert one["missed"] == (table.found == 0).sum()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for one in found:
+        border = ["replicate", "0.25"] if one["border"] else ["none"]
+        missed = str(one["missed"])
+        assert any(
+            line[:-1][: len(border) + 4] == ["faces", one["detector"], *border, "3", missed]
+            for line in lines
+        )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +314,9 @@ def test_bad_input_is_told_in_one_line(ten_faces, options, complaint):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("options", [["--border", "2"], ["--fill", "pink"], ["--upsample", "9"]])
+@pytest.mark.parametrize(
+    "options", [["--border", "2"], ["--fill", "pink"], ["--upsample", "9"], ["--detector", "none"]]
+)
 def test_impossible_settings_are_refused(options, capsys):
     with pytest.raises(SystemExit) as raised:
         command.main(["--datasets", "faces.csv", *options])

@@ -32,7 +32,7 @@ def detected(missed: int, **more) -> dict:
 
 
 GROUPS = {"gender": {"female": detected(123, small=False), "male": detected(45, small=True)}}
-DETECTED = {"dataset": "faces", "groups": GROUPS} | detected(168)
+DETECTED = {"dataset": "faces", "detector": "cnn", "groups": GROUPS} | detected(168)
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def crossing(faces_dir, tmp_path):
     patches = []
     for name in ("obama.jpg", "rose_leslie.jpg"):
         photo = read.read_photo(faces_dir / "photos" / name)
-        [face] = detect.detect(photo)
+        [face] = detect.detect(photo, detector="hog")
         left, top, right, bottom = face.box
         margin = (right - left) // 3
         cut = photo[max(0, top - 2 * margin) : bottom + margin, left - margin : right + margin]
@@ -142,8 +142,9 @@ def crossing(faces_dir, tmp_path):
     return path
 
 
-def test_two_people_who_cross_are_two_in_table_and_drawing(crossing, tmp_path):
-    find = detect.finder("hog", upsample=0, threshold=-0.3)
+@pytest.mark.parametrize("detector", ["cnn", "hog"])
+def test_two_people_who_cross_are_two_in_table_and_drawing(detector, crossing, tmp_path):
+    find = detect.finder(detector, upsample=0, threshold=-0.3)
     found = videos.of_frames(str(crossing), videos.looked_at(crossing), load=Shade, find=find)
     assert found.status == "ok" and found.frames == 15
     first, second = found.tracks

@@ -347,6 +347,8 @@ def test_a_wheel_brings_the_default_classifier_that_there_is(tmp_path, has_defau
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith("vggface_gender/default/")}
         assert "vggface_gender/datasets/fair_face/README.md" in archive.namelist()
+        for name in ("faces_cnn.onnx", "frontal_face.svm"):  # the face detectors
+            assert f"vggface_gender/photos/{name}" in archive.namelist()
         expected = sorted(there.iterdir()) if has_default else []
         assert held == {f"vggface_gender/default/{path.name}" for path in expected}
         for path in expected:

@@ -1,4 +1,4 @@
-"""dlib's face ResNet written as dlib writes it, for tests.
+"""dlib's networks written as dlib writes them, for tests.
 
 The writer follows dlib's C++ layer by layer and shares nothing with the reader: what it makes of
 the arrays read must be the file itself, byte for byte, so no number in it is lost or misplaced.
@@ -100,5 +100,59 @@ def encode(arrays: dict[str, np.ndarray]) -> bytes:
             + integer(1)
             + _MULTIPLIERS
             + _STATE,
+        ]
+    )
+
+
+MMOD = (("down_1", 2), ("down_2", 2), ("down_3", 2), ("conv_1", 1), ("conv_2", 1), ("conv_3", 1))
+
+
+def _normalized(arrays: dict[str, np.ndarray], name: str, stride: int) -> bytes:
+    """A convolution of the face detector and the batch normalization behind it."""
+    parts = ("gamma", "beta", "mean", "variance")
+    gamma, beta, mean, variance = (arrays[f"{name}/{part}"] for part in parts)
+    shape = (1, gamma.size, 1, 1)
+    unused = tensor(np.zeros(gamma.size), shape)  # statistics of the last batch
+    return b"".join(
+        [
+            _scored(arrays, name, stride),
+            string("bn_con2") + tensor(np.concatenate([gamma, beta]), (2 * gamma.size, 1, 1, 1)),
+            2 * integers(1, *shape) + 2 * unused + tensor(mean, shape) + tensor(variance, shape),
+            integers(100, 100) + floating(1, 53) + floating(0, 53) + 2 * floating(1, 53),
+            floating(1e-4, 53) + _STATE_IN_PLACE + string("relu_") + _STATE,
+        ]
+    )
+
+
+def _scored(arrays: dict[str, np.ndarray], name: str, stride: int) -> bytes:
+    """A convolution of the face detector."""
+    kernel = arrays[f"{name}/kernel"].transpose(3, 2, 0, 1)
+    filters, _, size, _ = kernel.shape
+    padding = size // 2 if stride == 1 else 0
+    weights = np.concatenate([kernel.ravel(), arrays[f"{name}/bias"]])
+    return b"".join(
+        [
+            string("con_4") + tensor(weights, (weights.size, 1, 1, 1)),
+            integers(filters, size, size, stride, stride, padding, padding),
+            integers(1, *kernel.shape) + integers(1, 1, filters, 1, 1) + _MULTIPLIERS + _STATE,
+            integer(1) if name == "down_1" else b"",
+        ]
+    )
+
+
+def encode_mmod(
+    arrays: dict[str, np.ndarray], window: tuple[int, int] = (80, 80), overlap: float = 0.25
+) -> bytes:
+    """The file that dlib would write for a face detector of these weights."""
+    halves = 3 * [floating(0.5, 53)]
+    return b"".join(
+        [
+            integer(1) + string("loss_mmod_") + integers(1, *window),
+            2 * floating(1, 53) + halves[0] + floating(overlap, 53) + floating(1, 53),
+            halves[1] + floating(1, 53) + integers(*18 * [2], 3),
+            string("input_rgb_image_pyramid"),
+            *(floating(np.float32(mean), 24) for mean in (122.782, 117.001, 104.298)),
+            *(_normalized(arrays, name, stride) for name, stride in MMOD),
+            _scored(arrays, "score", 1),
         ]
     )

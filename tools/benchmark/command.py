@@ -20,7 +20,7 @@ from vggface_gender.base import files, options, runs
 
 ROWS = (
     *("extraction", "training", "gradcam", "precision", "dlib", "records", "crops"),
-    *("predict", "answers", "photos", "serving"),
+    *("predict", "answers", "photos", "detectors", "serving"),
 )
 PHOTOS, QUICK_PHOTOS = 60, 4
 REPEATS = 5
@@ -115,7 +115,17 @@ def _measures(
         model: see `prediction.measure`.
         quick: write the records of the sample alone.
     """
-    from benchmark import decoding, epochs, extraction, maps, networks, prediction, serving, writing
+    from benchmark import (
+        decoding,
+        detectors,
+        epochs,
+        extraction,
+        maps,
+        networks,
+        prediction,
+        serving,
+        writing,
+    )
 
     some = work / "sample"
     return {
@@ -131,5 +141,6 @@ def _measures(
         "photos": lambda: prediction.measure_photos(
             model, work=work, count=QUICK_PHOTOS if quick else PHOTOS, repeats=repeats
         ),
+        "detectors": lambda: detectors.measure(work=work, repeats=repeats),
         "serving": lambda: serving.measure(paths, repeats=repeats, quick=quick),
     }

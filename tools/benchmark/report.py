@@ -16,7 +16,7 @@ class Row:
     name: str
     ours: str  # what was measured
     reference: str  # and what against
-    unit: str  # of both: "images/s", of which more is better, or "s", of which less is
+    unit: str  # of both: "images/s" and the like, of which more is better, or "s", of which less is
     goal: str  # for the ratio
     pairs: list[tuple[float, float]]  # (reference, ours) of every turn
     parts: dict[str, float] = dataclasses.field(default_factory=dict)  # medians of ours, in seconds

@@ -46,7 +46,7 @@ class Model:
         *,
         tasks: Collection[str] | None = None,
         min_confidence: float = 0.0,
-        detector: str = "hog",
+        detector: str = "auto",
         upsample: int = 1,
         threshold: float = THRESHOLD,
     ) -> Any:
@@ -59,7 +59,8 @@ class Model:
             tasks: those to answer; by default all but race, which is answered only where it is
                 named.
             min_confidence: the probability below which a face's `label` is None.
-            detector: "hog", or "none" where each photo is one face cut out already.
+            detector: "cnn", "hog", "auto" for the one that finds more, or "none" where each photo
+                is one face cut out already.
             upsample: doublings of the photo before detection: more find smaller faces, and take
                 longer.
             threshold: the least detection score of a face, from -1 to 10.
@@ -92,7 +93,7 @@ class Model:
         *,
         tasks: Collection[str] | None = None,
         min_confidence: float = 0.0,
-        detector: str = "hog",
+        detector: str = "auto",
         upsample: int = 1,
         threshold: float = THRESHOLD,
     ) -> Iterator[PhotoAnswer]:
@@ -122,7 +123,7 @@ class Model:
         fps: float = FPS,
         tasks: Collection[str] | None = None,
         min_confidence: float = 0.0,
-        detector: str = "hog",
+        detector: str = "auto",
         upsample: int = 1,
         threshold: float = THRESHOLD,
         min_face: int = 0,
@@ -165,7 +166,7 @@ class Model:
         self,
         photos: Any,
         *,
-        detector: str = "hog",
+        detector: str = "auto",
         upsample: int = 1,
         threshold: float = THRESHOLD,
     ) -> np.ndarray:

@@ -218,6 +218,20 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_detector_argument(parser: argparse._ActionsContainer) -> None:
+    """The options that say what finds the faces."""
+    parser.add_argument(
+        "--detector",
+        default="auto",
+        metavar="NAME",
+        help="cnn; hog, which is quicker and misses more; auto, the one that misses fewer; or "
+        "none: each photo is one face cut out already, take its central square",
+    )
+    parser.add_argument(
+        "--crops", dest="detector", action="store_const", const="none", help="as --detector none"
+    )
+
+
 def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     """An argument's type whose `ValueError`s argparse quotes."""
 

@@ -1,6 +1,6 @@
 """Faces that detection misses, by group: who never gets as far as a classifier.
 
-The detector is the one that photos go through (`photos.detect`). A record is a crop of one face
+The detectors are those that photos go through (`photos.detect`). A record is a crop of one face
 already, so it is found if a box holds the picture's middle: a bystander at the edge is not the
 face. Two things set this apart from a photograph. The crop's frame cuts away what the detector
 looks at around a face, which makes it harder (`bordered` puts something there); and whoever cut the
@@ -31,12 +31,13 @@ from vggface_gender.photos import crops, detect
 
 FILLS = {"replicate": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
 AT_ONCE = 64  # images handed to the threads, so that Ctrl-C waits for no more
-VERSION = 1  # raised where the same records and settings come to give another table
+VERSION = 2  # raised where the same records and settings come to give another table
 
 
 class Settings(TypedDict):
     """How detection is run: see `measure`."""
 
+    detector: str
     upsample: int
     threshold: float
     border: float
@@ -49,6 +50,7 @@ def measure(
     split: str,
     folder: Path,
     count: int | None = None,
+    detector: str = "auto",
     upsample: int = 1,
     threshold: float = 0.0,
     border: float = 0.0,
@@ -60,14 +62,17 @@ def measure(
         folder: where the table is kept (see `table` and `file_name`). One that was made from the
             same records with the same settings is read in place of detecting again.
         count: of so many faces, the split's first (TFDS shuffles records as it writes them).
-        upsample, threshold: as `detect.detect` takes them.
+        detector, upsample, threshold: as `detect.detect` takes them.
         border, fill: as `bordered` takes them.
 
     Returns:
-        What `figures` gives, computed from the file, and `table`, its path.
+        What `figures` gives, computed from the file; `table`, its path; and `detector`, the one
+        that "auto" stands for.
     """
+    detector = detect.chosen(detector)
     count = None if count is None or count >= dataset.count(split) else count
     settings: Settings = {
+        "detector": detector,
         "upsample": upsample,
         "threshold": threshold,
         "border": border,
@@ -87,7 +92,7 @@ def measure(
         images = records.jpegs(dataset, split)[:count]
         found = table(truth, images, title=f"{dataset.label}, {split}", **settings)
         predictions.write(found, place, made_by=made_by)
-    return figures(read(place)) | {"table": str(place)}
+    return figures(read(place)) | {"table": str(place), "detector": detector}
 
 
 def file_name(
@@ -95,6 +100,7 @@ def file_name(
     split: str,
     *,
     count: int | None = None,
+    detector: str = "auto",
     upsample: int = 1,
     threshold: float = 0.0,
     border: float = 0.0,
@@ -103,7 +109,8 @@ def file_name(
     """The name of a table, which names the settings that made it."""
     part = "" if count is None else f"-{count}"
     edge = f"-{fill}{border:g}" if border else ""
-    return f"detections-{dataset}-{split}{part}-upsample{upsample}-threshold{threshold:g}{edge}.csv"
+    searched = f"{detect.chosen(detector)}-upsample{upsample}-threshold{threshold:g}"
+    return f"detections-{dataset}-{split}{part}-{searched}{edge}.csv"
 
 
 def table(
@@ -111,6 +118,7 @@ def table(
     images: Sequence[bytes],
     *,
     title: str,
+    detector: str = "auto",
     upsample: int = 1,
     threshold: float = 0.0,
     border: float = 0.0,
@@ -127,7 +135,14 @@ def table(
         `truth` and `found`, 0 or 1; `score` of the best box that holds the picture's middle, NaN
         where there is none; `boxes`, how many there are anywhere.
     """
-    see = partial(look, upsample=upsample, threshold=threshold, border=border, fill=fill)
+    see = partial(
+        look,
+        detector=detector,
+        upsample=upsample,
+        threshold=threshold,
+        border=border,
+        fill=fill,
+    )
     seen: list[tuple[float, int]] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -145,18 +160,18 @@ def table(
 
 
 def look(
-    jpeg: bytes, *, upsample: int, threshold: float, border: float, fill: str
+    jpeg: bytes, *, detector: str, upsample: int, threshold: float, border: float, fill: str
 ) -> tuple[float, int]:
     """The best score of a box that holds the picture's middle (NaN: none); how many boxes.
 
     Args:
         jpeg: an image's bytes.
-        upsample, threshold: as `detect.detect` takes them.
+        detector, upsample, threshold: as `detect.detect` takes them.
         border, fill: as `bordered` takes them.
     """
     photo = bordered(crops.decode(jpeg), border, fill=fill)
     y, x = (side / 2 for side in photo.shape[:2])
-    found = detect.detect(photo, upsample=upsample, threshold=threshold)
+    found = detect.detect(photo, detector=detector, upsample=upsample, threshold=threshold)
     scores = [
         face.score
         for face in found
@@ -237,6 +252,30 @@ def report(found: Mapping) -> str:
     absent = groups.describe_missing(found["groups"])
     drawn += f"\n  {absent}" if absent else ""
     return "\n".join([drawn, "", *groups.describe_gaps(found["gaps"]), elsewhere])
+
+
+def compared(found: Sequence[Mapping]) -> str:
+    """Datasets, detectors and borders side by side: what was missed, and the largest gap by race.
+
+    Args:
+        found: what `measure` gives, each with its `dataset`, `border` and `fill`.
+    """
+    rows = []
+    for one in found:
+        gap = one["gaps"].get("race")
+        rows.append(
+            [
+                one["dataset"],
+                one["detector"],
+                f"{one['fill']} {one['border']:g}" if one["border"] else "none",
+                f"{one['count']:,}",
+                f"{one['missed']:,}",
+                text.percent(one["detection_rate"]),
+                f"{gap['worst']}, {gap['best']}: {text.percent(gap['difference'])}" if gap else "-",
+            ]
+        )
+    header = ["dataset", "detector", "border", "faces", "missed", "rate", "largest gap by race"]
+    return text.table(header, rows, text_columns=3)
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -141,11 +141,12 @@ def predicted(folder: Path, dataset: Dataset, *, split: str = SPLIT) -> pd.DataF
     return predictions.read(place)
 
 
-def detections(tested: Sequence[Test], folder: Path) -> dict[Path, dict]:
+def detections(tested: Sequence[Test], folder: Path, *, detector: str = "auto") -> dict[Path, dict]:
     """How many faces of each dataset's test split the face detector finds, by group.
 
     Args:
         folder: where the tables of detections are kept.
+        detector: as `detect.detect` takes it.
 
     Returns:
         What `detection.measure` gives, and the `dataset`'s label, by the records' folder.
@@ -154,7 +155,13 @@ def detections(tested: Sequence[Test], folder: Path) -> dict[Path, dict]:
     for test in tested:
         dataset = test.dataset
         if dataset.directory not in found:
-            one = detection.measure(dataset, split=SPLIT, folder=folder, threshold=photos.THRESHOLD)
+            one = detection.measure(
+                dataset,
+                split=SPLIT,
+                folder=folder,
+                detector=detector,
+                threshold=photos.THRESHOLD,
+            )
             found[dataset.directory] = {"dataset": test.label} | one
     return found
 

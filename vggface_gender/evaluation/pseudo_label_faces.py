@@ -76,15 +76,15 @@ def of_dataset(dataset: Dataset, split: str, *, size: int, padding: float) -> It
 
 
 def of_photos(
-    photos: Sequence[Path], *, size: int, padding: float, are_crops: bool, every: float
+    photos: Sequence[Path], *, size: int, padding: float, every: float, detector: str = "auto"
 ) -> Iterator[Picture]:
     """The faces of photos and of videos' frames, detected and aligned in threads.
 
     Args:
         size: of the crops in pixels.
         padding: of the crops (see `align.align`).
-        are_crops: the photos are faces cut out already.
         every: seconds from one frame of a video to the next.
+        detector: as `detect.finder` takes it.
     """
 
     def find(pair: tuple[Path, Callable[[], Detected]]) -> Picture:
@@ -94,13 +94,13 @@ def of_photos(
             return Picture([], detected.error)
         aligned = align.align(detected.photo, detected.faces, size=size, padding=padding)
         names = [
-            detected.name if are_crops else f"{detected.name}#{number}"
+            detected.name if detector == "none" else f"{detected.name}#{number}"
             for number in range(1, len(aligned) + 1)
         ]
         file = photo if len(aligned) == 1 else None
         return Picture([Face(name, crop, file) for name, crop in zip(names, aligned, strict=True)])
 
-    looks = ((photo, look) for photo in photos for look in _looks_at(photo, are_crops, every))
+    looks = ((photo, look) for photo in photos for look in _looks_at(photo, detector, every))
     workers = min(os.cpu_count() or 1, MOST_THREADS)
     has_video = any(map(video.is_video, photos))
     yield from tqdm(
@@ -176,14 +176,14 @@ def hidden_labels(table: Path, files: Iterable[Path | None]) -> dict[str, list]:
     return {task: [item and getattr(item, task) for item in found] for task in TASKS}
 
 
-def _looks_at(path: Path, are_crops: bool, every: float) -> Iterator[Callable[[], Detected]]:
+def _looks_at(path: Path, detector: str, every: float) -> Iterator[Callable[[], Detected]]:
     """What finds the faces of a photo, or of each frame of a video that is looked at."""
     if not video.is_video(path):
-        yield functools.partial(detect.in_file, path, crops=are_crops)
+        yield functools.partial(detect.in_file, path, detector=detector)
         return
     try:
         for seconds, frame in video.frames(path, every=every):
             name = f"{path}@{seconds:.3f}"
-            yield functools.partial(detect.in_photo, frame, name, crops=are_crops)
+            yield functools.partial(detect.in_photo, frame, name, detector=detector)
     except InputError as error:
         yield functools.partial(Detected, str(path), None, [], str(error))

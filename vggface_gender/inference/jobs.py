@@ -31,7 +31,7 @@ from vggface_gender.photos.sources import CAMERA, PHOTO, STDIN, VIDEO, Source
 class Settings:
     """What answers depend on besides the classifier."""
 
-    detector: str = "hog"  # see `detect.finder`
+    detector: str = "auto"  # see `detect.finder`
     upsample: int = 1
     threshold: float = THRESHOLD
     tasks: Collection[str] | None = None  # see `pipeline.answers`
@@ -136,6 +136,7 @@ def table(
     wanted = pipeline.chosen(classifier, settings.tasks, extra_tasks=settings.extra_tasks)
     columns = tables.columns(classifier.tasks, wanted, sampled=bool(settings.samples))
     said = dataclasses.asdict(settings) | {"tasks": wanted, "extra_tasks": None}
+    said["detector"] = detect.chosen(settings.detector)  # what "auto" stands for may change
     made_by = tables.made_by(path, **said)
     names = [source.name for source in found]
     with contextlib.ExitStack() as stack:

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-# ONNX Runtime's own builds report their use to Microsoft, and write a file to the temporary folder,
-# unless this is set before they are imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-import onnxruntime
-
-from vggface_gender.base import contract
+from vggface_gender.base import contract, runtime
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.base.runtime import onnxruntime
 from vggface_gender.inference import arrays
 
 # The metadata of a file, beside its contract.
@@ -27,7 +22,7 @@ CROP = "crop"  # the input
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
-    "cpu": "CPUExecutionProvider",
+    "cpu": runtime.CPU,
 }
 
 
@@ -80,11 +75,8 @@ def load(path: str | os.PathLike, *, device: str = "auto") -> OnnxClassifier:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; export a run, or name another file")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=_providers(device))
+        session = runtime.session(path, providers=_providers(device))
         said = session.get_modelmeta().custom_metadata_map
     except InputError:
         raise

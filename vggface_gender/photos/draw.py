@@ -15,8 +15,9 @@ SIDE = 640  # the longer side, in pixels, that a drawn copy has at least
 COLOUR = "#ffd400"  # one for all: boxes are not coloured by what is predicted of people
 PAPER = "white"  # under a legend
 SMALLEST = 11  # points of a text that can still be read
-# A detected box goes from the eyebrows to the chin: above it, so much of its height is face, too.
-FOREHEAD = 0.3
+# A box of one detector goes from the eyebrows to the chin, of the other from the hair to the mouth:
+# above and below it, so much of its height may be face, too.
+FOREHEAD, CHIN = 0.3, 0.15
 SHRINK = (1.0, 0.8, 0.65)  # of a label's size, to be tried before a legend is
 
 
@@ -98,7 +99,7 @@ def over(
     for left, top, right, bottom in boxes:
         corners = (round(left), round(top)), (round(right), round(bottom))
         cv2.rectangle(frame, *corners, colour, line)
-    faces = [_with_forehead(_four(box)) for box in boxes]
+    faces = [_whole(_four(box)) for box in boxes]
     for given in patches:
         extents = [(label.shape[1], label.shape[0]) for label in given]
         placed = layout.beside(faces, extents, size=(width, height))
@@ -127,7 +128,7 @@ def _put_beside(
         anyhow: draw them even if they cover something, which is as little as can be.
     """
     extents = [_extent(text, style) for text, style in zip(texts, styles, strict=True)]
-    faces = [_with_forehead(box) for box in boxes]
+    faces = [_whole(box) for box in boxes]
     placed = layout.beside(faces, extents, size=size)
     fits = all(w < size[0] and h < size[1] for w, h in extents)
     if not anyhow and (placed.covered or not fits):
@@ -214,10 +215,11 @@ def _font(points: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(points)
 
 
-def _with_forehead(box: Rectangle) -> Rectangle:
+def _whole(box: Rectangle) -> Rectangle:
     """All of a face, of which a box holds a part."""
     left, top, right, bottom = box
-    return left, top - FOREHEAD * (bottom - top), right, bottom
+    height = bottom - top
+    return left, top - FOREHEAD * height, right, bottom + CHIN * height
 
 
 def _four(numbers: Sequence[float]) -> Rectangle:

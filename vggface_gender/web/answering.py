@@ -35,7 +35,7 @@ class Asked:
 
     tasks: tuple[str, ...] | None = None
     min_confidence: float = 0.0
-    detector: str = "hog"
+    detector: str = "auto"
     upsample: int = 1
     threshold: float = THRESHOLD
 

@@ -83,9 +83,9 @@ def asked(
         float, Query(ge=0, le=1, description="the probability below which there is no label")
     ] = 0.0,
     detector: Annotated[
-        Literal["hog", "none"],
-        Query(description="none: the photo is one face cut out already"),
-    ] = "hog",
+        Literal["auto", "cnn", "hog", "none"],
+        Query(description="what finds faces; none: the photo is one face cut out already"),
+    ] = "auto",
     upsample: Annotated[
         int, Query(ge=0, le=MAX_UPSAMPLE, description="doublings of the photo before detection")
     ] = 1,

@@ -44,7 +44,8 @@ def serve(
         loaded = backends.load(classifier, backend="onnx")
         # What loads at its first use loads now: the first request waits no longer than others.
         loaded.predict(np.zeros((1, loaded.size, loaded.size, 3), np.uint8))
-        detect.detect(np.zeros((80, 80, 3), np.uint8))
+        for detector in detect.SEARCHES:
+            detect.detect(np.zeros((80, 80, 3), np.uint8), detector=detector)
         detect.landmark_predictor()
         card = classifier.with_name(CARD)
         application = app.create(

@@ -11,8 +11,6 @@ types of its layers, so the reader must know the architecture, which is that of 
 what the file says.
 """
 
-import importlib.util
-import math
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vggface_gender.base.errors import InputError
+from vggface_gender.weights import dlib_layers
+from vggface_gender.weights.dlib_layers import INSTALL, Arrays, conv, plain
 from vggface_gender.weights.dlib_serialized import Reader
 
 NAME = "dlib_face_recognition_resnet_model_v1.dat"
-
-_INSTALL = "`pip install --force-reinstall face_recognition_models`"
 
 # The architecture, for the reader here and for whoever builds the network.
 SIZE = 150  # rows and columns of the input
@@ -40,8 +37,6 @@ BLOCKS = tuple(
 )
 EMBEDDING = 128  # outputs
 
-_Arrays = dict[str, np.ndarray]
-
 
 def find() -> Path:
     """The path of dlib's face ResNet in the installed package `face_recognition_models`.
@@ -49,13 +44,7 @@ def find() -> Path:
     Raises:
         InputError: the package isn't installed, or lacks the file.
     """
-    # Located without importing it: the package needs `pkg_resources`, which setuptools dropped.
-    package = importlib.util.find_spec("face_recognition_models")
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "models" / NAME
-        if path.is_file():
-            return path
-    raise InputError(f"{NAME} not found: run {_INSTALL}")
+    return dlib_layers.find(NAME)
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -73,7 +62,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file can't be read, is cut short, goes on after its end, or is another one.
     """
-    file = Reader(path, expected=NAME, remedy=f"{_INSTALL} brings it")
+    file = Reader(path, expected=NAME, remedy=f"{INSTALL} brings it")
     file.expect(file.integer, "version of the loss layer", 1)
     file.expect(file.string, "name of the loss", "loss_metric_2")
     file.floating("margin")
@@ -84,26 +73,27 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     for version, what, _ in reversed(layers):
         file.expect(file.integer, f"version of {what}", version)
     _read_input(file)
-    arrays: _Arrays = {}
+    arrays: Arrays = {}
     for _, what, read_details in layers:
         arrays |= read_details(file, what)
     file.finish()
     return arrays
 
 
-def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], _Arrays]]]:
+def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
     """Every layer, input to output: its wrapper's version, its name, what reads its details."""
-    relu = partial(_read_plain, kind="relu_")
-    add = partial(_read_plain, kind="add_prev_")
+    relu = partial(plain, kind="relu_")
+    add = partial(plain, kind="add_prev_")
     channels = STEM_FILTERS
-    yield 3, "stem_conv", partial(_read_conv, channels=3, filters=channels, size=7, stride=2)
+    first = partial(conv, channels=3, filters=channels, size=7, stride=2, is_first=True)
+    yield 3, "stem_conv", first
     yield 2, "stem_conv", partial(_read_affine, channels=channels)
     yield 2, "stem_relu", relu
     yield 2, "stem_pool", partial(_read_pool, kind="max_pool_2", size=3, stride=2)
 
     for block, filters, stride in BLOCKS:
-        conv1 = partial(_read_conv, channels=channels, filters=filters, size=3, stride=stride)
-        conv2 = partial(_read_conv, channels=filters, filters=filters, size=3, stride=1)
+        conv1 = partial(conv, channels=channels, filters=filters, size=3, stride=stride)
+        conv2 = partial(conv, channels=filters, filters=filters, size=3, stride=1)
         affine = partial(_read_affine, channels=filters)
         yield 1, f"{block}_input", _read_tag
         yield 2, f"{block}_conv1", conv1
@@ -132,30 +122,7 @@ def _read_input(file: Reader) -> None:
     file.integers("the input", rows=SIZE, columns=SIZE)
 
 
-def _read_conv(
-    file: Reader, name: str, *, channels: int, filters: int, size: int, stride: int
-) -> _Arrays:
-    shape = (filters, channels, size, size)
-    padding = size // 2 if stride == 1 else 0
-    file.expect(file.string, f"type of {name}", "con_4")
-    parameters = file.tensor(f"weights of {name}", (math.prod(shape) + filters, 1, 1, 1))
-    file.integers(name, filters=filters, rows=size, columns=size)
-    file.integers(name, row_stride=stride, column_stride=stride)
-    file.integers(name, row_padding=padding, column_padding=padding)
-    file.alias(f"kernel of {name}", shape)
-    file.alias(f"bias of {name}", (1, filters, 1, 1))
-    file.multipliers(name)
-    file.state(name, holds_input=name == "stem_conv")
-    kernel, bias = np.split(parameters, [math.prod(shape)])
-    return {
-        # dlib: filters, channels in, rows, columns. Keras: rows, columns, channels in, filters.
-        # Neither flips the kernel (both compute the cross-correlation).
-        f"{name}/kernel": np.ascontiguousarray(kernel.reshape(shape).transpose(2, 3, 1, 0)),
-        f"{name}/bias": bias,
-    }
-
-
-def _read_affine(file: Reader, name: str, *, channels: int) -> _Arrays:
+def _read_affine(file: Reader, name: str, *, channels: int) -> Arrays:
     what = f"affine layer of {name}"
     file.expect(file.string, f"type of {what}", "affine_")
     parameters = file.tensor(f"weights of {what}", (2 * channels, 1, 1, 1))
@@ -167,7 +134,7 @@ def _read_affine(file: Reader, name: str, *, channels: int) -> _Arrays:
     return {f"{name}/gamma": gamma, f"{name}/beta": beta}
 
 
-def _read_dense(file: Reader, name: str, *, inputs: int, outputs: int) -> _Arrays:
+def _read_dense(file: Reader, name: str, *, inputs: int, outputs: int) -> Arrays:
     file.expect(file.string, f"type of {name}", "fc_2")
     file.integers(name, outputs=outputs, inputs=inputs)
     kernel = file.tensor(f"weights of {name}", (inputs, outputs, 1, 1))
@@ -179,7 +146,7 @@ def _read_dense(file: Reader, name: str, *, inputs: int, outputs: int) -> _Array
     return {f"{name}/kernel": kernel.reshape(inputs, outputs)}  # (in, out), as Keras has it
 
 
-def _read_pool(file: Reader, name: str, *, kind: str, size: int, stride: int) -> _Arrays:
+def _read_pool(file: Reader, name: str, *, kind: str, size: int, stride: int) -> Arrays:
     file.expect(file.string, f"type of {name}", kind)
     file.integers(name, rows=size, columns=size)
     file.integers(name, row_stride=stride, column_stride=stride)
@@ -188,11 +155,5 @@ def _read_pool(file: Reader, name: str, *, kind: str, size: int, stride: int) ->
     return {}
 
 
-def _read_plain(file: Reader, name: str, *, kind: str) -> _Arrays:
-    file.expect(file.string, f"type of {name}", kind)
-    file.state(name)
-    return {}
-
-
-def _read_tag(file: Reader, name: str) -> _Arrays:
+def _read_tag(file: Reader, name: str) -> Arrays:
     return {}  # tags, and the skips that go back to them, write nothing but their version

@@ -8,10 +8,13 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from vggface_gender.base.errors import InputError
+
+Value = TypeVar("Value")
 
 # Exponents that mark what no mantissa gives.
 _SPECIAL_FLOATS = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
@@ -130,6 +133,20 @@ class Reader:
         found = read(what)
         if found != expected:
             raise self._error(start, what, repr(expected), f"{found!r:.60}")
+
+    def within(
+        self,
+        read: Callable[[str], Value],
+        what: str,
+        least: float,
+        most: float,
+    ) -> Value:
+        """Read a number, or numbers, from `least` to `most`."""
+        start = self.offset
+        found = read(what)
+        if not np.all((least <= np.asarray(found)) & (np.asarray(found) <= most)):
+            raise self._error(start, what, f"from {least:g} to {most:g}", f"{found!r:.60}")
+        return found
 
     def finish(self) -> None:
         """Refuse what follows the last thing read."""

@@ -40,7 +40,7 @@ export async function about() {
 function query(settings, more = {}) {
   return new URLSearchParams({
     upsample: settings.upsample,
-    detector: settings.cut ? "none" : "hog",
+    detector: settings.cut ? "none" : "auto",
     ...more,
   });
 }
