@@ -86,6 +86,24 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     return changed
 
 
+def assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Give every variable the array of its name, `layer/variable`.
+
+    Raises:
+        ValueError: the two sets of names differ, or a shape does.
+    """
+    variables = {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        for variable in layer.variables
+    }
+    missing, unexpected = variables.keys() - arrays.keys(), arrays.keys() - variables.keys()
+    if missing or unexpected:
+        raise ValueError(f"weights missing: {sorted(missing)}; unexpected: {sorted(unexpected)}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
 def require_finite(model: keras.Model, name: object) -> None:
     """Raise an InputError unless every weight of a model is a finite number.
 
