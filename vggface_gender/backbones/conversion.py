@@ -182,7 +182,8 @@ def compare(model: keras.Model, original: Original) -> dict[str, float]:
         original: the one that it was made from, whole.
 
     Returns:
-        By layer, from the image to the model's output.
+        By layer, from the image to the model's output; to the first that is of another size, whose
+        difference is infinite.
     """
     probe = keras.Model(model.input, {layer.name: layer.output for layer in model.layers[1:]})
     image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype(np.float32)
@@ -193,7 +194,10 @@ def compare(model: keras.Model, original: Original) -> dict[str, float]:
     differences = {}
     steps = itertools.islice(original.forward(image), len(outputs))
     for layer, expected in tqdm(steps, "checking", len(outputs), unit="layer", disable=None):
-        found = np.asarray(outputs[layer.name]).reshape(expected.shape)
+        found = np.asarray(outputs[layer.name])
+        if found.size != expected.size:  # another stride, say: what follows is another network
+            return differences | {layer.name: float("inf")}
+        found = found.reshape(expected.shape)
         scale = np.abs(expected).max() or 1.0
         differences[layer.name] = float(np.abs(found - expected).max() / scale)
     return differences

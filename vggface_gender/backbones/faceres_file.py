@@ -75,7 +75,7 @@ def weights(graph: Graph, known: Sequence[Layer]) -> dict[str, np.ndarray]:
             )
         return array
 
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for name, kind, shape in ((layer.name, layer.type, layer.shape) for layer in known):
         if kind == "conv":
             kernel = take(f"{name}/convolution/merged_input", shape)

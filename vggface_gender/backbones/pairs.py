@@ -25,15 +25,16 @@ def joined(networks: Mapping[str, keras.Model]) -> keras.Model:
 
     Returns:
         A model from crops to a list of all outputs, network after network. Layer L of network N is
-        called `N.L`, and what resizes for it `N.resize`.
+        called `N.L`.
     """
     size = max(model.input_shape[1] for model in networks.values())
     image = keras.Input((size, size, 3), name=_CROP)
     starts = {name: image for name in networks}
     for name, model in networks.items():
         if (its := model.input_shape[1]) != size:
-            resize = keras.layers.Resizing(its, its, dtype="float32", name=f"{name}.resize")
-            starts[name] = resize(image)
+            # Not the layer: its call says training=True, which Keras 3.15 then hands on to a
+            # batch normalization behind it where nothing else is said.
+            starts[name] = keras.ops.image.resize(image, (its, its))
     config = keras.Model(image, list(starts.values()), name="_".join(networks)).get_config()
     firsts, ends = _places(config["output_layers"]), []
     for (name, model), first in zip(networks.items(), firsts, strict=True):

@@ -92,7 +92,7 @@ def _member(value: Any, key: str, kind: type, where: str) -> Any:
     """A member of a JSON object, of the kind that it has to be."""
     found = value.get(key) if isinstance(value, dict) else None
     if not isinstance(found, kind):
-        what = {list: "a list", dict: "an object", str: "a text"}[kind]
+        what = {"list": "a list", "dict": "an object", "str": "a text"}[kind.__name__]
         raise InputError(f"{where} has no `{key}` that is {what}; expected a TF.js graph model's")
     return found
 
