@@ -99,7 +99,7 @@ def test_a_files_name_may_have_a_plus(both, tmp_path, monkeypatch):
     networks.check("a+b.keras")
     assert backbones.load("a+b.keras").name == "one"
     assert networks.label("dlib+faceres:224") == "dlib+faceres-224"
-    with pytest.raises(InputError, match="no backbone a: give dlib, faceres"):
+    with pytest.raises(InputError, match=r"no backbone a\+dlib: give dlib, faceres"):
         networks.check("a+dlib")
 
 

@@ -29,11 +29,13 @@ NAMES = ("dlib", "faceres", "vggface", "resnet50")
 def parts(backbone: str) -> list[str]:
     """The networks that a backbone's name joins by "+", each as `backbones.load` takes it.
 
-    A file whose name has a "+" in it is one network.
+    Each is one of `NAMES`, or a `.keras` file. A file whose name has a "+" in it is one network.
     """
-    if any(Path(name).is_file() for name in (backbone, backbone.partition(":")[2])):
+    names = backbone.split("+")
+    is_file = any(Path(name).is_file() for name in (backbone, backbone.partition(":")[2]))
+    if is_file or not all(called(name) or Path(name).suffix == ".keras" for name in names):
         return [backbone]
-    return backbone.split("+")
+    return names
 
 
 def called(network: str) -> str | None:

@@ -63,7 +63,7 @@ def networks(backbone: str) -> list[Source]:
     Args:
         backbone: as `backbones.load` takes it.
     """
-    return [_network(name) for name in names_of.parts(backbone)]
+    return [_network(name) for name in names_of.parts(without_paths(backbone))]
 
 
 def _network(backbone: str) -> Source:
