@@ -191,7 +191,7 @@ def compare(model: keras.Model, original: Original) -> dict[str, float]:
     for ours in ("normalization", "flatten"):  # which the file does not have
         outputs.pop(ours, None)
 
-    differences = {}
+    differences: dict[str, float] = {}
     steps = itertools.islice(original.forward(image), len(outputs))
     for layer, expected in tqdm(steps, "checking", len(outputs), unit="layer", disable=None):
         found = np.asarray(outputs[layer.name])
