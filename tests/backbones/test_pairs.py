@@ -9,6 +9,7 @@ from vggface_gender.backbones import pairs
 from vggface_gender.base import networks
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import features
+from vggface_gender.weights import keras_h5
 
 
 def network(name: str, size: int, *, seed: int) -> keras.Model:
@@ -22,6 +23,14 @@ def network(name: str, size: int, *, seed: int) -> keras.Model:
     x = keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, 2))) * 0.5
     x = keras.layers.Add(name="add")([x, y])
     return keras.Model(image, x, name=name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchecked():
+    """Files are not read in a process of their own first, which takes most of the time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keras_h5, "check", lambda path: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +93,17 @@ def test_layers_are_named_with_their_network(names, crops):
         with pytest.raises(InputError, match=f"has no layer {layer}; the last of") as caught:
             backbones.load(names, layer=layer)
         assert "\n" not in str(caught.value)
+
+
+def test_a_whole_classifier_is_taken_where_a_layer_of_it_is_named(names, both, tmp_path):
+    image = keras.Input((20, 20, 3))
+    x = keras.layers.Flatten(name="flat")(image)
+    x = keras.layers.Dense(2, activation="softmax", name="answer")(x)
+    keras.Model(image, x, name="whole").save(tmp_path / "whole.keras")
+    together = f"{names.split('+')[0]}+{tmp_path / 'whole.keras'}"
+    with pytest.raises(InputError, match="a whole classifier: answer gives probabilities"):
+        backbones.load(together)
+    assert backbones.load(together, layer="whole.flat").output_shape == (None, 6 + 1200)
 
 
 def test_two_of_one_name_are_told(names):

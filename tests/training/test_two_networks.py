@@ -65,6 +65,7 @@ def test_a_head_on_both_is_one_classifier(line, drawn):
     np.testing.assert_allclose(again.gender_male, before.gender_male, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_both_are_fine_tuned_from_a_layer_of_each_on(line, drawn):
     options = ["--batch-size", "32", "--head-epochs", "0", "--epochs", "1", "--tasks", "gender"]
     unfreeze = ["--unfreeze", "less.conv2+tiny.conv2"]

@@ -100,16 +100,16 @@ def _side_by_side(names: list[str], precision: str, layer: str | None) -> keras.
     """Several networks on the same crops, and the vector of all their features."""
     found: dict[str, keras.Model] = {}
     usual: dict[str, str | None] = {}
+    wanted = layer.split("+") if layer else []
     for name in names:
         model, its = _whole(name, precision)
         called = networks.called(name) or model.name
         if called in found:
             raise InputError(f"{'+'.join(names)}: two networks are called {called}; join others")
-        if its is None:
+        if its is None and not any(each.startswith(f"{called}.") for each in wanted):
             _without_answers(model, name)
         found[called], usual[called] = model, its
     whole = pairs.joined(found)
-    wanted = layer.split("+") if layer else []
     outputs = dict(zip(found, pairs.outputs(whole, found), strict=True))
     chosen: list[str] = []
     for called, its in usual.items():
