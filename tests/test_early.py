@@ -23,6 +23,8 @@ NETWORK = ["--dataset", "UTKFace", "--backbone", "dlip.keras"]
         ("transfer", DATASET, "no dataset UTKFase: give one of UTKFace, FairFace"),
         ("transfer", NETWORK, "no backbone dlip.keras"),
         ("transfer", ["--dataset", "UTKFace", "--backbone", "vggface"], "vggface-gender convert"),
+        ("transfer", ["--dataset", "UTKFace", "--backbone", "dlib+faceres"], "convert --tfjs"),
+        ("multitask", ["--dataset", "x", "--backbone", "faceres:100"], "multiple of 32"),
         ("transfer", ["--dataset", "UTKFace+FairFace"], "UTKFace is not in the records"),
         ("multitask", DATASET, "no dataset UTKFase"),
         ("multitask", NETWORK, "no backbone dlip.keras"),

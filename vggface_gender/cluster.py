@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--backbone",
         default="dlib",
         metavar="NAME",
-        help="the pretrained network whose features to cluster: dlib, vggface, resnet50 or a "
-        ".keras file",
+        help="the pretrained network whose features to cluster: dlib, faceres, vggface, resnet50 "
+        "or a .keras file; or several side by side, such as dlib+faceres",
     )
     either.add_argument(
         "--run",
@@ -57,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
         "--layer",
         metavar="NAME",
         help="the layer whose output is the features; with --run one of its backbone's or of its "
-        "head's, such as shared (default: dlib's embedding; the last of other backbones, and of a "
-        "run's)",
+        "head's, such as shared (default: dlib's embedding, FaceRes's pooled; the last of other "
+        "backbones, and of a run's)",
     )
     options.add_precision_argument(group)
     parser.add_argument(
@@ -140,7 +140,7 @@ def default_out(arguments: argparse.Namespace, path: Path | None, layer: str) ->
     Args:
         path: the classifier's file, if a run's features are clustered.
     """
-    of = [] if path else [Path(arguments.backbone).stem]
+    of = [] if path else [networks.label(arguments.backbone)]
     name = "-".join(["clusters", arguments.split, arguments.task, *of, layer])
     return (runs.results_folder(path) if path else runs.MODEL_FILES) / name
 

@@ -10,7 +10,6 @@ too, on augmented crops. An example that lacks a task's label leaves that task a
 
 import argparse
 import sys
-from pathlib import Path
 
 from vggface_gender.base import console, networks, options, runs, training_options
 from vggface_gender.base.tasks import TASKS
@@ -26,14 +25,15 @@ def parser() -> argparse.ArgumentParser:
         "--backbone",
         default="dlib",
         metavar="NAME",
-        help="the network: dlib, vggface (converted first), resnet50 (random weights), "
-        "resnet50:FILE, or a .keras file",
+        help="the network: dlib, faceres, faceres:224, vggface (these converted first), resnet50 "
+        "(random weights), resnet50:FILE, or a .keras file; or several side by side, such as "
+        "dlib+faceres",
     )
     made.add_argument(
         "--layer",
         metavar="NAME",
         help="the backbone's layers whose outputs the features are, joined by + "
-        "(default: map+block_4_3 of dlib's, else the last)",
+        "(default: map+block_4_3 of dlib's, FaceRes's pooled, else the last)",
     )
     training_options.add_tuning_arguments(made)
     return made
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     trainings = train.plan(each, data=data, configure=configure)
     mix = next(iter(trainings.values())).mix
     what = "multitask" if len(arguments.tasks) > 1 else f"{arguments.tasks[0]}-tuned"
-    backbone = Path(arguments.backbone.replace(":", "-")).stem
+    backbone = networks.label(arguments.backbone)
     name = arguments.run or f"{mix.label}-{what}-{backbone}-{run.label(each)}"
     train.train_all(
         trainings,

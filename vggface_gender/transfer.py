@@ -10,7 +10,6 @@ read once, at the end.
 
 import argparse
 import sys
-from pathlib import Path
 
 from vggface_gender.base import console, networks, options, runs, training_options
 from vggface_gender.base.tasks import TASKS
@@ -27,13 +26,15 @@ def parser() -> argparse.ArgumentParser:
         "--backbone",
         default="dlib",
         metavar="NAME",
-        help="the pretrained network: dlib, vggface (converted first), or a .keras file",
+        help="the pretrained network: dlib, faceres, faceres:224, vggface (these converted first), "
+        "or a .keras file; or several side by side, such as dlib+faceres",
     )
     group.add_argument(
         "--layer",
         metavar="NAME",
-        help="the backbone's layer whose output the features are, such as dlib's embedding "
-        "(default: dlib's map, else the last)",
+        help="the backbone's layer whose output the features are, such as dlib's embedding; of "
+        "several networks dlib.embedding+faceres.pooled (default: dlib's map, FaceRes's pooled, "
+        "else the last)",
     )
     group.add_argument(
         "--epochs",
@@ -115,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     data = options.dataset_arguments(arguments)
     trainings = train.plan(each, data=data, configure=configure)
     mix = next(iter(trainings.values())).mix
-    parts = [mix.label, arguments.task, Path(arguments.backbone).stem, arguments.layer]
+    parts = [mix.label, arguments.task, networks.label(arguments.backbone), arguments.layer]
     name = arguments.run or "-".join(filter(None, [*parts, run.label(each)]))
     train.train_all(
         trainings,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vggface_gender import convert
-from vggface_gender.backbones import conversion, vggface
+from vggface_gender.backbones import conversion, faceres, vggface
 from vggface_gender.base import console
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import matconvnet
@@ -25,10 +25,10 @@ def test_converts_checks_and_reports(tmp_path, output):
     )
     assert list(to.parent.iterdir()) == [to]
     assert done.worst == max(done.differences.values()) < 1e-5
-    assert done.parameters["conv3_2"] == 3 * 3 * 20 * 21 + 21
+    assert done.original.parameters["conv3_2"] == 3 * 3 * 20 * 21 + 21
     assert ("fc8" in done.differences) == (output == "identities")
     assert done.total == sum(
-        count for layer, count in done.parameters.items() if layer in done.differences
+        count for layer, count in done.original.parameters.items() if layer in done.differences
     )
 
     rows = {line.split()[0]: line.split() for line in conversion.report(done).splitlines()}
@@ -107,11 +107,12 @@ def test_the_check_finds_a_fault_and_its_layer(tmp_path, name, fault):
     network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
     model = vggface.from_network(network, **files.SMALL)
     network = matconvnet.parse(tmp_path / "vgg.mat")
-    assert max(conversion.compare(model, network).values()) < 1e-5
+    original = conversion.of_network(network)
+    assert max(conversion.compare(model, original).values()) < 1e-5
 
     layer = model.get_layer(name)
     layer.set_weights(fault(*layer.get_weights()))
-    differences = conversion.compare(model, network)
+    differences = conversion.compare(model, original)
     assert next(layer for layer, value in differences.items() if not value <= 1e-4) == name
 
 
@@ -119,7 +120,8 @@ def test_the_check_finds_a_wrong_mean(tmp_path):
     network = matconvnet.parse(files.write(tmp_path / "vgg.mat", files.network()))
     model = vggface.build(**files.SMALL, mean=files.MEAN[::-1])  # BGR
     model.set_weights(vggface.from_network(network, **files.SMALL).get_weights())
-    assert conversion.compare(model, matconvnet.parse(tmp_path / "vgg.mat"))["conv1_1"] > 1e-3
+    original = conversion.of_network(matconvnet.parse(tmp_path / "vgg.mat"))
+    assert conversion.compare(model, original)["conv1_1"] > 1e-3
 
 
 def test_a_missing_file_is_told_with_its_source(tmp_path):
@@ -147,7 +149,8 @@ def test_a_truncated_file_leaves_nothing(tmp_path):
 def test_the_commands_choices_are_the_networks_outputs():
     assert convert.OUTPUTS == vggface.OUTPUTS
     defaults = convert.parser().parse_args([])
-    assert (defaults.to, defaults.tolerance) == (vggface.PATH, conversion.TOLERANCE)
+    assert (convert.TO["mat"], defaults.tolerance) == (vggface.PATH, conversion.TOLERANCE)
+    assert convert.TO["tfjs"] == faceres.PATH
 
 
 @pytest.mark.slow

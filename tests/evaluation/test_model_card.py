@@ -292,6 +292,9 @@ def test_one_datasets_slice_is_not_described_as_all_of_it(finished):
         ("FairFace", "dlib", "these: who passes it on names its source (FairFace).", True),
         ("FairFace", "vggface", "non-commercial research only (VGG-Face); who passes", False),
         ("UTKFace", "vggface", "research only (VGG-Face, UTKFace).", False),
+        ("SyntheticFaces", "faceres:224", "for non-commercial research only (FaceRes).", False),
+        ("FairFace", "dlib+faceres", "dlib's network: public domain; FaceRes: research", False),
+        ("SyntheticFaces", "dlib+/x/r.keras", "before you use it (`r.keras`).", True),
         ("SyntheticFaces", "resnet50", "these: none of them restricts it.", True),
         ("SyntheticFaces", "dlib", "these: none of them restricts it.", True),
         ("Adience", "dlib", "ask the owner or publisher before you use it (Adience).", True),
@@ -308,6 +311,7 @@ def test_the_strictest_terms_are_inherited(finished, dataset, backbone, expected
     network = item(card, "Network")
     assert ("random weights" in network) == (backbone == "resnet50")
     assert ("a file whose owner knows" in network) == backbone.endswith(".keras")
+    assert ("; beside it " in network) == ("+" in backbone)
 
 
 def test_drawn_faces_are_no_people(finished):

@@ -19,6 +19,22 @@ def test_a_backbone_brings_its_own_defaults_and_what_is_given_counts():
     assert its["loss_weights"]["age"] == 0.5 and its["augment"] == Amounts()._asdict()
     assert config.tuning("resnet50:file.h5")["batch_norm"] == "adapted"
     assert config.tuning("vggface")["unfreeze"] == "conv5_1"
+    assert config.tuning("faceres:224")["learning_rate"] == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("dlib+faceres:224", ("dlib.map+dlib.block_4_3", "dlib.block_2_1+faceres.conv_dw_4", 3e-4)),
+        ("faceres+my.keras", (None, "faceres.conv_dw_4", 3e-4)),
+        ("resnet50+my.keras", (None, "all", 1e-3)),
+    ],
+)
+def test_networks_side_by_side_bring_the_settings_of_each(backbone, expected):
+    its = config.tuning(backbone)
+    assert (its["layer"], its["unfreeze"], its["learning_rate"]) == expected
+    assert its["batch_size"] == (64 if "dlib" in backbone else 32)
+    assert (its.get("batch_norm") == "adapted") == ("my" in backbone)
 
 
 def test_amounts_of_augmentation():

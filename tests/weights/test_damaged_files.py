@@ -8,8 +8,9 @@ import keras_files
 import matconvnet_files as files
 import numpy as np
 import pytest
+import tfjs_files
 
-from vggface_gender.weights import dlib_dat, keras_h5, matconvnet
+from vggface_gender.weights import dlib_dat, keras_h5, matconvnet, tfjs, tfjs_graph
 
 WIDTH = 12  # of every layer: the smallest of which no setting is taken for weights
 TINY = {"channels": ((WIDTH,) * 2,) * 2 + ((WIDTH,) * 3,) * 3, "size": 32, "dense": WIDTH}
@@ -33,6 +34,16 @@ def dat(folder):
     return path
 
 
+def graph(folder):
+    return tfjs_files.write(folder / "v.json", tfjs_files.faceres(**tfjs_files.SMALL))
+
+
+def run(path):
+    """Read a graph model, and run it."""
+    image = {"input_1": np.zeros((16, 16, 3))}
+    return list(tfjs_graph.forward(tfjs.read(path), image, last="feats/Relu"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "parse", "read"),
@@ -42,8 +53,9 @@ def dat(folder):
         (mat("7.3"), matconvnet.parse, matconvnet.read),
         (h5, keras_h5.parse, keras_h5.read),
         (dat, dlib_dat.read, dlib_dat.read),
+        (graph, run, run),
     ],
-    ids=["mat5", "mat7", "mat7.3", "h5", "dat"],
+    ids=["mat5", "mat7", "mat7.3", "h5", "dat", "tfjs"],
 )
 def test_damaged_copies_are_refused_in_one_line(tmp_path, write, parse, read):
     keep = tmp_path / "keep"

@@ -4,13 +4,14 @@ A backbone takes raw RGB crops (b, size, size, 3) in `[0, 255]` and returns feat
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
 
-from vggface_gender.backbones import dlib_resnet, resnet50, vggface
+from vggface_gender.backbones import dlib_resnet, faceres, pairs, resnet50, vggface
 from vggface_gender.backbones.surgery import (
     FEATURES,
     freeze_before,
@@ -19,6 +20,7 @@ from vggface_gender.backbones.surgery import (
     split,
     with_precision,
 )
+from vggface_gender.base import networks
 from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.weights import keras_h5
 
@@ -36,13 +38,18 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
     """A backbone by name.
 
     Args:
-        name: "dlib"; "vggface"; "resnet50" with random weights, or "resnet50:FILE" with those of a
-            file (see `resnet50.load`); or a `.keras` file.
+        name: "dlib"; "vggface"; "faceres", or "faceres:SIZE" for crops of another size;
+            "resnet50" with random weights, or "resnet50:FILE" with those of a file (see
+            `resnet50.load`); a `.keras` file; or several of these joined by "+", whose features
+            stand side by side (see `pairs.joined`).
         precision: the Keras dtype policy to compute in; variables stay `float32`.
         layer: whose output the features are; by default dlib's "map" (which also has "pooled",
-            "embedding" and every block: see `dlib_resnet.build`), else the model's own output.
-            Several joined by "+", as "map+block_4_3", give one `float32` vector (b, n), in which a
-            map of at most 2x2 is flattened and a larger one averaged over rows and columns.
+            "embedding" and every block: see `dlib_resnet.build`), FaceRes's "pooled" (also "map"
+            and "embedding"), else the model's own output. Several joined by "+", as
+            "map+block_4_3", give one `float32` vector (b, n), in which a map of at most 2x2 is
+            flattened and a larger one averaged over rows and columns. Of several networks their
+            layers are named "dlib.map", "faceres.pooled"; one of which none is named gives those
+            that it has by default.
 
     Returns:
         A functional model from crops to one tensor of features.
@@ -51,18 +58,11 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
         InputError: no such backbone or layer, or the weights are not there, not all numbers, or of
             no use: a whole classifier, or VGG-Face without its preprocessing.
     """
-    kind, _, file = name.partition(":")
-    if name == "dlib":
-        layer = layer or "map"
-        with _policy(precision):  # quicker than to build it twice, and it has three outputs
-            model = dlib_resnet.load()
-    elif name == "vggface":
-        model = with_precision(vggface.load(), precision)
-    elif kind == "resnet50":
-        model = with_precision(resnet50.load(file or None), precision)
-    else:
-        model = with_precision(_load_file(Path(name)), precision)
-    require_finite(model, name)
+    names = networks.parts(name)
+    if len(names) > 1:
+        return _side_by_side(names, precision, layer)
+    model, usual = _whole(name, precision)
+    layer = layer or usual
     if layer is not None:
         model = _features(model, layer.split("+"), name)
     return _without_answers(model, name)
@@ -73,6 +73,50 @@ def family(model: keras.Model) -> str:
     if vggface.has_its_convolutions(model):
         return "vggface"
     return model.name if model.name != "vggface" else "another network"
+
+
+def _whole(name: str, precision: str) -> tuple[keras.Model, str | None]:
+    """One network with all its layers, and the layer of its features; None: its own output."""
+    kind, _, file = name.partition(":")
+    usual = None
+    if name == "dlib":
+        usual = "map"
+        with _policy(precision):  # quicker than to build it twice, and it has three outputs
+            model = dlib_resnet.load()
+    elif name == "vggface":
+        model = with_precision(vggface.load(), precision)
+    elif kind == "faceres":
+        usual = "pooled"
+        model = with_precision(faceres.load(networks.faceres_size(name)), precision)
+    elif kind == "resnet50":
+        model = with_precision(resnet50.load(file or None), precision)
+    else:
+        model = with_precision(_load_file(Path(name)), precision)
+    require_finite(model, name)
+    return model, usual
+
+
+def _side_by_side(names: list[str], precision: str, layer: str | None) -> keras.Model:
+    """Several networks on the same crops, and the vector of all their features."""
+    found: dict[str, keras.Model] = {}
+    usual: dict[str, str | None] = {}
+    wanted = layer.split("+") if layer else []
+    for name in names:
+        model, its = _whole(name, precision)
+        called = networks.called(name) or model.name
+        if called in found:
+            raise InputError(f"{'+'.join(names)}: two networks are called {called}; join others")
+        if its is None and not any(each.startswith(f"{called}.") for each in wanted):
+            _without_answers(model, name)
+        found[called], usual[called] = model, its
+    whole = pairs.joined(found)
+    outputs = dict(zip(found, pairs.outputs(whole, found), strict=True))
+    chosen: list[str] = []
+    for called, its in usual.items():
+        named = [each for each in wanted if each.startswith(f"{called}.")]
+        chosen += named or [called if its is None else f"{called}.{its}"]
+    chosen += [each for each in wanted if each not in chosen]  # of no network: told below
+    return _features(whole, chosen, "+".join(names), outputs=outputs)
 
 
 def _without_answers(model: keras.Model, name: str) -> keras.Model:
@@ -98,16 +142,28 @@ def _activation(operation: Any) -> str:
     return getattr(activation, "__name__", type(operation).__name__.lower())
 
 
-def _features(model: keras.Model, layers: list[str], name: str) -> keras.Model:
-    """A model from the crops to the output of one of its layers, or of several joined."""
+def _features(
+    model: keras.Model,
+    layers: list[str],
+    name: str,
+    *,
+    outputs: Mapping[str, keras.KerasTensor] = MappingProxyType({}),
+) -> keras.Model:
+    """A model from the crops to the output of one of its layers, or of several joined.
+
+    Args:
+        outputs: tensors by other names than layers'.
+    """
     known = [layer.name for layer in model.layers]
     wanted = list(dict.fromkeys(layers))
     for each in wanted:
-        if each not in known:
+        if each not in known and each not in outputs:
             last = ", ".join(known[-5:])
             raise InputError(f"{name} has no layer {each}; the last of its layers: {last}")
-    outputs = [model.get_layer(each).output for each in wanted]
-    features = outputs[0] if len(outputs) == 1 else _joined(wanted, outputs)
+    tensors = [
+        outputs[each] if each in outputs else model.get_layer(each).output for each in wanted
+    ]
+    features = tensors[0] if len(tensors) == 1 else _joined(wanted, tensors)
     return keras.Model(model.input, features, name=model.name)
 
 
@@ -135,9 +191,7 @@ def _policy(name: str) -> Iterator[None]:
 def _load_file(path: Path) -> keras.Model:
     """The functional model in a `.keras` file, once it is known to take crops."""
     if not path.is_file():
-        raise InputError(
-            f"no backbone {path}: give dlib, vggface, resnet50 or a .keras file that exists"
-        )
+        raise networks.unknown(path)
     try:
         keras_h5.check(path)
         model = keras.saving.load_model(path, compile=False)

