@@ -206,6 +206,7 @@ def test_a_full_disk_leaves_no_half(home, tmp_path, monkeypatch):
     assert list((tmp_path / "full").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dlibs_embedding_separates_womens_and_mens_real_faces(faces_dir, workplace):
     folder = workplace / "faces" / "UTKFace"
     folder.mkdir(parents=True)

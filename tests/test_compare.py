@@ -191,6 +191,7 @@ def test_predictions_of_a_classifier_that_was_replaced_are_refused(two_runs):
             command.main(line)
 
 
+@pytest.mark.slow
 def test_tables_that_are_damaged_are_one_line(two_runs):
     """Bytes flipped, cut, or whole cells of nonsense, at places drawn at random."""
     path = runs.MODEL_FILES / "one" / "predictions-UTKFace-test.csv"

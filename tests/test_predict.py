@@ -92,6 +92,7 @@ def check_answer(answer: dict, tasks=("gender", "age")) -> None:
     assert lefts == sorted(lefts)
 
 
+@pytest.mark.slow
 def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
     folder = tmp_path / "folder"
     blank(folder / "b.png")
@@ -132,6 +133,7 @@ def test_json_of_many_photos(run, model, photos_dir, tmp_path, capsys):
             assert answered["age"]["years"] == pytest.approx(outputs["age"][0], abs=0.06)
 
 
+@pytest.mark.slow
 def test_boxes_are_those_of_the_upright_photo(run, photos_dir, tmp_path, capsys):
     upright = read.read_photo(photos_dir / "rose_leslie.jpg")
     exif = Image.Exif()
@@ -186,6 +188,7 @@ def sampled(photo: Path, run: str, capsys) -> tuple[list[dict], list[dict]]:
     return answers[0], answers[1]
 
 
+@pytest.mark.slow
 def test_with_dropout_left_on_answers_are_means_with_an_uncertainty(photos_dir, tmp_path, capsys):
     run = tmp_path / "dropout.keras"
     classifier.save(tiny(TASKS, kind="shared"), run)
@@ -253,6 +256,7 @@ def test_the_status_is_0_only_where_every_photo_was_answered(run, tmp_path, caps
     assert statuses == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_odd_files_and_names_in_a_folder_are_answered_or_named(run, photos_dir, tmp_path, capsys):
     folder = tmp_path / "odd"
     folder.mkdir()
@@ -333,6 +337,7 @@ def test_help_imports_nothing_heavy():
 # Drawn copies
 
 
+@pytest.mark.slow
 def test_drawn_copies_do_not_collide_with_photos_or_each_other(run, photos_dir, tmp_path):
     data = (photos_dir / "kit_with_rose.jpg").read_bytes()
     photos = [tmp_path / name for name in ("x.jpg", "one/x.jpg", "two/X.jpeg", "x-faces.jpg")]
@@ -346,6 +351,7 @@ def test_drawn_copies_do_not_collide_with_photos_or_each_other(run, photos_dir, 
     assert {Image.open(tmp_path / name).size for name in drawn} == {(501, 700)}
 
 
+@pytest.mark.slow
 def test_a_photo_without_a_face_ends_in_peace(tmp_path):
     """The classifier may still be loading when the answer is known: that must not abort the end."""
     Image.new("RGB", (60, 40), "teal").save(tmp_path / "a.png")

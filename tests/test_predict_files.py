@@ -142,6 +142,7 @@ def test_crops_are_those_that_were_classified(faces_dir, workplace, capsys):
         assert face["age"]["years"] == pytest.approx(outputs["age"][i], abs=0.1)
 
 
+@pytest.mark.slow
 def test_uncertain_small_and_second_best(faces_dir, workplace, capsys):
     photo = str(faces_dir / "photos" / "selfie_many_people.jpg")
     assert answer(photo, more=["--json", "--no-draw"]) == 0
@@ -178,6 +179,7 @@ def test_faults_are_said_before_anything_is_written(crops, capsys):
     assert Path("t.csv").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_command_and_the_rest_is_gone_on_with(full_disk, write_image):
     photos = [str(write_image(full_disk.parent / f"{i}.png", seed=i)) for i in range(30)]
     table = full_disk / "t.csv"
@@ -277,6 +279,7 @@ def test_inputs_that_can_not_be_opened_are_rows_among_others(crops, monkeypatch)
     assert [row["status"] for row in rows()] == ["ok", *["unreadable"] * 3]
 
 
+@pytest.mark.slow
 def test_answers_come_while_others_are_looked_at(workplace, capsys):
     """Of photos without faces each is in the table before the next but a few is looked at."""
     looked, detected = [], pipeline.detected

@@ -310,6 +310,7 @@ def test_a_training_takes_them_as_a_part_of_a_mix(labelled, order):
 # --- photographs
 
 
+@pytest.mark.slow
 def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for path in read.find_photos([str(faces_dir / "photos")]).photos:
@@ -340,6 +341,7 @@ def test_photographs_give_their_faces(run, faces_dir, tmp_path, monkeypatch, cap
         assert abs(np.stack(kept).astype(int) - wanted).mean() < 4
 
 
+@pytest.mark.slow
 def test_a_photo_that_is_there_twice_is_kept_once(run, faces_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photo = faces_dir / "photos" / "rose_leslie.jpg"

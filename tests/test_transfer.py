@@ -107,6 +107,7 @@ def test_room_is_needed_for_the_features_of_all_splits_before_any_is_computed(
     assert not Path("data/features").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["age", pytest.param("race", marks=pytest.mark.slow)])
 def test_every_task_can_be_learned(command_line, task):
     transfer.main([*command_line, "--task", task, "--run", "mine", "--epochs", "2"])
@@ -140,6 +141,7 @@ def repeated(drawn, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_to_the_last_digit(command_line, repeated):
     """Alone or among repeats."""
     transfer.main([*command_line, "--run", "alone", "--epochs", "2", "--seed", "6"])
@@ -163,7 +165,10 @@ def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(
     second = (RUN / "seed-6" / TABLE).read_bytes()
     (RUN / "summary.json").unlink()
     (RUN / "seed-6/metrics.json").unlink()
+    for left in ("seed-5/.part-1", "seed-6/.part-2"):
+        (RUN / left / "checkpoint").mkdir(parents=True)
     transfer.main([*command_line, "--run", "mine", *REPEATS])
+    assert not list(RUN.rglob(".part-*"))
     printed = capsys.readouterr().out
     assert "seed-5 is finished already" in printed and printed.count("Epoch 1/") == 1
     assert json.loads((RUN / "summary.json").read_text()) == summary

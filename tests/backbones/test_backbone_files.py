@@ -34,6 +34,7 @@ def convolutions(*before, name=None):
     return keras.Sequential(made, name=name)
 
 
+@pytest.mark.slow
 def test_vgg_face_without_its_preprocessing_is_refused_with_the_command(tmp_path):
     for before in ((), (keras.layers.ZeroPadding2D(1),)):
         path = save(tmp_path / "raw.keras", convolutions(*before))

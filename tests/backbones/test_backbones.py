@@ -180,6 +180,7 @@ def test_vggface_is_cut_before_a_convolution():
     assert trunk.layers[-1].name == "pool4" and top.layers[1].name == "conv5_1"
 
 
+@pytest.mark.slow
 def test_resnet50_is_cut_before_a_block():
     backbone = resnet50.build(32)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)

@@ -76,6 +76,7 @@ def test_above_tolerance_nothing_is_written(tmp_path):
     assert sorted(tmp_path.iterdir()) == [mat, to]
 
 
+@pytest.mark.slow
 def test_above_tolerance_the_command_reports_and_ends_with_2(tmp_path, monkeypatch, capsys):
     mat = files.write(tmp_path / "vgg_face.mat", files.network())
     whole = conversion.convert

@@ -61,6 +61,7 @@ def test_equals_dlib_on_random_images(model):
     np.testing.assert_allclose(ours, dlib_descriptors(dlib_dat.find(), crops), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_equals_dlib_with_other_weights(arrays, tmp_path):
     # The published biases are nearly 0, so a network that lost them would pass above.
     rng = np.random.default_rng(2)

@@ -56,6 +56,17 @@ def test_a_second_writer_waits_and_says_for_whom(tmp_path, elsewhere):
     ]
 
 
+def test_a_killed_writers_lock_is_swept_and_a_living_ones_is_not(tmp_path, elsewhere):
+    left, lock = elsewhere(tmp_path / "done"), tmp_path / ".done.lock"
+    locks.sweep(tmp_path / "done")
+    assert lock.exists()
+    left.kill()
+    left.join(10)
+    locks.sweep(tmp_path / "done")
+    assert not lock.exists()
+    locks.sweep(tmp_path / "done")  # nothing there
+
+
 def test_what_a_killed_writer_left_keeps_nobody_out(tmp_path, elsewhere):
     other = elsewhere(tmp_path / "run")
     other.kill()

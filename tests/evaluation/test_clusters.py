@@ -162,6 +162,7 @@ def test_agglomerative_joins_what_adds_least_to_the_squares():
     assert got == {frozenset(group) for group in groups}
 
 
+@pytest.mark.slow
 def test_the_plane_keeps_neighbours_and_the_seed_keeps_the_plane():
     features, true = blobs(4, 40)
     points = clusters_figure.plane(features, seed=2)

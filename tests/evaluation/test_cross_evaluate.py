@@ -144,6 +144,7 @@ def test_repeats_have_a_cell_each_and_a_mean(home):
     assert mean["gender"]["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
+@pytest.mark.slow
 def test_a_table_is_made_again_only_for_another_classifier(home):
     line = ["--runs", "b", "--datasets", "two/two.csv", "--without-report"]
     place = Path("model_files/b/predictions-two-test.csv")

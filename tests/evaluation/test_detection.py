@@ -58,6 +58,7 @@ def by_dlib(image: np.ndarray) -> tuple[float | None, int]:
     return max(inside, default=None), len(boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", [0.25, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_hog_finds_what_dlib_finds(real, monkeypatch, border):
     home, images = real
@@ -266,6 +267,7 @@ def test_nothing_is_left_of_a_detection_that_was_stopped(ten_faces, monkeypatch)
     assert not list(ten_faces.glob("tables/*"))
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_its_table_says(ten_faces):
     options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
     command.main([*options, "--border", "0.1", "--fill", "black"])
@@ -278,6 +280,7 @@ def test_the_command_writes_what_its_table_says(ten_faces):
     assert settings == {"border": 0.1, "fill": "black", "upsample": 1, "threshold": 0.2}
 
 
+@pytest.mark.slow
 def test_detectors_and_borders_are_compared(ten_faces, capsys):
     options = ["--datasets", "faces.csv", "--out", "tables", "--json", "found.json"]
     command.main([*options, "--count", "3", "--detector", "auto", "hog", "--border", "0", "0.25"])

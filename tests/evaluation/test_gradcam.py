@@ -190,6 +190,7 @@ def test_averages_are_of_each_group_alone_and_weigh_every_face_alike(monkeypatch
     assert (width, height) == (8 * gradcam_figure.ACROSS, 8)
 
 
+@pytest.mark.slow
 def test_aligned_first_rotated_faces_are_upright_again(faces_dir, tmp_path):
     photos = sorted((faces_dir / "FairFace" / "train").glob("*.jpg"))[:16]
     lines = ["file,gender,split"]

@@ -328,6 +328,7 @@ def test_differences_are_in_percentage_points():
 # -------------------------------------------------------------------- tables that are kept
 
 
+@pytest.mark.slow
 def test_a_table_is_made_again_only_if_something_that_made_it_changed(dataset, path):
     place = path.parent / "robustness" / "predictions-faces-test-unchanged.csv"
 
@@ -391,6 +392,7 @@ def test_each_image_is_decoded_once_unless_they_are_too_large(dataset, path, mon
 OPTIONS = ["--run", "reader", "--dataset", "faces.csv", "--margins", "0.9", "--resolutions", "8"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_figures_and_charts(home, monkeypatch):
     monkeypatch.chdir(home)
     command.main([*OPTIONS, "--rotations", "-90", "90", "--json", "copy.json"])

@@ -161,6 +161,7 @@ def test_sampled_answers_take_the_place_of_the_classifiers():
     assert face.tasks["age"] == Years(years=40.0, deviation=3.0)
 
 
+@pytest.mark.slow
 def test_a_photo_in_memory(faces_dir):
     photo = read.read_photo(faces_dir / "photos" / "obama.jpg")
 

@@ -72,6 +72,7 @@ def test_crops_that_would_be_misread_are_refused():
         sample(np.full((2, 32, 32, 3), 0.5, np.float32))
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_samples():
     trained = dropping(0.5)
     crops = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)

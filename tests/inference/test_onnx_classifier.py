@@ -124,6 +124,7 @@ def test_what_is_no_classifier_is_one_line(made, tmp_path):
         onnx_classifier.load(made / runs.ONNX, device="gpu")
 
 
+@pytest.mark.slow
 def test_weights_that_16_bits_hold_are_stored_in_them_and_no_others(made, tmp_path):
     trained = classifier.load(made / runs.CLASSIFIER)
     kernel = max(trained.model.weights, key=lambda weight: weight.shape.num_elements())

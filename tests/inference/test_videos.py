@@ -142,6 +142,7 @@ def crossing(faces_dir, tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ["cnn", "hog"])
 def test_two_people_who_cross_are_two_in_table_and_drawing(detector, crossing, tmp_path):
     find = detect.finder(detector, upsample=0, threshold=-0.3)

@@ -28,6 +28,7 @@ def difference(one, other) -> int:
     return np.abs(one.astype(int) - other).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "padding"), [(150, 0.25), (224, 0.4), (64, 0.0)])
 def test_align_is_dlibs_face_chip(seen, size, padding):
     photo, found = seen("couple.jpg")

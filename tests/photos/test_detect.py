@@ -103,6 +103,7 @@ def test_small_faces_in_small_photos_are_found(seen, name, detector):
         assert overlap(face.box, [scale * x for x in expected.box]) > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("detector", "larger"), [("cnn", 3), ("hog", 5)])
 def test_faces_of_a_large_photo_are_where_they_are(seen, detector, larger):
     photo, [expected] = seen("obama.jpg", detector)
@@ -119,6 +120,7 @@ def test_photo_without_a_face(size, detector):
     assert detect.detect(np.full((*size, 3), 127, np.uint8), detector=detector) == []
 
 
+@pytest.mark.slow
 @BOTH
 def test_threads_do_not_disturb_each_other(photos_dir, detector):
     find = functools.partial(detect.detect, detector=detector, upsample=0)

@@ -99,6 +99,7 @@ def test_stock_keras_reads_the_same_weights(tmp_path):
     check_rounded(made, list(np.load(values).values()))
 
 
+@pytest.mark.slow
 def test_training_leaves_nothing_in_the_half_file(tmp_path):
     made = tiny()
     head = compiled(made)
@@ -224,6 +225,7 @@ def make(sources: Path, tfrecords: str, *more: str) -> None:
     make_default.main([*line, *more])
 
 
+@pytest.mark.slow
 def test_a_run_becomes_the_default_classifier(sources, tfrecords, place, capsys):
     finished_run(sources, tfrecords)
     old = runs.MODEL_FILES / "default"

@@ -16,6 +16,7 @@ from vggface_gender.inference import classifier
 from vggface_gender.training import run
 
 
+@pytest.mark.slow
 def test_the_published_validation_set_counts_races_as_stated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(classifier, "load", stand_ins.Guess)

@@ -79,6 +79,7 @@ def test_a_head_of_few_faces_predicts_ages_that_people_have(command_line, drawn)
     assert history.val_mae.iloc[0] < 30  # from the first epoch on
 
 
+@pytest.mark.slow
 def test_one_label_alone_is_refused_and_nothing_is_written(command_line, relabelled):
     everyone = relabelled(gender=lambda row: "female", race=lambda row: ("White", "Black")[row % 2])
     complaint = r"faces.csv has one gender label to train on, female \(160 images\).*add images"

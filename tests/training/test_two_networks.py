@@ -33,6 +33,7 @@ def line(drawn, workplace) -> list[str]:
 RUN = Path("model_files/pair")
 
 
+@pytest.mark.slow
 def test_a_head_on_both_is_one_classifier(line, drawn):
     transfer.main([*line, "--batch-size", "32", "--epochs", "1"])
     loaded = keras.saving.load_model(RUN / "classifier.keras")  # in safe mode, by Keras alone

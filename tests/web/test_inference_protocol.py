@@ -71,6 +71,7 @@ def test_crops_as_json_are_answered_as_the_classifier_does(server, model, crops,
     np.testing.assert_allclose(found["age"], expected["age"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_as_json_give_their_faces(server, model, photos_dir):
     contents = [
         (photos_dir / name).read_bytes() for name in ("rose_leslie.jpg", "kit_with_rose.jpg")

@@ -66,6 +66,7 @@ def test_a_host_that_is_none_is_refused_in_a_line(host):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_bad_options_are_one_line_and_2(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -110,6 +111,7 @@ def test_requests_are_counted(server):
     assert metric(server, 'vggface_gender_request_seconds_count{route="/predict"}') > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_has_begun_is_answered_before_the_server_ends(number, start, photos_dir):
     server = start()

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 
 import numpy as np
+import pytest
 from asking import encoded, failure, httpx, metric, post, send
 
 from vggface_gender import predict
@@ -22,6 +23,7 @@ def test_an_answer_is_predicts(server, photos_dir, capsys):
     assert len(expected["faces"]) == 2
 
 
+@pytest.mark.slow
 def test_several_photos_are_a_list_in_order_and_lines_on_request(server, photos_dir, model):
     content = (photos_dir / "rose_leslie.jpg").read_bytes()
     files = [
@@ -82,6 +84,7 @@ def test_race_is_off_unless_the_server_was_started_with_it(server, start, photos
     with_race.stop()
 
 
+@pytest.mark.slow
 def test_an_occlusion_map_is_of_the_face_and_task_asked_for(server, photos_dir, model):
     content = (photos_dir / "kit_with_rose.jpg").read_bytes()
     said = model.predict(content).faces[1]

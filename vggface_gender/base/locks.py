@@ -46,6 +46,13 @@ def held(
             os.close(lock)
 
 
+def sweep(thing: str | os.PathLike) -> None:
+    """Remove the lock that a killed writer left of a file or folder; that of a living one stays."""
+    if _place(Path(thing)).exists():
+        with contextlib.suppress(InputError), held(thing, wait=False):
+            pass
+
+
 def _taken(place: Path, thing: Path, *, wait: bool, say: Callable[[str], None]) -> int | None:
     """The open and locked file; None where there can be none."""
     make_folder(place.parent)

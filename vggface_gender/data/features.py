@@ -73,6 +73,7 @@ def extract(
         Wanted(dataset, split, view), backbone, padding, directory, amounts=amounts, dtype=dtype
     )
     if found := features_cache.whole(place):
+        locks.sweep(place.done)
         return found
     with locks.held(place.done):
         if found := features_cache.whole(place):  # by who held the lock before

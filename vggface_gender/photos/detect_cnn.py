@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("faces_cnn.onnx")
 INPUT = "planes"  # the network's: (b, 3, h, w) float32 RGB in [0, 255]
 
 # Pixels of a photo as it is searched: the least, the most that one is enlarged to, the most.
-LEAST, ENLARGED, MOST = 250_000, 4_000_000, 8_000_000
+LEAST, ENLARGED, MOST = 250_000, 1_500_000, 8_000_000
 SMALL = 60_000  # pixels from which on a photo is searched at half its sides too
 LONGEST = 20_000  # pixels of a side that is searched; OpenCV has none of 32,768 and more
 FILLED, BORDER = 100_000, 0.25  # pixels of a photo that a face may fill, and the border around it
@@ -62,8 +62,8 @@ def search(photo: np.ndarray, *, upsample: int = 1, threshold: float = 0.0) -> l
         upsample: how many times to double the photo first; each halves the smallest face that is
             found (80 pixels at 0, 40 at 1) and takes four times as long. The size searched is kept
             above a quarter of a megapixel, so that small faces are found in small photos. A photo
-            is not enlarged beyond 4 megapixels, or from 2 doublings on 8, and a larger one is
-            reduced to 8: memory is bounded so, and so is time.
+            is not enlarged beyond 1.5 megapixels, or 6 with 2 doublings and 8 with more, and a
+            larger one is reduced to 8: memory is bounded so, and so is time.
         threshold: scores above it are of faces; clear faces have about 1.
 
     Returns:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggface_gender.base import locks, runs
+from vggface_gender.base import files, locks, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records, sampling
@@ -149,6 +149,7 @@ def train_all(
             run.begin(folder / place, settings, overwrite=overwrite)
         for place, training in trainings.items():
             if place in finished:
+                files.sweep(folder / place)  # what a kill at its very end left
                 print(f"{folder / place} is finished already")
                 continue
             train(training, folder / place, cache=cache)
