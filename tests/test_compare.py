@@ -109,6 +109,7 @@ def test_resplits_are_paired(two_runs):
     assert found["test"] == "paired" and found["overlap"] == pytest.approx([0.2, 0.25])
 
 
+@pytest.mark.slow
 def test_a_copied_checkpoint_is_refused_in_one_line(two_runs):
     shutil.copy("model_files/a/seed-0/classifier.keras", "model_files/a/seed-1/classifier.keras")
     done = subprocess.run(

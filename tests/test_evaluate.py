@@ -107,6 +107,7 @@ def other(home):
     return "other/faces.csv"
 
 
+@pytest.mark.slow
 def test_an_audit_is_of_the_table_that_was_named(home, other, capsys):
     """Not of another of its name, and not of one that was changed since it was written."""
     Path("tiny").mkdir()  # a dataset's folder may have a run's name
@@ -200,6 +201,7 @@ def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(hom
     evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split-seed", "0", "--out", "out"])
 
 
+@pytest.mark.slow
 def test_a_whole_table_is_evaluated_with_split_all(home):
     table = pd.read_csv("faces.csv")
     table.assign(split=["train", "val", "test", "test", ""] * 2).to_csv("faces.csv", index=False)

@@ -80,6 +80,7 @@ def test_folders_hold_what_tritons_and_hubs_ask_for(run, drawn):
     assert (run / "hub" / runs.ONNX).is_file() and (run / "hub" / runs.CLASSIFIER).is_file()
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_is_not_kept(run, drawn, monkeypatch, capsys):
     """A fault in the exporter: another classifier's weights."""
     save = onnx.save

@@ -221,6 +221,7 @@ def test_a_dataset_is_labelled_in_the_classifiers_frame(run, crops, capsys):
         pseudo_label.main([*options, "--split", "best", "--out", "other"])
 
 
+@pytest.mark.slow
 def test_a_dataset_is_divided_as_the_run_had_it(run, crops, capsys):
     """Its test split is the one that was held out from the run, not that of seed 0."""
     folder = Path("model_files/mine")

@@ -41,6 +41,7 @@ def test_vgg_face_without_its_preprocessing_is_refused_with_the_command(tmp_path
         assert f"vggface-gender convert --h5 {path}" in refusal(path)
 
 
+@pytest.mark.slow
 def test_vgg_face_is_told_by_its_weights_and_not_by_its_name(tmp_path):
     mean = keras.layers.Rescaling(1.0, [-value for value in vggface.MEAN])
     path = save(tmp_path / "own.keras", convolutions(mean, name="my_own"))

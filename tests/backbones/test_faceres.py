@@ -125,6 +125,7 @@ def found(workplace, monkeypatch):
     monkeypatch.setattr(faceres, "build", lambda **o: build(**o, **files.SMALL))
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_is_found_by_name(found):
     crops = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3)).astype(np.float32)
     backbone = backbones.load("faceres")

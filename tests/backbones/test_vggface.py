@@ -108,6 +108,7 @@ def test_a_mean_image_of_one_colour_becomes_three_numbers(tmp_path):
     np.testing.assert_array_equal(model.get_layer("normalization").offset, -np.float32(files.MEAN))
 
 
+@pytest.mark.slow
 def test_channels_are_red_green_blue(tmp_path, faces_dir):
     """On a real photo: the file's own network gives what the model gives, and not for BGR."""
     photo = next(path for path in sorted(faces_dir.rglob("*.jpg")))

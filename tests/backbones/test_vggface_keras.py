@@ -53,6 +53,7 @@ def check(path, expected, image, *, output="pool5", **given):
     np.testing.assert_allclose(got, wanted, atol=1e-5 * wanted.max())
 
 
+@pytest.mark.slow
 def test_keras_vggfaces_file_becomes_a_checked_backbone(tmp_path, layers, expected, image):
     path = keras_files.keras_vggface(tmp_path / "rcmalli.h5", layers, top=True)
 

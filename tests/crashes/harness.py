@@ -271,9 +271,7 @@ def content(path: Path) -> object:
     if path.suffix == ".onnx":  # of equal parts of a graph tf2onnx keeps now one, now another
         model = onnx.load(path)
         said = {each.key: each.value for each in model.metadata_props if each.key != "made_from"}
-        weights = {
-            hashed(numpy_helper.to_array(each).tobytes()) for each in model.graph.initializer
-        }
+        values = map(numpy_helper.to_array, model.graph.initializer)
         kinds = sorted(node.op_type for node in model.graph.node)
         return said, {hashed(each.tobytes()) for each in values}, kinds
     if path.suffix == ".npz":

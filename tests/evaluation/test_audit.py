@@ -200,6 +200,7 @@ def test_faces_without_a_race_are_a_row_with_their_accuracy():
     ]
 
 
+@pytest.mark.slow
 def test_seven_races_fit_a_page():
     rng = np.random.default_rng(0)
     races = labels.FAIRFACE_RACES

@@ -59,6 +59,7 @@ def test_seeds_on_one_split_are_not_paired():
     assert chosen["test"] == "welch" and chosen["overlap"] == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["seed", "fold"])
 def test_the_same_resplits_and_folds_are_paired_and_corrected(kind):
     a, b = resplits(0, 0.3, kind), resplits(10, 0.5, kind)

@@ -236,6 +236,7 @@ def test_a_table_is_used_again_only_for_the_same_records_and_settings(ten_faces,
     assert measure() == first and len(looked) == 24
 
 
+@pytest.mark.slow
 def test_another_dataset_of_one_name_has_a_table_of_its_own(ten_faces, draw_table):
     measure = functools.partial(
         detection.measure, split="test", folder=ten_faces / "tables", detector="hog"

@@ -100,6 +100,7 @@ def test_a_mirrored_a_tempered_and_a_loaded_classifier_give_the_same(crops, tmp_
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "shape"),
     [

@@ -481,6 +481,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_leaves_the_card_as_it_was(finished):
     folder = finished()
     before = written(folder)

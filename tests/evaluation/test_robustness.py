@@ -188,6 +188,7 @@ def test_changing_by_nothing_gives_the_table_of_an_evaluation(dataset, path):
     assert low < 0 < high  # of 90 faces that all stay right, others of their kind might not
 
 
+@pytest.mark.slow
 def test_a_classifier_that_reads_one_place_fails_when_it_is_rotated_away(dataset, path):
     several = [UNCHANGED, Perturbation("rotation", 90), Perturbation("rotation", 3)]
     summary = robustness.measure(path, reader(), dataset=dataset, split="test", perturbed=several)

@@ -136,6 +136,7 @@ def test_tables_without_the_column_are_as_before():
     assert metrics.of_unseen(frame) == metrics.evaluate(frame)
 
 
+@pytest.mark.slow
 def test_a_folder_that_grew_is_tested_without_the_faces_trained_on(tiny_run, drawn, workplace):
     """Faces are added and all are divided anew: some that are now in the test were trained on."""
     shutil.copytree(tiny_run, "model_files/tiny")

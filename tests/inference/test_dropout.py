@@ -39,6 +39,7 @@ def test_without_anything_dropped_the_samples_are_the_answer():
         dropout.sampler(dropping(0.0), samples=3)
 
 
+@pytest.mark.slow
 def test_dropout_is_sampled_as_a_numpy_head_samples_it():
     """The head's two dropped layers by hand; batch normalization with its moving statistics."""
     trained = dropping(0.5)

@@ -99,8 +99,8 @@ def test_small_faces_in_small_photos_are_found(seen, name, detector):
     scale = 28 / max(face.box[2] - face.box[0] for face in found)
     size = [round(side * scale) for side in photo.shape[1::-1]]
     small = detect.detect(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), detector=detector)
-    for face, expected in zip(small, found, strict=True):
-        assert overlap(face.box, [scale * x for x in expected.box]) > 0.6
+    for face, expected in zip(small, found, strict=True):  # a level is 5/6 of the one before
+        assert overlap(face.box, [scale * x for x in expected.box]) > 0.5
 
 
 @pytest.mark.slow
@@ -148,6 +148,7 @@ def test_a_photo_that_is_a_crop_is_its_central_square():
 # From files and memory
 
 
+@pytest.mark.slow
 def test_in_file_is_in_photo_of_what_was_read(photos_dir, seen):
     photo, found = seen("kit_with_rose.jpg")
     path = photos_dir / "kit_with_rose.jpg"
@@ -177,6 +178,7 @@ def test_crops_are_not_searched_for_faces(seen):
     assert face == detect.whole(photo)
 
 
+@pytest.mark.slow
 def test_the_stored_detector_is_dlibs_own(faces_dir, tmp_path):
     """Its boxes and scores are, to the last bit."""
     own = dlib.get_frontal_face_detector()

@@ -292,6 +292,7 @@ def test_an_unfinished_run_is_refused(sources, tfrecords, place):
         make(sources, tfrecords)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["LARGEST", "TOLERANCE"])
 def test_a_file_that_fails_its_check_is_not_kept(sources, tfrecords, place, monkeypatch, limit):
     finished_run(sources, tfrecords)

@@ -154,6 +154,7 @@ def once_trained(trained_once, tmp_path):
     return shutil.copytree(trained_once, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_whole_epoch_and_names_the_place(once_trained, full_disk):
     folder = full_disk / "run"
     shutil.copytree(once_trained, folder)
@@ -213,6 +214,7 @@ def test_without_patience_all_epochs_are_trained(tmp_path):
     assert len(history) == 6 and history.is_best[0]
 
 
+@pytest.mark.slow
 def test_a_score_chooses_the_epoch_where_there_is_one(tmp_path):
     scores = iter([0.1, 0.5, 0.3, 0.2])
     _, history = fit(tmp_path, epochs=4, patience=None, score=lambda: next(scores))
@@ -242,6 +244,7 @@ def test_the_learning_rate_falls_where_validation_stops_improving(tmp_path):
     np.testing.assert_allclose(seen, [0.02, 0.02, 0.02, 2e-3, 2e-3, 2e-4], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_long_epoch_has_a_bar_with_the_time_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "SHOWN_AFTER", 0)
     fit(tmp_path, epochs=1)

@@ -171,6 +171,7 @@ def test_a_multiplier_that_is_no_share_is_refused(factor):
         optimizers.DepthAdamW(multipliers={"conv": factor})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schedule",
     ["cosine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("constant", "decay"))],
@@ -242,6 +243,7 @@ def test_a_training_of_one_step_or_of_nothing_but_warm_up_still_falls():
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_the_fused_step_is_the_step(monkeypatch):
     """In a graph XLA takes it as a whole; its sums are rounded in another order."""
     ends = []

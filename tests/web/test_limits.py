@@ -100,6 +100,7 @@ def test_too_many_pixels_or_faces_are_422(strict, photos_dir):
     assert faces.status_code == 422 and "2 faces, and at most 1" in faces.json()["error"]
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_503_and_says_when_to_come_again(strict, photos_dir):
     photo = (photos_dir / "rose_leslie.jpg").read_bytes()
     with concurrent.futures.ThreadPoolExecutor(6) as pool:

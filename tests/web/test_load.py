@@ -34,6 +34,7 @@ def test_of_many_requests_a_fifth_hostile_each_gets_its_status_and_answer(start,
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_the_mix_is_what_it_says():
     class Path:
         def read_bytes(self):

@@ -58,6 +58,7 @@ def test_options_are_predicts(server, faces_dir, model):
     assert none.status_code == 422 and "names none" in failure(none)
 
 
+@pytest.mark.slow
 def test_answers_of_many_at_once_are_those_of_one(server, faces_dir, model):
     paths = sorted((faces_dir / "UTKFace").glob("*.jpg"))[:40]
     contents = [path.read_bytes() for path in paths]

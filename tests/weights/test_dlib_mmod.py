@@ -115,6 +115,7 @@ def test_no_file(tmp_path):
             dlib_mmod.read(path)
 
 
+@pytest.mark.slow
 def test_damaged_files_end_in_a_line(tmp_path):
     path = tmp_path / "valid.dat"
     path.write_bytes(dlib_mmod.find().read_bytes())
