@@ -73,7 +73,7 @@ def conv(
 
 
 def plain(file: Reader, name: str, *, kind: str) -> Arrays:
-    """A layer that has nothing but its type, such as "relu_"."""
+    """A layer that has nothing but its type, such as `relu_`."""
     file.expect(file.string, f"type of {name}", kind)
     file.state(name)
     return {}
