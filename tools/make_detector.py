@@ -53,11 +53,12 @@ def make() -> bytes:
         InputError: dlib's weights are not there.
     """
     from vggface_gender.backbones import dlib_mmod
+    from vggface_gender.weights import dlib_layers
     from vggface_gender.weights import dlib_mmod as weights
 
     found = weights.read(weights.find())
     model = dlib_mmod.build(found.arrays)
-    about = {"window": found.window, "overlap": found.overlap, "mean": weights.MEAN}
+    about = {"window": found.window, "overlap": found.overlap, "mean": dlib_layers.MEAN}
     content = to_onnx(model, about)
     if len(content) > LARGEST:
         sys.exit(f"error: {len(content):,} bytes; allowed are {LARGEST:,}")
@@ -157,10 +158,10 @@ def difference(model: "keras.Model", content: bytes) -> float:
     """By how much the scores of a file and of a Keras model differ, on noise of several sizes."""
     import numpy as np
 
-    from vggface_gender.base.runtime import onnxruntime
+    from vggface_gender.base import runtime
     from vggface_gender.photos import detect_cnn
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = runtime.session(content)
     random = np.random.default_rng(0)
     worst = []
     for shape in ((1, 29, 29, 3), (2, 157, 200, 3), (1, 300, 211, 3)):

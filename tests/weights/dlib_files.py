@@ -5,8 +5,14 @@ the arrays read must be the file itself, byte for byte, so no number in it is lo
 """
 
 import math
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
+
+from vggface_gender.base.errors import InputError
 
 
 def integer(value: int) -> bytes:
@@ -156,3 +162,14 @@ def encode_mmod(
             _scored(arrays, "score", 1),
         ]
     )
+
+
+def refusal(read: Callable[[Path], object], path: Path) -> tuple[int, str]:
+    """The byte that `read`'s error names, and its text, which must be one line naming the file."""
+    with pytest.raises(InputError) as caught:
+        read(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(path))
+    assert "pip install" in text
+    return int(re.search(r"byte (\d+),", text)[1]), text

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 import dlib_files as files
 import numpy as np
@@ -39,23 +38,12 @@ def test_other_weights_come_back_as_they_were_written(arrays, tmp_path):
 _HEADER = 334  # bytes before the first layer's details
 
 
-def _refusal(path: Path) -> tuple[int, str]:
-    """The byte that `read`'s error names, and its text, which must be one line naming the file."""
-    with pytest.raises(InputError) as caught:
-        dlib_dat.read(path)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert text.startswith(str(path))
-    assert "pip install" in text
-    return int(re.search(r"byte (\d+),", text)[1]), text
-
-
 @pytest.mark.parametrize("length", [0, 1, 10, 25, 100, 333, 345, 1000, 19300, -4, -1])
 def test_truncated(length, tmp_path):
     whole = dlib_dat.find().read_bytes()
     path = tmp_path / "cut.dat"
     path.write_bytes(whole[:length])
-    offset, text = _refusal(path)
+    offset, text = files.refusal(dlib_dat.read, path)
     assert "the end of the file" in text
     assert offset <= len(whole[:length])
 
@@ -64,7 +52,7 @@ def test_trailing_bytes(tmp_path):
     whole = dlib_dat.find().read_bytes()
     path = tmp_path / "long.dat"
     path.write_bytes(whole + b"\x01\x00")
-    offset, text = _refusal(path)
+    offset, text = files.refusal(dlib_dat.read, path)
     assert offset == len(whole)
     assert "2 more byte(s)" in text
 
@@ -77,7 +65,7 @@ def test_any_changed_byte_of_the_header_is_noticed_where_it_is(tmp_path):
         changed = bytearray(header)
         changed[position] ^= 1
         path.write_bytes(changed)
-        offset, _ = _refusal(path)
+        offset, _ = files.refusal(dlib_dat.read, path)
         if position not in metric:
             assert abs(offset - position) < 24, f"byte {position} noticed at {offset}"
 
@@ -138,7 +126,7 @@ def test_another_layer_is_refused(found, instead, message, tmp_path):
     whole = dlib_dat.find().read_bytes()
     path = tmp_path / "other.dat"
     path.write_bytes(whole.replace(found, instead, 1))
-    offset, text = _refusal(path)
+    offset, text = files.refusal(dlib_dat.read, path)
     assert message in text
     assert abs(offset - whole.index(found)) < 24
 
@@ -147,7 +135,7 @@ def test_another_layer_is_refused(found, instead, message, tmp_path):
     "name", ["shape_predictor_5_face_landmarks.dat", "mmod_human_face_detector.dat"]
 )
 def test_other_dlib_files_are_refused(name):
-    offset, _ = _refusal(dlib_dat.find().with_name(name))
+    offset, _ = files.refusal(dlib_dat.read, dlib_dat.find().with_name(name))
     assert offset < 20
 
 

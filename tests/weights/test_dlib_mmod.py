@@ -1,7 +1,6 @@
 """dlib's serialized face detector against a writer of our own (`dlib_files`), and damaged files."""
 
 import re
-from pathlib import Path
 
 import dlib_files as files
 import fuzzing
@@ -41,21 +40,12 @@ def test_other_weights_come_back_as_they_were_written(detector, tmp_path):
         np.testing.assert_array_equal(back.arrays[name], array, err_msg=name)
 
 
-def refusal(path: Path) -> tuple[int, str]:
-    """The byte that `read`'s error names, and its text, which must be one line naming the file."""
-    with pytest.raises(InputError) as caught:
-        dlib_mmod.read(path)
-    text = str(caught.value)
-    assert "\n" not in text and text.startswith(str(path)) and "pip install" in text
-    return int(re.search(r"byte (\d+),", text)[1]), text
-
-
 @pytest.mark.parametrize("length", [0, 1, 10, 25, 53, 100, 150, 5000, 5110, -4, -1])
 def test_truncated(length, tmp_path):
     whole = dlib_mmod.find().read_bytes()
     path = tmp_path / "cut.dat"
     path.write_bytes(whole[:length])
-    offset, text = refusal(path)
+    offset, text = files.refusal(dlib_mmod.read, path)
     assert "the end of the file" in text and offset <= len(whole[:length])
 
 
@@ -63,7 +53,7 @@ def test_trailing_bytes(tmp_path):
     whole = dlib_mmod.find().read_bytes()
     path = tmp_path / "long.dat"
     path.write_bytes(whole + b"\x01\x00")
-    offset, text = refusal(path)
+    offset, text = files.refusal(dlib_mmod.read, path)
     assert offset == len(whole) and "2 more byte(s)" in text
 
 
@@ -86,7 +76,7 @@ def test_another_layer_is_refused(found, instead, message, tmp_path):
     whole = dlib_mmod.find().read_bytes()
     path = tmp_path / "other.dat"
     path.write_bytes(whole.replace(found, instead, 1))
-    offset, text = refusal(path)
+    offset, text = files.refusal(dlib_mmod.read, path)
     assert message in text
     assert abs(offset - whole.index(found)) < 30
 
@@ -99,13 +89,13 @@ def test_numbers_that_can_not_be_are_refused(part, value, message, detector, tmp
     other = detector.arrays | {f"conv_2/{part}": detector.arrays[f"conv_2/{part}"].copy()}
     other[f"conv_2/{part}"].flat[3] = value
     (tmp_path / "other.dat").write_bytes(files.encode_mmod(other))
-    _, text = refusal(tmp_path / "other.dat")
+    _, text = files.refusal(dlib_mmod.read, tmp_path / "other.dat")
     assert message in text and "conv_2" in text
 
 
 @pytest.mark.parametrize("name", ["shape_predictor_5_face_landmarks.dat", dlib_dat.NAME])
 def test_other_dlib_files_are_refused(name):
-    offset, _ = refusal(dlib_mmod.find().with_name(name))
+    offset, _ = files.refusal(dlib_mmod.read, dlib_mmod.find().with_name(name))
     assert offset < 20
 
 

@@ -115,7 +115,7 @@ def _side_by_side(names: list[str], precision: str, layer: str | None) -> keras.
     for called, its in usual.items():
         named = [each for each in wanted if each.startswith(f"{called}.")]
         chosen += named or [called if its is None else f"{called}.{its}"]
-    chosen += [each for each in wanted if each not in chosen]  # of no network: told below
+    chosen += [each for each in wanted if each not in chosen]  # of no network: an error below
     return _features(whole, chosen, "+".join(names), outputs=outputs)
 
 

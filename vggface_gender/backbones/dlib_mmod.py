@@ -11,7 +11,8 @@ detector that is not trained further, it is a fixed gain and shift.
 import keras
 import numpy as np
 
-from vggface_gender.weights import dlib_mmod
+from vggface_gender.backbones import surgery
+from vggface_gender.weights import dlib_layers, dlib_mmod
 
 
 def load() -> keras.Model:
@@ -42,7 +43,7 @@ def build(weights: dict[str, np.ndarray] | None = None) -> keras.Model:
     # float32 under any precision: bfloat16 would round [0, 255] to steps of 1.
     x = keras.layers.Rescaling(
         scale=1 / 256,
-        offset=[-mean / 256 for mean in dlib_mmod.MEAN],
+        offset=[-mean / 256 for mean in dlib_layers.MEAN],
         dtype="float32",
         name="rescale",
     )(picture)
@@ -59,9 +60,7 @@ def build(weights: dict[str, np.ndarray] | None = None) -> keras.Model:
         )(x)
     model = keras.Model(picture, x, name="dlib_mmod")
     if weights is not None:
-        folded = fold(weights)
-        for name, *_ in dlib_mmod.CONVOLUTIONS:
-            model.get_layer(name).set_weights([folded[f"{name}/kernel"], folded[f"{name}/bias"]])
+        surgery.assign(model, fold(weights))
     return model
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from vggface_gender.backbones import surgery
 from vggface_gender.base.errors import InputError
-from vggface_gender.weights import dlib_dat
+from vggface_gender.weights import dlib_dat, dlib_layers
 
 MIN_SIZE = 103  # a smaller crop leaves the last block's 3x3 convolution less than 3x3 pixels
 
@@ -58,7 +58,7 @@ def build(weights: dict[str, np.ndarray] | None = None, size: int = dlib_dat.SIZ
     # float32 under any precision: bfloat16 would round [0, 255] to steps of 1.
     x = keras.layers.Rescaling(
         scale=1 / 256,
-        offset=[-mean / 256 for mean in dlib_dat.MEAN],
+        offset=[-mean / 256 for mean in dlib_layers.MEAN],
         dtype="float32",
         name="stem_rescale",
     )(image)

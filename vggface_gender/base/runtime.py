@@ -15,13 +15,16 @@ __all__ = ["onnxruntime", "session"]
 CPU = "CPUExecutionProvider"
 
 
-def session(path: str | Path, *, providers: Sequence[str] = (CPU,)) -> onnxruntime.InferenceSession:
+def session(
+    model: str | Path | bytes, *, providers: Sequence[str] = (CPU,)
+) -> onnxruntime.InferenceSession:
     """A model that several threads may run at once; what goes wrong is raised, not printed.
 
     Its own threads sleep where they have nothing to do. By default they would keep a core busy
     waiting, which others need to read and decode: crops are answered a sixth slower then.
 
     Args:
+        model: its file, or what that holds.
         providers: what to compute on, by ONNX Runtime's names, the first that is there.
 
     Raises:
@@ -30,4 +33,4 @@ def session(path: str | Path, *, providers: Sequence[str] = (CPU,)) -> onnxrunti
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=list(providers))
+    return onnxruntime.InferenceSession(model, options, providers=list(providers))

