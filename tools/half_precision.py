@@ -12,7 +12,7 @@ from vggface_gender.base import files
 from vggface_gender.inference import classifier
 from vggface_gender.inference.classifier import Classifier
 
-SMALL = 100_000  # numbers of a weight that half precision would save little on
+SMALL = 1_000  # numbers of a weight that half precision would save little on
 
 
 def save(trained: Classifier, path: Path) -> None:

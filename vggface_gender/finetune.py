@@ -9,6 +9,7 @@ printed.
 """
 
 import argparse
+import functools
 import sys
 
 from vggface_gender.base import console, contract, files, options, runs, training_options
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    wanted = training_options.combinations(parser(), arguments, argv)
     path = runs.find(arguments.init)
     contract.read(path)
 
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start(arguments.seed)
     from vggface_gender.inference import classifier
-    from vggface_gender.training import config, network, run, train
+    from vggface_gender.training import config, distillation, network, run, search, train
 
     each = run.trainings(
         arguments.seed,
@@ -68,37 +70,42 @@ def main(argv: list[str] | None = None) -> None:
             "train by folds from the start, with multitask"
         )
     origin = path.parent.name if path.name == runs.CLASSIFIER else path.name
-    settings = config.tuning(
-        initial.about.get("backbone") or "file",
-        layer=initial.about.get("layer"),
-        precision=precision,
-        command="finetune",
-        init=origin,
-        init_weights=files.digest(path),
-        before=tuple(network.learned_from(initial)),
-        **training_options.tuning_settings(arguments),
-    )
-
-    def configure(mix: mixes.Mix) -> train.Plan:
-        tasks, fresh, notes = network.choose(
-            initial, mix, wanted=arguments.tasks, replace=arguments.replace_head
-        )
-        print("\n".join(notes))
-        its = settings | {"fresh": fresh}
-        if not fresh:
-            its["head_epochs"] = 0  # the head is trained already: all of it is tuned together
-        return train.Plan(
-            tasks, its, lambda config: network.continued(config, tasks, path=path), init=path
-        )
-
+    teachers = distillation.find(arguments.teacher)
     data = options.dataset_arguments(arguments)
-    trainings = train.plan(each, data=data, configure=configure)
-    mix = next(iter(trainings.values())).mix
+
+    def planned(its: argparse.Namespace) -> dict[str, train.Training]:
+        settings = config.tuning(
+            initial.about.get("backbone") or "file",
+            layer=initial.about.get("layer"),
+            precision=precision,
+            command="finetune",
+            init=origin,
+            init_weights=files.digest(path),
+            before=tuple(network.learned_from(initial)),
+            **training_options.tuning_settings(its),
+        )
+
+        def configure(mix: mixes.Mix) -> train.Plan:
+            tasks, fresh, notes = network.choose(
+                initial, mix, wanted=arguments.tasks, replace=its.replace_head
+            )
+            print("\n".join(notes))
+            made = settings | {"fresh": fresh}
+            if not fresh:
+                made["head_epochs"] = 0  # the head is trained already: all of it is tuned together
+            continued = functools.partial(network.continued, tasks=tasks, path=path)
+            return train.Plan(tasks, made, continued, init=path, teachers=teachers)
+
+        return train.plan(each, data=data, configure=configure)
+
+    combinations = [search.Combination(chosen, planned(its)) for chosen, its in wanted]
+    mix = next(iter(combinations[0].trainings.values())).mix
     name = arguments.run or f"{origin.removesuffix('.keras')}-then-{mix.label}-{run.label(each)}"
-    train.train_all(
-        trainings,
-        runs.MODEL_FILES / name,
+    search.train_or_search(
+        combinations,
+        runs.MODEL_FILES / (name + training_options.search(arguments)),
         cache=runs.features_folder(arguments.data_dir),
+        find_learning_rate=arguments.find_learning_rate,
         overwrite=arguments.overwrite,
     )
 

@@ -3,12 +3,15 @@
     vggface-gender multitask --dataset UTKFace --source path/to/UTKFace
     vggface-gender multitask --dataset UTKFace --tasks race --balance race
     vggface-gender multitask --dataset "UTKFace+FairFace*0.5" --repeats 3
+    vggface-gender multitask --dataset UTKFace --sweep rate=2e-4,5e-4 dropout=0.2,0.4
+    vggface-gender multitask --dataset UTKFace --teacher GREATER_RUN
 
 One backbone, one shared layer, a head a task: first the head on cached features, then the backbone
 too, on augmented crops. An example that lacks a task's label leaves that task alone.
 """
 
 import argparse
+import functools
 import sys
 
 from vggface_gender.base import console, networks, options, runs, training_options
@@ -41,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    networks.check(arguments.backbone)
+    wanted = training_options.combinations(parser(), arguments, argv)
+    for _, its in wanted:
+        networks.check(its.backbone)
 
     from vggface_gender.datasets import mixes
 
@@ -50,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start(arguments.seed)
-    from vggface_gender.training import config, network, run, train
+    from vggface_gender.training import config, distillation, network, run, search, train
 
     each = run.trainings(
         arguments.seed,
@@ -59,28 +64,35 @@ def main(argv: list[str] | None = None) -> None:
         resplit=arguments.resplit,
         folds=arguments.folds,
     )
-    settings = config.tuning(
-        arguments.backbone,
-        layer=arguments.layer,
-        precision=device.precision(arguments.precision),
-        command="multitask",
-        **training_options.tuning_settings(arguments),
-    )
-
-    def configure(mix: mixes.Mix) -> train.Plan:
-        tasks = {task: mix.classes(task) for task in TASKS if task in arguments.tasks}
-        return train.Plan(tasks, settings, lambda config: network.new(config, tasks))
-
+    teachers = distillation.find(arguments.teacher)
     data = options.dataset_arguments(arguments)
-    trainings = train.plan(each, data=data, configure=configure)
-    mix = next(iter(trainings.values())).mix
+
+    def planned(its: argparse.Namespace) -> dict[str, train.Training]:
+        settings = config.tuning(
+            its.backbone,
+            layer=its.layer,
+            precision=device.precision(its.precision),
+            command="multitask",
+            **training_options.tuning_settings(its),
+        )
+
+        def configure(mix: mixes.Mix) -> train.Plan:
+            tasks = {task: mix.classes(task) for task in TASKS if task in arguments.tasks}
+            new = functools.partial(network.new, tasks=tasks)
+            return train.Plan(tasks, settings, new, teachers=teachers)
+
+        return train.plan(each, data=data, configure=configure)
+
+    combinations = [search.Combination(chosen, planned(its)) for chosen, its in wanted]
+    mix = next(iter(combinations[0].trainings.values())).mix
     what = "multitask" if len(arguments.tasks) > 1 else f"{arguments.tasks[0]}-tuned"
     backbone = networks.label(arguments.backbone)
     name = arguments.run or f"{mix.label}-{what}-{backbone}-{run.label(each)}"
-    train.train_all(
-        trainings,
-        runs.MODEL_FILES / name,
+    search.train_or_search(
+        combinations,
+        runs.MODEL_FILES / (name + training_options.search(arguments)),
         cache=runs.features_folder(arguments.data_dir),
+        find_learning_rate=arguments.find_learning_rate,
         overwrite=arguments.overwrite,
     )
 

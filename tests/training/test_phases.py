@@ -12,7 +12,8 @@ import pytest
 from vggface_gender import evaluate, finetune, multitask
 from vggface_gender.evaluation import predictions
 from vggface_gender.inference import classifier
-from vggface_gender.training import publishing
+from vggface_gender.training import phases, publishing
+from vggface_gender.training.config import Config
 
 RUN = Path("model_files/mine")
 TABLE = "predictions-faces-test.csv"
@@ -84,3 +85,22 @@ def test_a_classifier_that_validates_worse_than_the_one_it_continues_is_said_to(
         capsys.readouterr().out,
     )
     assert kept() == {"phase": "backbone", "epoch": 1}
+
+
+def test_a_layers_rate_decays_with_the_convolutions_behind_it():
+    """Of networks side by side each on its own; a normalization goes with what it normalizes."""
+    x = keras.Input((8, 8, 3))
+    ends = []
+    for network, depth in (("a", 3), ("b", 2)):
+        y = x
+        for number in range(depth):
+            y = keras.layers.Conv2D(2, 1, name=f"{network}.conv{number}")(y)
+            y = keras.layers.BatchNormalization(name=f"{network}.normalize{number}")(y)
+        ends.append(y)
+    backbone = keras.Model(x, keras.layers.Add()(ends))
+    config = Config("multitask", "faces", multipliers={"backbone": 0.2}, layer_decay=0.5)
+    rates = phases.multipliers(config, backbone)
+    expected = {"conv0/": 0.05, "conv1/": 0.1, "conv2/": 0.2}
+    for name, rate in expected.items():
+        assert rates[f"a.{name}"] == rates[f"a.{name.replace('conv', 'normalize')}"] == rate
+    assert (rates["b.conv0/"], rates["b.conv1/"], rates["shared/"]) == (0.1, 0.2, 1.0)

@@ -7,7 +7,14 @@ from typing import NamedTuple
 from reproduce import trainings
 from reproduce.request import Request
 from vggface_gender.base import runs, text
-from vggface_gender.evaluation import held_out, matrix, matrix_figure, matrix_report, metrics
+from vggface_gender.evaluation import (
+    held_out,
+    matrix,
+    matrix_figure,
+    matrix_report,
+    metrics,
+    testing,
+)
 
 
 class Compared(NamedTuple):
@@ -22,13 +29,14 @@ def tested(request: Request, run: str, dataset: str) -> list[dict]:
     """A run's metrics on a dataset's test split (see `metrics.evaluate`), one for each repeat."""
     found = []
     for folder in runs.repeats(runs.folder(run)).values():
+        path = folder / runs.CLASSIFIER
         prepared = held_out.prepare(
-            folder / runs.CLASSIFIER,
+            path,
             dataset,
             source=request.source_of(dataset),
             data_dir=request.data_dir,
         )
-        found.append(metrics.evaluate(matrix.predicted(folder, prepared)))
+        found.append(metrics.evaluate(testing.predicted(path, prepared, split=matrix.SPLIT)))
     return found
 
 

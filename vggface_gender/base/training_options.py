@@ -1,6 +1,9 @@
 """Options that the training commands share; the settings that they fill in are returned by name."""
 
 import argparse
+import itertools
+import sys
+from collections.abc import Sequence
 
 from vggface_gender.base import numbers, options
 from vggface_gender.base.tasks import TASKS
@@ -8,6 +11,13 @@ from vggface_gender.base.tasks import TASKS
 AGE_HEADS = ("distribution", "laplace")
 SCHEDULES = ("cosine", "constant", "decay", "plateau")
 SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
+# What `--sweep` may not change: what is learned from, and how a training is called and repeated.
+LOSS_CHANGES = ("label-smoothing", "smoothing", "loss-weights")  # options that change its meaning
+UNSWEPT = (
+    *("dataset", "source", "data-dir", "init", "tasks", "teacher", "split-seed", "keep-going"),
+    *("seed", "repeats", "folds", "resplit", "run", "overwrite", "sweep", "find-learning-rate"),
+    *("select", "age-head"),  # of which validation's figures can't be compared
+)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False) -> None:
@@ -147,6 +157,14 @@ def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
         "hidden layer), gender, race, age (default: backbone=0.16)",
     )
     group.add_argument(
+        "--layer-decay",
+        type=options.share,
+        default=1.0,
+        metavar="S",
+        help="layer-wise decay of the learning rate: it is multiplied by S for every convolution "
+        "that a layer of the backbone lies before the last (default: 1, none)",
+    )
+    group.add_argument(
         "--schedule",
         choices=SCHEDULES,
         default="cosine",
@@ -256,10 +274,54 @@ def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_distillation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which classifiers are learned from."""
+    group = parser.add_argument_group("distillation")
+    group.add_argument(
+        "--teacher",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="learn from what these classifiers predict for the training images, too: runs' names, "
+        "their folders, or .keras files; of several, from the mean. They may not have learned from "
+        "this training's validation or test split",
+    )
+    group.add_argument(
+        "--teacher-share",
+        type=options.share,
+        default=0.5,
+        metavar="S",
+        help="how much of a training target is the teachers' prediction, the rest being the label",
+    )
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that look for settings on validation, in place of a training."""
+    group = parser.add_argument_group("search, on validation alone; no test split is read")
+    group.add_argument(
+        "--sweep",
+        nargs="+",
+        type=swept,
+        default=[],
+        metavar="OPTION=A,B",
+        help="train once for every combination of some options' values, such as rate=2e-4,5e-4 "
+        "unfreeze=block_2_1,block_3_1 augment.noise=0,0.03, and write what each validates to "
+        "sweep.csv",
+    )
+    group.add_argument(
+        "--find-learning-rate",
+        action="store_true",
+        help="raise the learning rate from step to step of the phase that is to be trained, write "
+        "and draw the losses, and say which rate to take",
+    )
+
+
 def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
     """All options of a fine-tuning, but for its dataset and where it starts from."""
     add_network_arguments(parser)
     add_optimization_arguments(parser)
+    add_distillation_arguments(parser)
+    add_search_arguments(parser)
     add_augmentation_arguments(parser)
     add_sampling_arguments(parser)
     add_run_arguments(parser, resplit=True)
@@ -282,6 +344,7 @@ def tuning_settings(arguments: argparse.Namespace) -> dict:
         "patience",
         "batch_size",
         "learning_rate",
+        "layer_decay",
         "schedule",
         "warmup",
         "weight_decay",
@@ -297,8 +360,61 @@ def tuning_settings(arguments: argparse.Namespace) -> dict:
     return {name: getattr(arguments, name) for name in names} | {
         "multipliers": dict(arguments.multipliers),
         "loss_weights": dict(arguments.loss_weights),
+        "teacher_share": arguments.teacher_share if arguments.teacher else 0.0,
         "augment": dict(arguments.augment),
     }
+
+
+def combinations(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, line: Sequence[str] | None
+) -> list[tuple[dict[str, str], argparse.Namespace]]:
+    """What a command's `--sweep` asks to try: options and values, and all arguments with them.
+
+    Args:
+        parser: the command's.
+        arguments: what it made of `line`.
+        line: the command's arguments; None for the process's.
+
+    Returns:
+        Of a command without a sweep, nothing chosen and its arguments.
+
+    Raises:
+        SystemExit: an option is not one that can be swept, or takes no such value.
+    """
+    found = []
+    line = sys.argv[1:] if line is None else line
+    for name, _ in arguments.sweep:
+        if name.partition(".")[0] in UNSWEPT:
+            parser.error(f"--sweep {name}: it is for settings of a training alone")
+        if name.partition(".")[0] in LOSS_CHANGES and arguments.select == "loss":
+            parser.error(
+                f"--sweep {name}: losses can't be compared then: add --select balanced-accuracy"
+            )
+    names = [name for name, _ in arguments.sweep]
+    for values in itertools.product(*(values for _, values in arguments.sweep)):
+        chosen = dict(zip(names, values, strict=True))
+        given: dict[str, list[str]] = {}
+        for option, value in chosen.items():
+            name, _, part = option.partition(".")
+            if not part:
+                given[name] = [f"--{name}={value}"]
+                continue
+            # An option that is given twice counts as it is given last, so all of it is given again.
+            before = getattr(arguments, name.replace("-", "_"), None) or []
+            given.setdefault(name, [f"--{name}", *(f"{key}={number}" for key, number in before)])
+            given[name].append(f"{part}={value}")
+        added = [each for several in given.values() for each in several]
+        found.append((chosen, parser.parse_args([*line, *added])))
+    return found
+
+
+def search(arguments: argparse.Namespace) -> str:
+    """What a search adds to the name that a run has by default; "" where there is none."""
+    if arguments.run:
+        return ""
+    if arguments.find_learning_rate:
+        return "-learning-rates"
+    return "-sweep" if arguments.sweep else ""
 
 
 def add_tasks_argument(parser: argparse.ArgumentParser, *, default: list[str] | None) -> None:
@@ -311,6 +427,15 @@ def add_tasks_argument(parser: argparse.ArgumentParser, *, default: list[str] | 
         default=default,
         help=f"the attributes to learn (default: {unless})",
     )
+
+
+def swept(text: str) -> tuple[str, list[str]]:
+    """An argument's type: OPTION=A,B, an option without its dashes and the values to try."""
+    name, _, values = text.partition("=")
+    each = values.split(",")
+    if not name or not all(each) or len(set(each)) < len(each):
+        raise argparse.ArgumentTypeError(f"{text} is not OPTION=A,B, each value once")
+    return name.removeprefix("--"), each
 
 
 def named_number(text: str) -> tuple[str, float]:

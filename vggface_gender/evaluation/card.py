@@ -80,8 +80,7 @@ def content(folder: Path) -> dict:
     config = runs.config(folder)
     said = contract.read(folder / runs.CLASSIFIER)
     names = card_sources.names(settings["dataset"])
-    before = [name for text in settings.get("before") or () for name in card_sources.names(text)]
-    sources = card_sources.all_of(settings["backbone"], [*names, *before])
+    sources = card_sources.of(settings)
     init = settings.get("init")
     is_known = {*names} <= {*catalogue.NAMED} and all(
         source in card_sources.NETWORKS.values()
@@ -98,6 +97,7 @@ def content(folder: Path) -> dict:
         "tasks": said["tasks"],
         "network": _network(settings, config.get("kept")),
         "continued": _continued(settings) if init else "",
+        "taught": _taught(settings),
         "data": _training_data(settings, names),
         "file": f"{(folder / runs.CLASSIFIER).stat().st_size:,} bytes",
         "padding": said["padding"],
@@ -166,6 +166,28 @@ def _continued(settings: Mapping) -> str:
         f"the classifier `{settings['init']}`, whose weights it began with"
         + (f"; that was trained on {before}" if before else "")
         + ". What that had learned from has a part in this one; its own card says what it was."
+    )
+
+
+def _taught(settings: Mapping) -> str:
+    """Which classifiers it learned from; "" where there is none."""
+    teachers = settings.get("teachers") or ()
+    each = [
+        f"`{teacher['run']}`"
+        + (
+            f" (on {card_sources.without_paths(teacher['backbone'])}, trained on "
+            f"`{card_sources.without_paths(teacher['dataset'])}`)"
+            if {"backbone", "dataset"} <= teacher.keys()
+            else ""
+        )
+        for teacher in teachers
+    ]
+    if not each:
+        return ""
+    return (
+        f"{', '.join(each)}: of every training target {settings['teacher_share']:.0%} is what "
+        f"{'these predict' if len(each) > 1 else 'this predicts'} for the image, the rest its "
+        "label. Their terms bind this one too."
     )
 
 

@@ -99,9 +99,18 @@ def names(text: str) -> list[str]:
         return mixes.names(without_paths(text))
 
 
-def all_of(backbone: str, datasets: Sequence[str]) -> list[Source]:
-    """All that a classifier is made of, each once."""
-    return list(dict.fromkeys([*networks(backbone), *map(dataset, datasets)]))
+def of(settings: Mapping) -> list[Source]:
+    """All that a training's settings, or a classifier's `about`, say that it is made of, each once.
+
+    Those of the classifiers that taught it among them.
+    """
+    texts = (settings.get("dataset"), *(settings.get("before") or ()))
+    found = [dataset(name) for text in filter(None, texts) for name in names(text)]
+    if backbone := settings.get("backbone") or settings.get("run"):
+        found = [*networks(backbone), *found]
+    for teacher in settings.get("teachers") or ():
+        found += of(teacher)
+    return list(dict.fromkeys(found))
 
 
 def is_for_research_only(sources: Sequence[Source]) -> bool:
@@ -141,7 +150,7 @@ def licence_of(about: Mapping) -> str:
     """
     if not {"backbone", "dataset"} <= about.keys():
         return ""
-    return licences(all_of(about["backbone"], names(about["dataset"])), about.get("init"))
+    return licences(of(about), about.get("init"))
 
 
 # An absolute path up to its last part. It may hold a plus, but a plus and an absolute path begin

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vggface_gender import datasets, photos
-from vggface_gender.base import files, labels, runs
+from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, catalogue
@@ -26,12 +26,11 @@ from vggface_gender.evaluation import (
     metrics,
     overlap,
     predictions,
-    provenance,
+    testing,
     trained_on,
     unseen,
 )
 from vggface_gender.evaluation.trained_on import Learned
-from vggface_gender.inference import classifier
 
 SPLIT = "test"
 KEPT = ("interval", "count", "dropped", "balanced_accuracy", "labels")  # of a task's figures
@@ -106,39 +105,13 @@ def tests(
             at_hand = _learned_from(folder, learned, source=source, seed=seed, **where)
         for name in names:
             dataset = _prepare(folder, name, source=source, seed=seed, **where)
-            table = predicted(folder, dataset)
+            table = testing.predicted(path, dataset, split=SPLIT)
             if at_hand:
                 marks = trained_on.marks(path, dataset, split=SPLIT, learned=at_hand)
                 table = table.assign(**{predictions.OVERLAP: marks})
             is_in_domain = held_out.is_in_domain(path, name)
             found.append(Test(run, repeat, folder, dataset, called[name], is_in_domain, table))
     return found
-
-
-def predicted(folder: Path, dataset: Dataset, *, split: str = SPLIT) -> pd.DataFrame:
-    """A training's predictions for a dataset's split, made first where there are none of these.
-
-    Args:
-        folder: the training's.
-    """
-    path = folder / runs.CLASSIFIER
-    dataset.require(split)
-    key = provenance.made_by(path, dataset, split=split)
-    within = runs.results_folder(path)
-    place = predictions.current(within, dataset, split=split, made_by=key)
-    if place is None:
-        trained = classifier.load(path)
-        truth, outputs = classifier.classify(trained, dataset, split=split)
-        table = predictions.table(
-            truth.name,
-            truth[list(labels.TASKS)],
-            outputs=outputs,
-            tasks=trained.tasks,
-            overlap=trained_on.marks(path, dataset, split=split),
-        )
-        place = predictions.place(within, dataset, split=split, made_by=key, table=table)
-        predictions.write(table, place, made_by=key)
-    return predictions.read(place)
 
 
 def detections(tested: Sequence[Test], folder: Path, *, detector: str = "auto") -> dict[Path, dict]:

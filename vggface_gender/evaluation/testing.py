@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from vggface_gender.base import runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import predictions, trained_on
+from vggface_gender.evaluation import predictions, provenance, trained_on
 from vggface_gender.inference import classifier, dropout
 from vggface_gender.inference.classifier import Classifier
 
@@ -55,3 +56,25 @@ def test(
         overlap=trained_on.marks(path, dataset, split=split),
     )
     return Tested(table, uncertainties)
+
+
+def predicted(path: Path, dataset: Dataset, *, split: str) -> pd.DataFrame:
+    """A classifier's predictions for a split, made first where there is no table of these.
+
+    Args:
+        path: the classifier's file; the table lies beside it (see `runs.results_folder`).
+
+    Returns:
+        See `predictions.read`; the rows are those of `records.labels`.
+
+    Raises:
+        InputError: the dataset has no such split.
+    """
+    key = provenance.made_by(path, dataset, split=split)
+    within = runs.results_folder(path)
+    place = predictions.current(within, dataset, split=split, made_by=key)
+    if place is None:
+        table = test(path, classifier.load(path), dataset=dataset, split=split).table
+        place = predictions.place(within, dataset, split=split, made_by=key, table=table)
+        predictions.write(table, place, made_by=key)
+    return predictions.read(place)

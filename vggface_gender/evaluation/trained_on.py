@@ -71,14 +71,12 @@ def read(classifier: Path) -> Learned | None:
     return Learned(Prints(digests, hashes), chosen, unknown)
 
 
-def continued(learned: Learned, init: Path | None) -> Learned:
-    """With what the classifier that it began with had learned from.
+def continued(learned: Learned, init: Path) -> Learned:
+    """With what another classifier had learned from, that it began with or that taught it.
 
     Args:
-        init: that one's file; None where there is none.
+        init: that one's file.
     """
-    if init is None:
-        return learned
     before = read(init)
     if before is None:
         return learned._replace(unknown=(*learned.unknown, runs.called(init)))

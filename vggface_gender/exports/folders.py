@@ -47,7 +47,7 @@ def hub_header(about: Mapping, tasks: tuple[str, ...]) -> str:
     """
     sources = []
     if {"backbone", "dataset"} <= about.keys():
-        sources = card_sources.all_of(about["backbone"], card_sources.names(about["dataset"]))
+        sources = card_sources.of(about)
     restricted = card_sources.is_for_research_only(sources) or not sources
     lines = [
         "---",

@@ -24,7 +24,7 @@ from vggface_gender.inference.classifier import Classifier
 from vggface_gender.inference.onnx_classifier import CROP, LICENCE, MADE_FROM
 
 OPSET = 17
-LARGE = 10_000  # numbers of a weight from which 16 bits save anything worth having
+LARGE = 1_000  # numbers of a weight that is worth storing in 16 bits
 
 
 def save(

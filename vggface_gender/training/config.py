@@ -57,6 +57,8 @@ class Config:
     init_weights: str | None = None  # a hash of its file
     before: tuple[str, ...] = ()  # the datasets that it learned from
     fresh: tuple[str, ...] = ()  # the tasks for which its head is replaced
+    teachers: tuple[Mapping[str, Any], ...] = ()  # learned from, too (see `distillation.Teacher`)
+    teacher_share: float = 0.0  # of a training target
 
     # First phase: the head alone, on cached features.
     head_epochs: int = 10
@@ -72,6 +74,7 @@ class Config:
     multipliers: Mapping[str, float] = field(
         default_factory=lambda: {"backbone": BACKBONE_MULTIPLIER}
     )
+    layer_decay: float = 1.0  # of the learning rate, from convolution to convolution downwards
     schedule: str = "cosine"
     batch_norm: str = "frozen"  # or "adapted": the backbone's is trained, its statistics moved
     views: int = 0  # augmented copies whose frozen features are cached; 0: computed every time

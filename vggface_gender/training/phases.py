@@ -1,8 +1,10 @@
 """The two phases of a training: the head alone, then the network from one of its layers on."""
 
+import collections
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,15 @@ import pandas as pd
 from vggface_gender import backbones
 from vggface_gender.base import device, runs
 from vggface_gender.data import batches, features, sampling
-from vggface_gender.training import heads, loop, losses, optimizers, selection, tensorboard
+from vggface_gender.training import (
+    heads,
+    learning_rates,
+    loop,
+    losses,
+    optimizers,
+    selection,
+    tensorboard,
+)
 from vggface_gender.training import network as networks
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples
@@ -55,10 +65,7 @@ def train_head(
     Returns:
         The history (see `loop.fit`).
     """
-    read, validate = (
-        part.features(network.backbone, padding=config.padding, cache=cache)
-        for part in (known, held_out)
-    )
+    read, validate = _head_features(config, network, known=known, held_out=held_out, cache=cache)
     with device.scope(config.distribute):
         compile(
             network.head,
@@ -113,35 +120,22 @@ def train_backbone(
         The history of both (see `loop.fit`); `is_best` is false in all of this phase's rows where
         nothing of it is kept.
     """
-    backbone, head = network
     began = [] if history is None else [part.get_weights() for part in network]
-    first = None if config.unfreeze == "all" else config.unfreeze
-    backbones.freeze_before(backbone, first)
-    if config.views and first is not None:
-        trunk, top = backbones.split(backbone, first)
-        wanted = [*known.wanted(config.views), *held_out.wanted()]
-        kept: dict[str, Any] = {"padding": config.padding, "dtype": "float16"}
-        augmented: dict[str, Any] = {"amounts": config.amounts, **kept}
-        features.reserve(itertools.chain(*wanted), backbone=trunk, directory=cache, **augmented)
-        read = known.features(trunk, cache=cache, views=config.views, **augmented)
-        validate = held_out.features(trunk, cache=cache, **kept)
-    else:
-        top, size = backbone, backbone.input_shape[1]
-        read = known.crops(size, padding=config.padding, amounts=config.amounts)
-        validate = held_out.crops(size, padding=config.padding, amounts=None)
+    top, read, validate = _unfrozen(config, network, known=known, held_out=held_out, cache=cache)
+    if top is network.backbone:
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
         crops = read(rows, np.random.default_rng(config.seed))
         tensorboard.log_images(crops, "crops as trained on", folder=folder / runs.TENSORBOARD)
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):
-        model = networks.joined(top, head, batch_norm=config.batch_norm)
+        model = networks.joined(top, network.head, batch_norm=config.batch_norm)
         compile(
             model,
             config,
             steps=_steps(config, known) * _passes(config, known) * config.epochs,
             learning_rate=config.learning_rate,
             schedule="constant" if is_plateau else config.schedule,
-            multipliers=multipliers(config, backbone),
+            multipliers=multipliers(config, network.backbone),
         )
     history = _fit(
         config,
@@ -162,6 +156,84 @@ def train_backbone(
         for part, weights in zip(network, began, strict=True):
             part.set_weights(weights)
     return history
+
+
+def range_test(
+    config: Config,
+    network: Network,
+    *,
+    known: Examples,
+    held_out: Examples,
+    draw: np.ndarray | None,
+    cache: Path,
+) -> pd.DataFrame:
+    """The losses of the last phase's first steps, each at a greater learning rate.
+
+    The network is no longer of use afterwards.
+
+    Args:
+        known, held_out, draw, cache: see `train_head`.
+
+    Returns:
+        See `learning_rates.range_test`; the rates are those of `Config.learning_rate`.
+    """
+    its: dict[str, Any] = {"known": known, "held_out": held_out, "cache": cache}
+    config = dataclasses.replace(config, ema=0.0)
+    rates, scale = learning_rates.RATES, 1.0
+    options: dict[str, Any] = {
+        "steps": len(rates),
+        "learning_rate": rates[0],
+        "schedule": "constant",
+    }
+    if config.unfreeze == "none":
+        scale = config.head_learning_rate / config.learning_rate
+        model, (read, _) = network.head, _head_features(config, network, **its)
+    else:
+        top, read, _ = _unfrozen(config, network, **its)
+        model = networks.joined(top, network.head, batch_norm=config.batch_norm)
+        options["multipliers"] = multipliers(config, network.backbone)
+    compile(model, config, **options)
+    return learning_rates.range_test(
+        model,
+        _training_batches(config, read, known=known, draw=draw)(0),
+        rates=rates,
+        scale=scale,
+    )
+
+
+def _head_features(
+    config: Config, network: Network, *, known: Examples, held_out: Examples, cache: Path
+) -> tuple[batches.Reader, batches.Reader]:
+    """Readers of what the head alone is trained on and validated on."""
+    return tuple(  # type: ignore[return-value]
+        part.features(network.backbone, padding=config.padding, cache=cache)
+        for part in (known, held_out)
+    )
+
+
+def _unfrozen(
+    config: Config, network: Network, *, known: Examples, held_out: Examples, cache: Path
+) -> tuple[keras.Model, batches.Reader, batches.Reader]:
+    """What of the backbone is trained with the head, frozen before the layer that is named.
+
+    Returns:
+        The backbone, with readers of crops to train on and to validate on; or, with views, the part
+        of it that is trained, with readers of what the part before gives.
+    """
+    backbone = network.backbone
+    first = None if config.unfreeze == "all" else config.unfreeze
+    backbones.freeze_before(backbone, first)
+    if config.views and first is not None:
+        trunk, top = backbones.split(backbone, first)
+        wanted = [*known.wanted(config.views), *held_out.wanted()]
+        kept: dict[str, Any] = {"padding": config.padding, "dtype": "float16"}
+        augmented: dict[str, Any] = {"amounts": config.amounts, **kept}
+        features.reserve(itertools.chain(*wanted), backbone=trunk, directory=cache, **augmented)
+        read = known.features(trunk, cache=cache, views=config.views, **augmented)
+        return top, read, held_out.features(trunk, cache=cache, **kept)
+    size = backbone.input_shape[1]
+    read = known.crops(size, padding=config.padding, amounts=config.amounts)
+    return backbone, read, held_out.crops(size, padding=config.padding, amounts=None)
 
 
 def compile(
@@ -201,11 +273,27 @@ def compile(
 def multipliers(config: Config, backbone: keras.Model) -> dict[str, float]:
     """Shares of the learning rate by layer, as `optimizers.DepthAdamW` takes them."""
     shares = config.multipliers
+    whole = shares.get("backbone", 1.0)
     by_layer = {
-        f"{layer.name}/": shares.get("backbone", 1.0) for layer in backbone.layers if layer.weights
+        f"{name}/": whole * config.layer_decay**behind
+        for name, behind in convolutions_behind(backbone).items()
     }
     by_layer["shared/"] = shares.get("shared", 1.0)
     return by_layer | {task: shares.get(task, 1.0) for task in config.tasks}
+
+
+def convolutions_behind(backbone: keras.Model) -> dict[str, int]:
+    """Of every layer with weights: how many with a kernel, or the like, lie behind it.
+
+    A normalization counts with the layer before it. Of networks side by side each counts its own.
+    """
+    names = [layer.name for layer in backbone.layers if layer.weights]
+    behind, counts = {}, collections.Counter[str]()
+    for name in reversed(names):
+        network = name.partition(".")[0] if "." in name else ""
+        behind[name] = counts[network]
+        counts[network] += any(len(each.shape) > 1 for each in backbone.get_layer(name).weights)
+    return {name: behind[name] for name in names}
 
 
 def _fit(
@@ -227,31 +315,13 @@ def _fit(
     A phase "backbone" whose best epoch validates worse than the phase before has no epoch that
     `is_best` in the history: the weights are for the caller to put back.
     """
-
-    def order(epoch: int) -> np.ndarray:
-        if config.order == "shuffled":
-            return sampling.shuffled(len(known), seed=config.seed, number=epoch)
-        return sampling.epoch(draw, len(known), seed=config.seed, number=epoch)
-
     each, passes = _steps(config, known), _passes(config, known)
 
     def describe(epoch: int, place: int) -> str:
         number, place = divmod(epoch * each * passes + place, each)
-        rows = order(number)[place * config.batch_size :][: config.batch_size]
+        rows = _order(config, number, count=len(known), draw=draw)
+        rows = rows[place * config.batch_size :][: config.batch_size]
         return f"{known.truth.name.iloc[rows[0]]} and {len(rows) - 1} others"
-
-    def training_batches(first: int):
-        return batches.training_batches(
-            read,
-            order,
-            targets=known.targets,
-            weights=known.weights,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            first_epoch=first * passes,
-            mixup=config.mixup,
-            drop_remainder=config.drop_remainder,
-        )
 
     validation = batches.fixed_batches(
         validate,
@@ -276,7 +346,7 @@ def _fit(
         )
     history = loop.fit(
         model,
-        training_batches,
+        _training_batches(config, read, known=known, draw=draw),
         steps=each * passes,
         validation=validation,
         folder=folder,
@@ -304,6 +374,35 @@ def _fit(
     history.loc[history.phase == phase, "is_best"] = False
     loop.write_history(history, folder)
     return history
+
+
+def _training_batches(
+    config: Config, read: batches.Reader, *, known: Examples, draw: np.ndarray | None
+) -> Callable[[int], Iterable]:
+    """What gives an epoch's batches and those after it, as `loop.fit` takes it."""
+    passes = _passes(config, known)
+
+    def training_batches(first: int) -> Iterable:
+        return batches.training_batches(
+            read,
+            lambda epoch: _order(config, epoch, count=len(known), draw=draw),
+            targets=known.targets,
+            weights=known.weights,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            first_epoch=first * passes,
+            mixup=config.mixup,
+            drop_remainder=config.drop_remainder,
+        )
+
+    return training_batches
+
+
+def _order(config: Config, epoch: int, *, count: int, draw: np.ndarray | None) -> np.ndarray:
+    """The examples of an epoch, in its order."""
+    if config.order == "shuffled":
+        return sampling.shuffled(count, seed=config.seed, number=epoch)
+    return sampling.epoch(draw, count, seed=config.seed, number=epoch)
 
 
 def _steps(config: Config, known: Examples) -> int:

@@ -1,6 +1,6 @@
 """What a training leaves: the calibrated classifier, its predictions on test, their metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ def publish(
     *,
     known: Examples,
     init: Path | None = None,
+    teachers: Sequence[Path] = (),
     tasks: Mapping[str, tuple[str, ...]],
     folder: Path,
     cache: Path,
@@ -47,6 +48,7 @@ def publish(
         network: trained.
         known: the examples that it was trained on.
         init: the file of the classifier that it continues.
+        teachers: the files of those that it learned from.
         tasks: task to label names.
         folder: the run's.
         cache: where features are kept.
@@ -58,7 +60,10 @@ def publish(
     trained = _calibrated(network, config, mix, tasks, cache)
     path = folder / runs.CLASSIFIER
     classifier.save(trained, path)
-    trained_on.write(trained_on.continued(_learned(known), init), path)
+    learned = _learned(known)
+    for before in filter(None, (init, *teachers)):
+        learned = trained_on.continued(learned, before)
+    trained_on.write(learned, path)
     figures = {}
     for place, dataset in reversed(list(enumerate(_tested(mix)))):
         for split in _published(config):
@@ -126,7 +131,7 @@ def _calibrated(
     cache: Path,
 ) -> Classifier:
     """The network as a classifier, its temperatures fitted on every validation split together."""
-    kept = ("backbone", "layer", "dataset", "unfreeze", "before")
+    kept = ("backbone", "layer", "dataset", "unfreeze", "before", "teachers")
     about = {key: value for key in kept if (value := getattr(config, key)) not in (None, ())}
     trained = classifier.build(
         network.backbone,

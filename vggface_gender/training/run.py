@@ -120,9 +120,13 @@ def keep(folder: Path, history: pd.DataFrame | None) -> str | None:
     return kept["phase"]
 
 
-def is_finished(folder: Path, settings: Mapping) -> bool:
-    """Whether a folder holds a finished run of these settings."""
-    if checkpoint(folder).exists() or not (folder / runs.METRICS).is_file():
+def is_finished(folder: Path, settings: Mapping, *, by: str = runs.METRICS) -> bool:
+    """Whether a folder holds a finished run of these settings.
+
+    Args:
+        by: the file that is written last.
+    """
+    if checkpoint(folder).exists() or not (folder / by).is_file():
         return False
     return not _differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from vggface_gender.base import files, locks, runs
 from vggface_gender.base.errors import InputError
@@ -23,7 +24,16 @@ from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import few_examples, results
-from vggface_gender.training import classes, phases, publishing, run, space, tensorboard
+from vggface_gender.training import (
+    classes,
+    distillation,
+    learning_rates,
+    phases,
+    publishing,
+    run,
+    space,
+    tensorboard,
+)
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples, examples
 from vggface_gender.training.network import Network
@@ -36,6 +46,7 @@ class Plan(NamedTuple):
     settings: Mapping[str, Any]  # of `Config`, all but what `plan` fills in
     network: Callable[[Config], Network]  # makes what is trained
     init: Path | None = None  # the file of the classifier that it continues
+    teachers: tuple[Path, ...] = ()  # the files of the classifiers that it learns from
 
 
 class Training(NamedTuple):
@@ -46,6 +57,7 @@ class Training(NamedTuple):
     tasks: dict[str, tuple[str, ...]]
     network: Callable[[Config], Network]
     init: Path | None
+    teachers: tuple[Path, ...]
 
 
 def plan(
@@ -73,6 +85,7 @@ def plan(
             mix = mixes.prepare(**{**data, "seed": one.split_seed, "fold": one.fold})
             its = configure(mix)
             _check_size(mix, its.settings)
+            distillation.check(its.teachers, mix, tasks=its.tasks)
             planned[split] = mix, its, _labels(mix, its.tasks)
         mix, its, labels = planned[split]
         config = Config(
@@ -83,8 +96,9 @@ def plan(
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
             labels=labels,
+            teachers=distillation.about(its.teachers),
         )
-        trainings[place] = Training(config, mix, its.tasks, its.network, its.init)
+        trainings[place] = Training(config, mix, its.tasks, its.network, its.init, its.teachers)
     return trainings
 
 
@@ -167,21 +181,48 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         cache: where features are kept.
 
     Raises:
+        InputError: see `fit`.
+    """
+    fitted = fit(training, folder, cache=cache, tested=True)
+    figures = publishing.publish(
+        fitted.network,
+        fitted.config,
+        known=fitted.known,
+        init=training.init,
+        teachers=training.teachers,
+        tasks=training.tasks,
+        folder=folder,
+        cache=cache,
+    )
+    tensorboard.log_hparams(
+        training.config.settings(), _scalars(figures), folder=folder / runs.TENSORBOARD
+    )
+    run.end(folder)
+
+
+class Fitted(NamedTuple):
+    """A network that was trained, before it is tested."""
+
+    network: Network
+    config: Config  # what was trained of it: of the head alone, "none" of the backbone
+    known: Examples  # that it was trained on
+    history: pd.DataFrame | None  # of all phases (see `loop.fit`); None where nothing was trained
+
+
+def fit(training: Training, folder: Path, *, cache: Path, tested: bool = False) -> Fitted:
+    """Train, and keep what validates best; no test split is read.
+
+    Args:
+        folder: the run's, begun.
+        cache: where features are kept.
+        tested: whether the test splits' features will be wanted, too, so need room.
+
+    Raises:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
             the loss is not finite; the disk has no room for the checkpoints.
     """
-    config, mix, tasks, make_network, init = training
-    known, held_out = (
-        examples(mix, split, tasks=tasks, group_loss=config.group_loss)
-        for split in ("train", "validation")
-    )
-    if config.drop_remainder and len(known) < config.batch_size:
-        raise InputError(
-            f"{mix.name} has {len(known)} images with labels to train on, fewer than a batch of "
-            f"{config.batch_size}: lower the batch size"
-        )
-    network = make_network(config)
-    phases.require_layer(config, network.backbone)
+    config, mix = training.config, training.mix
+    network, known, held_out = _begun(training)
     space.require(folder, config, network=network)
     logs = folder / runs.TENSORBOARD
     first = records.batches(
@@ -202,7 +243,9 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     }
     history = None
     if config.head_epochs:
-        wanted = [*known.wanted(), *held_out.wanted(), publishing.wanted(config, mix)]
+        wanted = [*known.wanted(), *held_out.wanted()]
+        if tested:
+            wanted.append(publishing.wanted(config, mix))
         features.reserve(
             itertools.chain(*wanted),
             backbone=network.backbone,
@@ -215,11 +258,54 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
     kept = run.keep(folder, history)
     if kept != "backbone":  # the classifier is the head on the backbone as it was
         config = dataclasses.replace(config, unfreeze="none")
-    figures = publishing.publish(
-        network, config, known=known, init=init, tasks=tasks, folder=folder, cache=cache
+    return Fitted(network, config, known, history)
+
+
+def find_learning_rate(training: Training, folder: Path, *, cache: Path) -> pd.DataFrame:
+    """Try learning rates in the phase that is trained last, after the head where there are two.
+
+    Args:
+        folder: where `learning_rates.csv` and `learning_rates.png` are written.
+        cache: where features are kept.
+
+    Returns:
+        See `learning_rates.range_test`.
+
+    Raises:
+        InputError: see `fit`.
+    """
+    config = training.config
+    network, known, held_out = _begun(training)
+    given: dict[str, Any] = {
+        "known": known,
+        "held_out": held_out,
+        "draw": _draws(config, known),
+        "cache": cache,
+    }
+    if config.head_epochs and config.unfreeze != "none":
+        with files.aside(folder) as aside:
+            phases.train_head(config, network, folder=aside, **given)
+    curve = phases.range_test(config, network, **given)
+    learning_rates.write(curve, folder)
+    return curve
+
+
+def _begun(training: Training) -> tuple[Network, Examples, Examples]:
+    """A network to train, what it is trained on, and what it is validated on."""
+    config, mix, tasks = training.config, training.mix, training.tasks
+    known, held_out = (
+        examples(mix, split, tasks=tasks, group_loss=config.group_loss)
+        for split in ("train", "validation")
     )
-    tensorboard.log_hparams(training.config.settings(), _scalars(figures), folder=logs)
-    run.end(folder)
+    if config.drop_remainder and len(known) < config.batch_size:
+        raise InputError(
+            f"{mix.name} has {len(known)} images with labels to train on, fewer than a batch of "
+            f"{config.batch_size}: lower the batch size"
+        )
+    network = training.network(config)
+    phases.require_layer(config, network.backbone)
+    known = distillation.taught(known, training.teachers, tasks=tasks, share=config.teacher_share)
+    return network, known, held_out
 
 
 def _draws(config: Config, known: Examples) -> np.ndarray | None:

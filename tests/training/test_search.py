@@ -1,0 +1,111 @@
+"""Settings compared on validation alone, and learning rates tried."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from vggface_gender import multitask
+from vggface_gender.training import learning_rates, publishing
+
+
+@pytest.fixture
+def line(drawn, workplace) -> list[str]:
+    return [
+        *("--dataset", str(drawn.table), "--data-dir", str(drawn.records)),
+        *("--backbone", str(drawn.backbone), "--unfreeze", "none", "--tasks", "gender"),
+        *("--batch-size", "32", "--head-epochs", "2", "--run", "tried"),
+    ]
+
+
+def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsys):
+    def tested(*arguments, **options):
+        raise AssertionError("a test split was read")
+
+    monkeypatch.setattr(publishing, "publish", tested)
+    multitask.main([*line, "--sweep", "rate=1e-9,5e-3", "augment.noise=0,0.1"])
+    table = pd.read_csv("model_files/tried/sweep.csv", dtype={"rate": str})
+    assert len(table) == 4 and table.val_loss.is_monotonic_increasing
+    assert [*table.rate[:2]] == ["5e-3", "5e-3"]  # at the other rate nothing is learned
+    assert f"best on validation: --rate 5e-3 --augment noise={table['augment.noise'][0]:g}" in (
+        capsys.readouterr().out
+    )
+    place = Path("model_files/tried/rate=5e-3,augment.noise=0.1")
+    settings = json.loads((place / "config.json").read_text())["settings"]
+    assert settings["learning_rate"] == 5e-3 and settings["augment"]["noise"] == 0.1
+    history = pd.read_csv(place / "history.csv")
+    assert json.loads((place / "validation.json").read_text())["val_loss"] == history.val_loss.min()
+
+    # With a further value only that one is trained.
+    done = (place / "history.csv").stat().st_mtime_ns
+    multitask.main([*line, "--sweep", "rate=1e-9,5e-3,1e-3", "augment.noise=0,0.1"])
+    assert len(pd.read_csv("model_files/tried/sweep.csv")) == 6
+    assert (place / "history.csv").stat().st_mtime_ns == done
+
+
+@pytest.mark.parametrize(
+    ("swept", "said"),
+    [
+        ("dataset=a,b", "settings of a training alone"),
+        ("seed=1,2", "settings of a training alone"),
+        ("dropout=0.1,2", "2 is not a number from 0 to 1"),
+        ("dropout=0.1,0.1", "each value once"),
+        ("nothing=1", "unrecognized arguments: --nothing=1"),
+        ("loss-weights.race=1,2", "losses can't be compared"),
+    ],
+    ids=["dataset", "seed", "value", "twice", "option", "loss"],
+)
+def test_what_can_not_be_swept_is_refused_in_a_line(swept, said, line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        multitask.main([*line, "--sweep", swept])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+    assert not Path("model_files").exists()
+
+
+def test_a_range_test_finds_where_the_loss_of_least_squares_falls_and_bursts():
+    """Of plain gradient descent on x² the loss falls up to a rate of 1 and grows above it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.layers[0].set_weights([np.array([[1.0]])])
+    model.compile(keras.optimizers.SGD(1.0), loss="mse")
+    inputs, targets = np.ones((4, 1)), np.zeros((4, 1))
+    curve = learning_rates.range_test(
+        model, [(inputs, targets, np.ones(4))] * 400, rates=np.geomspace(1e-4, 100, 121).tolist()
+    )
+    # The same steps in NumPy, whose gradient is 2 x.
+    weight, losses = 1.0, []
+    for rate in curve.learning_rate:
+        losses.append(weight**2)
+        weight -= rate * 2 * weight
+    np.testing.assert_allclose(curve.loss, losses, rtol=1e-3, atol=1e-12)
+    assert len(curve) < 121  # it ended as the loss burst
+    least = curve.learning_rate[curve.smoothed.idxmin()]
+    assert least > 0.9 and learning_rates.suggested(curve) == least / learning_rates.MARGIN
+
+
+def test_no_rate_is_suggested_where_nothing_falls():
+    curve = pd.DataFrame({"learning_rate": [1e-3, 1e-2], "loss": [1, 2], "smoothed": [1.0, 1.5]})
+    assert learning_rates.suggested(curve) is None
+    assert "no learning rate made the loss fall" in learning_rates.describe(curve)
+
+
+def test_learning_rates_are_tried_and_drawn_and_nothing_is_trained(line, capsys):
+    multitask.main([*line, "--find-learning-rate"])
+    curve = pd.read_csv("model_files/tried/learning_rates.csv")
+    assert curve.learning_rate.is_monotonic_increasing and len(curve) > 20
+    assert [*Path("model_files/tried").glob("*.png")] and not [
+        *Path("model_files").rglob("*.keras")
+    ]
+    assert "--learning-rate" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_learning_rates_of_the_backbone_are_tried_after_the_head(line, capsys):
+    multitask.main([*line, "--find-learning-rate", "--unfreeze", "conv2"])
+    assert "head: best of 2 epochs" in capsys.readouterr().out
+    assert len(pd.read_csv("model_files/tried/learning_rates.csv")) > 20
+    assert not [*Path("model_files/tried").glob(".part*")]

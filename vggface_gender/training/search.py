@@ -1,0 +1,177 @@
+"""A search for settings on validation alone: every combination trained, none of them tested."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from vggface_gender.base import files, locks, state, text
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.training import learning_rates, run, selection, train
+from vggface_gender.training.train import Training
+
+TABLE = "sweep.csv"
+VALIDATED = "validation.json"  # in a training's folder: what its best epoch validated; it is done
+
+
+class Combination(NamedTuple):
+    """Settings that are tried together."""
+
+    chosen: Mapping[str, str]  # option to value, as they were given; of a plain training none
+    trainings: Mapping[str, Training]  # see `train.plan`
+
+
+def train_or_search(
+    combinations: Sequence[Combination],
+    folder: Path,
+    *,
+    cache: Path,
+    find_learning_rate: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """What a training command does: train and test, or compare settings, or try learning rates.
+
+    Args:
+        combinations: several, or one of settings chosen, are swept; else that one is trained.
+        folder: the run's.
+        cache: where features are kept.
+        find_learning_rate: try learning rates instead, in the first training.
+        overwrite: replace a run of other settings.
+
+    Raises:
+        InputError: see `train.train_all` and `sweep`.
+    """
+    chosen, trainings = combinations[0]
+    if find_learning_rate:
+        curve = train.find_learning_rate(next(iter(trainings.values())), folder, cache=cache)
+        print(f"{learning_rates.describe(curve)}\ncurve: {folder / learning_rates.NAME}.png")
+    elif chosen:
+        table = sweep(combinations, folder, cache=cache, overwrite=overwrite)
+        print(f"\n{report(table, list(chosen))}\ntable: {folder / TABLE}")
+    else:
+        train.train_all(trainings, folder, cache=cache, overwrite=overwrite)
+
+
+def sweep(
+    combinations: Sequence[Combination], folder: Path, *, cache: Path, overwrite: bool = False
+) -> pd.DataFrame:
+    """Train every combination, and write the table of what they validate, best first.
+
+    Each has a folder that is called by what was chosen, with its settings and history; no
+    classifier is kept. The same call after a kill, or with further values, trains what is missing.
+
+    Args:
+        folder: the sweep's.
+        cache: where features are kept.
+        overwrite: replace a sweep of other settings.
+
+    Returns:
+        A row a combination: the options' values, `trainings`, and the means of `epoch`, `val_loss`
+        and each task's figures on validation, of several trainings with their standard deviations.
+
+    Raises:
+        InputError: a folder holds something else, or another process is at it; see `train.fit`.
+    """
+    rows = []
+    with locks.held(folder, wait=False):
+        if (folder / "config.json").exists():
+            raise InputError(f"{folder} holds a run: name another with --run")
+        for number, (chosen, trainings) in enumerate(combinations, start=1):
+            print(f"{number} of {len(combinations)}: {' '.join(options(chosen))}")
+            place = folder / _called(chosen)
+            reached = [
+                _validated(training, place / repeat, cache=cache, overwrite=overwrite)
+                for repeat, training in trainings.items()
+            ]
+            rows.append({**chosen, **_spread(pd.DataFrame(reached))})
+            table = pd.DataFrame(rows)
+            score = "val_score" if "val_score" in table else "val_loss"
+            table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
+            with files.whole(folder / TABLE) as part:
+                table.to_csv(part, index=False)
+    return table
+
+
+def report(table: pd.DataFrame, chosen: Sequence[str]) -> str:
+    """The table as Markdown, and the options of its first row.
+
+    Args:
+        chosen: the options that were swept.
+    """
+    shown = [name for name in SHOWN if name in table]
+    header = [*chosen, *(SHOWN[name] for name in shown)]
+    cells = [
+        [*(row[option] for option in chosen), *(_cell(row, name) for name in shown)]
+        for _, row in table.iterrows()
+    ]
+    best = " ".join(options({option: table[option].iloc[0] for option in chosen}))
+    return f"{text.table(header, cells)}\n\nbest on validation: {best}"
+
+
+def _cell(row: pd.Series, name: str) -> str:
+    """A mean, and of several trainings their standard deviation."""
+    return f"{row[name]:.4g}" + (f" ± {sd:.2g}" if (sd := row.get(f"{name}_sd")) else "")
+
+
+# What of a table's columns is shown, and how it is called.
+SHOWN = {
+    "val_loss": "loss",
+    "val_score": "score",
+    **{
+        f"val_{task}_{metric}": f"{task} {metric}"
+        for task, its in TASKS.items()
+        for metric in (("accuracy",) if its.is_classification else ("mae",))
+    },
+    "epoch": "epoch",
+}
+
+
+def options(chosen: Mapping[str, str]) -> list[str]:
+    """Options as a command takes them; those of one name that hold several numbers together.
+
+    Args:
+        chosen: option to value; `augment.noise` is the noise of `--augment`.
+    """
+    found: dict[str, list[str]] = {}
+    for option, value in chosen.items():
+        name, _, part = option.partition(".")
+        found.setdefault(name, []).append(f"{part}={value}" if part else value)
+    return [each for name, values in found.items() for each in (f"--{name}", *values)]
+
+
+def _called(chosen: Mapping[str, str]) -> str:
+    """A folder's name that says what was chosen."""
+    said = ",".join(f"{option}={value}" for option, value in chosen.items())
+    return re.sub(r"[^\w.,=+-]", "-", said)
+
+
+def _validated(training: Training, folder: Path, *, cache: Path, overwrite: bool) -> dict:
+    """What a training's best epoch validates, trained first unless it was."""
+    settings = training.config.settings()
+    done = folder / VALIDATED
+    if not run.is_finished(folder, settings, by=VALIDATED):
+        run.begin(folder, settings, overwrite=overwrite)
+        history = train.fit(training, folder, cache=cache).history
+        if history is None:
+            raise InputError("nothing is trained: give --head-epochs or --unfreeze")
+        reached = selection.best(history)
+        values = {"phase": str(reached.phase)} | {
+            name: float(reached[name])
+            for name in history
+            if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
+        }
+        files.write_json(values, done)
+        run.end(folder)
+    return state.read(done, {"phase": str, "val_loss": float})
+
+
+def _spread(reached: pd.DataFrame) -> dict[str, float]:
+    """Means over trainings, and of several their standard deviations."""
+    numbers = reached.drop(columns="phase")
+    found: dict[str, float] = {"trainings": len(reached), **numbers.mean()}
+    if len(reached) > 1:
+        found |= {f"{name}_sd": value for name, value in numbers.std().items()}
+    return found
