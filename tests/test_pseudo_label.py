@@ -24,7 +24,7 @@ from vggface_gender.datasets import mixes
 from vggface_gender.datasets.synthetic_faces import drawing
 from vggface_gender.evaluation import overlap, predictions, pseudo_label_sweep, pseudo_labels
 from vggface_gender.inference import classifier
-from vggface_gender.photos import THRESHOLD, align, detect, read
+from vggface_gender.photos import THRESHOLD, align, detect, prints, read
 from vggface_gender.photos import crops as photos_crops
 from vggface_gender.training import examples
 
@@ -426,5 +426,5 @@ def test_a_videos_hash_is_that_of_its_crops():
     """What thins faces is the hash that finds photos among training photos."""
     crop = picture(0, 0.1)
     found = photos_crops.to_jpeg(crop)
-    apart = overlap.prints([found]).hashes[0] ^ overlap.difference_hash(crop)
+    apart = overlap.prints([found]).hashes[0] ^ prints.difference_hash(crop)
     assert np.bitwise_count(apart).sum() <= overlap.NEAR

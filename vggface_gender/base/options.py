@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from vggface_gender.base import extras, numbers, runs, splits
-from vggface_gender.base.geometry import PADDING
+from vggface_gender.base.geometry import ALIGN, PADDING
 
 T = TypeVar("T")
 
@@ -98,15 +98,24 @@ def add_dataset_arguments(
         metavar="P",
         help="how much the crops of a folder or table show: the margin on each side of the face, "
         "as a fraction of its size (dlib.get_face_chip's padding). It is kept with the records; "
-        "where it is never stated, crops are used as they are",
+        "where it is never stated, the faces are aligned",
     )
+    _add_align_argument(group, of_run=split_seed is None)
     _add_records_arguments(group, split_seed)
 
 
 def add_datasets_arguments(
-    parser: argparse.ArgumentParser, named: Iterable[str], *, split_seed: int | None = 0
+    parser: argparse.ArgumentParser,
+    named: Iterable[str],
+    *,
+    split_seed: int | None = 0,
+    align: bool = True,
 ) -> None:
-    """The same of a command that reads several datasets one after the other."""
+    """The same of a command that reads several datasets one after the other.
+
+    Args:
+        align: whether faces may be aligned as the records are written.
+    """
     group = parser.add_argument_group("datasets")
     group.add_argument(
         "--datasets",
@@ -121,7 +130,22 @@ def add_datasets_arguments(
         metavar="DIR",
         help="the folder that holds a folder NAME for each named dataset (default: $FACES_DIR)",
     )
+    if align:
+        _add_align_argument(group, of_run=True)
     _add_records_arguments(group, split_seed)
+
+
+def _add_align_argument(group: argparse._ArgumentGroup, *, of_run: bool) -> None:
+    """The option that says whose faces are aligned as records are written."""
+    group.add_argument(
+        "--align",
+        choices=ALIGN,
+        default=None if of_run else "auto",
+        help="find the face in each image, the largest and most central, and align it as the "
+        "records are written: auto does so where the frame of a dataset is neither known nor "
+        "stated; where no face is found, the whole image is used, and counted"
+        + (" (default: as the run's own data, else auto)" if of_run else ""),
+    )
 
 
 def _add_records_arguments(group: argparse._ArgumentGroup, split_seed: int | None) -> None:
@@ -153,6 +177,7 @@ def dataset_arguments(arguments: argparse.Namespace) -> dict:
         "seed": arguments.split_seed,
         "keep_going": arguments.keep_going,
         "padding": arguments.frame,
+        "align": arguments.align,
     }
 
 

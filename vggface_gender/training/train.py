@@ -80,6 +80,7 @@ def plan(
             **one._asdict(),
             tasks=tuple(its.tasks),
             dataset=mix.name,
+            align=data.get("align", "auto"),
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
             labels=labels,
