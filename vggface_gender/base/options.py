@@ -243,8 +243,12 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_detector_argument(parser: argparse._ActionsContainer) -> None:
-    """The options that say what finds the faces."""
+def add_detector_argument(parser: argparse._ActionsContainer, *, align: bool = False) -> None:
+    """The options that say what finds the faces.
+
+    Args:
+        align: whether the faces of photos that are crops may be aligned.
+    """
     parser.add_argument(
         "--detector",
         default="auto",
@@ -252,8 +256,26 @@ def add_detector_argument(parser: argparse._ActionsContainer) -> None:
         help="cnn; hog, which is quicker and misses more; auto, the one that misses fewer; or "
         "none: each photo is one face cut out already, take its central square",
     )
+    if not align:
+        parser.add_argument(
+            "--crops",
+            dest="detector",
+            action="store_const",
+            const="none",
+            help="as --detector none",
+        )
+        return
     parser.add_argument(
-        "--crops", dest="detector", action="store_const", const="none", help="as --detector none"
+        "--crops",
+        action="store_true",
+        help="each photo is one face cut out already: answer that one, as --align says",
+    )
+    parser.add_argument(
+        "--align",
+        choices=ALIGN,
+        help="with --crops: always or auto to find the face, of several the largest and most "
+        "central, and align it; where none is found, and with never, the central square is used "
+        "(default: as the crops that the classifier learned from, else auto)",
     )
 
 

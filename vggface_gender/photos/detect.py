@@ -92,7 +92,13 @@ def _in_photo(photo: np.ndarray, windows: Iterable[Window]) -> list[Face]:
     return faces
 
 
-def main_face(photo: np.ndarray, *, detector: str = "auto", threshold: float = 0.0) -> Face:
+def main_face(
+    photo: np.ndarray,
+    *,
+    detector: str = "auto",
+    upsample: int = 1,
+    threshold: float = THRESHOLD,
+) -> Face:
     """The one face that a picture shows: of several the largest and most central.
 
     That is the one with the most pixels in its box, less twice its squared distance from the
@@ -100,7 +106,7 @@ def main_face(photo: np.ndarray, *, detector: str = "auto", threshold: float = 0
 
     Args:
         photo: uint8 RGB, shape `(h, w, 3)`.
-        detector, threshold: as `detect` takes them.
+        detector, upsample, threshold: as `detect` takes them.
 
     Returns:
         What `whole` gives where none is found.
@@ -112,7 +118,7 @@ def main_face(photo: np.ndarray, *, detector: str = "auto", threshold: float = 0
     if windows:
         faces = _in_photo(photo, windows)
     else:
-        faces = detect(photo, detector=detector, threshold=threshold)
+        faces = detect(photo, detector=detector, upsample=upsample, threshold=threshold)
     if not faces:
         return whole(photo)
     height, width = photo.shape[:2]

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from vggface_gender.base import geometry
-from vggface_gender.photos import crops, detect
+from vggface_gender.photos import THRESHOLD, crops, detect
 from vggface_gender.photos.align import align
 
 PADDING = 0.5  # of dlib's chips: a crop of `geometry.PADDING` is its middle three quarters
 SIDE = 320  # pixels, of which that crop has 240: a network takes 224 at most
-THRESHOLD = 0.0  # of detection: there is a face, since the dataset labels one
 BYTES = 40_000  # more than most of them take as JPEG
 VERSION = 1  # raised where the same picture comes to give other pixels
 
