@@ -117,7 +117,7 @@ def prepare(
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
     padding: float | None = None,
-    align: str = "auto",
+    align: str = "never",
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.

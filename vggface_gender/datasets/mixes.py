@@ -102,7 +102,7 @@ def prepare(
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
     padding: float | None = None,
-    align: str = "auto",
+    align: str = "never",
     say: Callable[[str], None] = print,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
