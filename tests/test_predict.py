@@ -221,13 +221,14 @@ def test_plain_text(run, photos_dir, tmp_path, capsys):
         assert re.fullmatch(re.escape(f"{photo}: ") + form, line)
 
 
-def test_crops_are_not_searched_for_faces(run, model, faces_dir, capsys):
+def test_crops_that_are_not_aligned_are_not_searched_for_faces(run, model, faces_dir, capsys):
     path = next((faces_dir / "UTKFace").glob("*.jpg"))
-    predict.main([str(path), "--crops", "--run", run, "--json"])
-    answer = json.loads(capsys.readouterr().out)
-    check_answer(answer)
-    [face] = answer["faces"]
-    assert face["box"] == [0, 0, 200, 200] and face["score"] is None
+    for options in (["--detector", "none"], ["--crops", "--align", "never"]):
+        predict.main([str(path), *options, "--run", run, "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        check_answer(answer)
+        [face] = answer["faces"]
+        assert face["box"] == [0, 0, 200, 200] and face["score"] is None
 
 
 def test_faults(run, photos_dir, tmp_path, capsys):

@@ -13,16 +13,16 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import cv2
-import numpy as np
-from tqdm import tqdm
 
 from vggface_gender.base import console, device, files, options, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.splits import ALL
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCALE = (0.8, 1.6)  # the box's side, as a share of the published picture's
 SHIFT = 0.15  # of the box's side, across and down, either way
@@ -58,6 +58,9 @@ def main(argv: list[str] | None = None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: not an empty folder; give a new one")
     device.start()
+    import numpy as np
+    from tqdm import tqdm
+
     from vggface_gender.datasets.utk_face.utk_face_dataset_builder import Builder
     from vggface_gender.evaluation import held_out, intervals, paired, predictions, testing
     from vggface_gender.inference import classifier
@@ -108,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{text.table(header, rows, text_columns=1)}")
 
 
-def write(image: Path, gender: str, *, rng: np.random.Generator, folder: Path) -> None:
+def write(image: Path, gender: str, *, rng: "np.random.Generator", folder: Path) -> None:
     """Write a face as published, and cut out by a random box, into the class folders of both."""
     from vggface_gender.photos import crops
 
@@ -120,7 +123,7 @@ def write(image: Path, gender: str, *, rng: np.random.Generator, folder: Path) -
         place.write_bytes(file)
 
 
-def cut_out(image: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+def cut_out(image: "np.ndarray", *, rng: "np.random.Generator") -> "np.ndarray":
     """What a random box holds of a picture; where it reaches beyond, outermost pixels are repeated.
 
     Args:
@@ -130,6 +133,9 @@ def cut_out(image: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
         (h', w', 3) `uint8` RGB: a pixel of the box is one of the picture, or, along the side that
         is stretched, less.
     """
+    import cv2
+    import numpy as np
+
     height, width = image.shape[:2]
     side = min(height, width) * rng.uniform(*SCALE)
     shift = rng.uniform(-SHIFT, SHIFT, 2) * side

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from skimage import data
 
 from vggface_gender.base import geometry
 from vggface_gender.photos import align, crops, detect, framing, read
@@ -69,6 +70,15 @@ def test_turned_and_stretched_a_face_comes_back_to_its_frame(published):
         middle = slice(90, 230)
         apart = np.abs(there - back)[middle, middle].mean()
         assert apart < np.abs(there - np.fliplr(there))[middle, middle].mean() / 2 + 10
+
+
+def test_the_face_of_a_photo_is_cut_out():
+    photo = data.astronaut()
+    image, is_aligned = framing.frame(photo)
+    assert is_aligned
+    [face] = detect.detect(image, threshold=0.2)
+    left, _, right, _ = face.box
+    assert 110 < right - left < 200 and abs(left + right - framing.SIDE) < 60
 
 
 @pytest.mark.parametrize("shape", [(40, 60, 3), (1, 1, 3), (90, 30, 3)])

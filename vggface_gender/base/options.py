@@ -67,6 +67,7 @@ def add_dataset_arguments(
     split_seed: int | None = 0,
     title: str = "dataset",
     required: bool = True,
+    align: bool = True,
 ) -> None:
     """The options that say which records to use, and how to write them where there are none.
 
@@ -76,6 +77,8 @@ def add_dataset_arguments(
         split_seed: the default; None for the run's own split.
         title: of the group in the help.
         required: whether a dataset has to be named.
+        align: whether it can be said whose faces are aligned as the records are written; if not,
+            it is as the run's own data was, of a command that takes one.
     """
     mixed = "; or several to train on, as UTKFace[:20%%]+FairFace*0.5" if mixes else ""
     group = parser.add_argument_group(title)
@@ -100,7 +103,9 @@ def add_dataset_arguments(
         "as a fraction of its size (dlib.get_face_chip's padding). It is kept with the records; "
         "where it is never stated, the faces are aligned",
     )
-    _add_align_argument(group, of_run=split_seed is None)
+    parser.set_defaults(align=None)
+    if align:
+        _add_align_argument(group, of_run=split_seed is None)
     _add_records_arguments(group, split_seed)
 
 
