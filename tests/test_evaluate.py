@@ -242,3 +242,21 @@ def test_what_is_not_there_is_one_line(home, arguments, complaint):
     with pytest.raises(InputError, match=complaint) as caught:
         evaluate.main(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "align", "is_aligned"),
+    [
+        ([], "never", [False]),
+        ([], "always", [True]),
+        (["--align", "never"], "always", [False]),
+        (["--align", "always"], "never", [True]),
+    ],
+)
+def test_faces_are_framed_as_those_that_the_run_learned_from(home, options, align, is_aligned):
+    settings = {"dataset": "UTKFace", "align": align}
+    files.write_json({"settings": settings}, home / "model_files" / "tiny" / "config.json")
+    pd.read_csv("faces.csv")[:3].to_csv("faces.csv", index=False)
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", *options])
+    found = [path.name for path in Path("tfrecords", "table").iterdir()]
+    assert ["aligned" in name for name in found] == is_aligned
