@@ -17,8 +17,8 @@ from vggface_gender.evaluation import clusters
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads
 
-LIGHT = ("--datasets", "light/light.csv", "--backbone", "colour.keras")
-HUES = ("--datasets", "hues/hues.csv", "--backbone", "colour.keras", "--task", "race")
+LIGHT = ("--datasets", "light/light.csv", "--align", "never", "--backbone", "colour.keras")
+HUES = (*LIGHT, "--datasets", "hues/hues.csv", "--task", "race")
 
 
 def write_plain(folder, colours, seed):
@@ -148,13 +148,24 @@ def test_one_seed_gives_the_same_files(home, tmp_path):
 
 @pytest.mark.slow
 def test_a_runs_own_network_on_its_own_split(home, tmp_path):
-    cluster.main(["--datasets", "light/light.csv", "--run", "run", "--data-dir", "own"])
+    cluster.main(
+        ["--datasets", "light/light.csv", "--align", "never", "--run", "run", "--data-dir", "own"]
+    )
     result = json.loads(Path("run/clusters-test-gender-mean/clusters.json").read_text())
     assert result["features"] == {"run": "run", "layer": "mean"}
     (one,) = result["datasets"]
     assert one["trained_on"] and one["methods"]["k-means"]["accuracy"] == pytest.approx(50 / 54)
     assert [path.name[-7:] for path in Path("own", "table").iterdir()] == ["split_3"]
-    hues = ("--datasets", "hues/hues.csv", "--task", "race", "--data-dir", "own")
+    hues = (
+        "--datasets",
+        "hues/hues.csv",
+        "--align",
+        "never",
+        "--task",
+        "race",
+        "--data-dir",
+        "own",
+    )
     result, _ = cluster_into(tmp_path, *hues, "--run", "run", "--layer", "normalize")
     assert result["features"] == {"run": "run", "layer": "normalize"}
     (one,) = result["datasets"]
@@ -169,16 +180,16 @@ def test_a_runs_own_network_on_its_own_split(home, tmp_path):
     ("arguments", "complaint"),
     [
         (("--datasets", "nothing.csv"), "nothing.csv"),
-        (("--datasets", "light/light.csv", "--task", "race"), "light.csv"),
-        (("--datasets", "hues/hues.csv"), "female"),
-        (("--datasets", "light/light.csv", "--split", "train"), "test"),
+        ((*LIGHT, "--task", "race"), "light.csv"),
+        (("--datasets", "hues/hues.csv", "--align", "never"), "female"),
+        ((*LIGHT, "--split", "train"), "test"),
         ((*HUES, "--count", "2"), "hues.csv"),
         ((*LIGHT, "--datasets", "light/light.csv", "light/light.csv"), "named twice"),
         ((*LIGHT, "--datasets", "light/light.csv", "nothing.csv"), "nothing.csv"),
         (("--datasets", "light/light.csv", "--run", "nobody"), "nobody"),
         ((*LIGHT, "--layer", "nose"), "nose"),
         (("--datasets", "light/light.csv", "--backbone", "none.keras"), "none.keras"),
-        (("--datasets", "light/light.csv", "--backbone", "blind.keras"), "light.csv"),
+        ((*LIGHT, "--backbone", "blind.keras"), "light.csv"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(home, tmp_path, capsys, arguments, complaint):

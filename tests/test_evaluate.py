@@ -18,6 +18,8 @@ from vggface_gender.evaluation import metrics, predictions, provenance
 from vggface_gender.inference import classifier
 from vggface_gender.training import heads
 
+AS_THEY_ARE = ["--align", "never"]  # nobody looks for faces in crops of 40 pixels
+
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory, draw_table):
@@ -53,7 +55,7 @@ def home(untrained, tmp_path, monkeypatch):
 def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_tables(home):
     run = Path("model_files/tiny")
     (run / "predictions-faces-test.csv").write_text("from an older version\n")
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--batch-size", "3"])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv", "--batch-size", "3"])
     table = predictions.read(run / "predictions-faces-test.csv")
     dataset = datasets.prepare("faces.csv")
     loaded = classifier.load(run / runs.CLASSIFIER)
@@ -79,7 +81,7 @@ def test_the_table_holds_what_the_classifier_predicts_and_the_metrics_are_the_ta
 
 def test_another_table_of_the_same_name_is_written_beside(home):
     run = Path("model_files/tiny")
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv"])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv"])
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     other = Path("other")
     other.mkdir()
@@ -87,7 +89,7 @@ def test_another_table_of_the_same_name_is_written_beside(home):
     for name in rows["file"]:
         shutil.copy(name, other)
     rows.to_csv(other / "faces.csv", index=False)
-    evaluate.main(["--run", "tiny", "--dataset", "other/faces.csv"])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "other/faces.csv"])
     assert before.items() <= {path.name: path.read_bytes() for path in run.iterdir()}.items()
     found = predictions.tables(run, "test")
     assert {name: len(predictions.read(path)) for name, path in found.items()}.pop("faces") == 10
@@ -111,10 +113,10 @@ def other(home):
 def test_an_audit_is_of_the_table_that_was_named(home, other, capsys):
     """Not of another of its name, and not of one that was changed since it was written."""
     Path("tiny").mkdir()  # a dataset's folder may have a run's name
-    evaluate.main(["--run", "tiny", "--dataset", other])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", other])
     with pytest.raises(InputError, match=r"no test predictions of faces\.csv"):
         audit.main(["--run", "tiny", "--dataset", "faces.csv"])
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv"])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv"])
     for name, count in ((other, 4), ("faces.csv", 10)):
         capsys.readouterr()
         audit.main(["--run", "tiny", "--dataset", name, "--json", "audit.json"])
@@ -152,7 +154,8 @@ def test_pictures_and_figures_of_two_tables_of_one_name_are_apart(home, other, c
 @pytest.mark.parametrize("changed", ["labels", "classifier", "dropout"], ids="{} changed".format)
 def test_whatever_makes_a_table_makes_it_anew(home, changed):
     """Labels swapped, a classifier replaced, settings edited: an older table stands for nothing."""
-    line, place = ["--run", "tiny", "--dataset", "faces.csv"], "predictions-faces-test"
+    line = ["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv"]
+    place = "predictions-faces-test"
     evaluate.main(line)
     run = Path("model_files/tiny")
     dataset = datasets.prepare("faces.csv")
@@ -174,7 +177,9 @@ def test_whatever_makes_a_table_makes_it_anew(home, changed):
 
 @pytest.mark.parametrize("option", ["--mc-dropout", "--dropout"])
 def test_the_uncertainty_of_dropout_is_written_by_name(home, option):
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--out", "out", option, "4"])
+    evaluate.main(
+        ["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv", "--out", "out", option, "4"]
+    )
     assert {path.name for path in Path("out").iterdir()} >= {
         "predictions-faces-test-dropout4.csv",
         "metrics-faces-test-dropout4.json",
@@ -194,11 +199,23 @@ def test_a_run_is_not_tested_on_records_that_have_changed_since_its_training(hom
     settings = {"dataset": "faces.csv", "split_seed": 0}
     learned = datasets.prepare("faces.csv").fingerprint
     files.write_json({"settings": settings | {"fingerprint": learned}}, run / "config.json")
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--out", "out"])
+    evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv", "--out", "out"])
     files.write_json({"settings": settings | {"fingerprint": "other"}}, run / "config.json")
     with pytest.raises(InputError, match="trained on"):
-        evaluate.main(["--run", "tiny", "--dataset", "./faces.csv"])
-    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split-seed", "0", "--out", "out"])
+        evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "./faces.csv"])
+    evaluate.main(
+        [
+            "--run",
+            "tiny",
+            *AS_THEY_ARE,
+            "--dataset",
+            "faces.csv",
+            "--split-seed",
+            "0",
+            "--out",
+            "out",
+        ]
+    )
 
 
 @pytest.mark.slow
@@ -207,7 +224,7 @@ def test_a_whole_table_is_evaluated_with_split_all(home):
     table.assign(split=["train", "val", "test", "test", ""] * 2).to_csv("faces.csv", index=False)
     run = Path("model_files/tiny")
     for split, named, count in (("all", "all", 10), ("val", "validation", 2)):
-        evaluate.main(["--run", "tiny", "--dataset", "faces.csv", "--split", split])
+        evaluate.main(["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv", "--split", split])
         assert len(predictions.read(run / f"predictions-faces-{named}.csv")) == count
         figures = json.loads((run / f"metrics-faces-{named}.json").read_text())
         assert (figures["split"], figures["count"]) == (named, count)
@@ -218,10 +235,28 @@ def test_a_whole_table_is_evaluated_with_split_all(home):
     [
         (["--run", "nothing", "--dataset", "faces.csv"], "no run nothing"),
         (["--run", "tiny", "--dataset", "nothing.csv"], "nothing.csv"),
-        (["--run", "tiny", "--dataset", "faces.csv", "--split", "train"], "no split train"),
+        (["--run", "tiny", *AS_THEY_ARE, "--dataset", "faces.csv", "--split", "train"], "no split"),
     ],
 )
 def test_what_is_not_there_is_one_line(home, arguments, complaint):
     with pytest.raises(InputError, match=complaint) as caught:
         evaluate.main(arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "align", "is_aligned"),
+    [
+        ([], "never", [False]),
+        ([], "always", [True]),
+        (["--align", "never"], "always", [False]),
+        (["--align", "always"], "never", [True]),
+    ],
+)
+def test_faces_are_framed_as_those_that_the_run_learned_from(home, options, align, is_aligned):
+    settings = {"dataset": "UTKFace", "align": align}
+    files.write_json({"settings": settings}, home / "model_files" / "tiny" / "config.json")
+    pd.read_csv("faces.csv")[:3].to_csv("faces.csv", index=False)
+    evaluate.main(["--run", "tiny", "--dataset", "faces.csv", *options])
+    found = [path.name for path in Path("tfrecords", "table").iterdir()]
+    assert ["aligned" in name for name in found] == is_aligned

@@ -297,3 +297,37 @@ def test_answers_come_while_others_are_looked_at(workplace, capsys):
         patch.setattr(pipeline, "THREADS", 2)
         assert answer("*.png", more=["--csv", "t.csv", "--upsample", "0"]) == 0
     assert len(rows()) == len(looked) == 20
+
+
+def test_crops_are_aligned_unless_they_are_to_be_used_whole(workplace, faces_dir, capsys):
+    face = str(next((faces_dir / "UTKFace").glob("25_*")))
+    Image.new("RGB", (60, 60), "teal").save("nobody.png")
+    for more in (["--crops"], ["--crops", "--align", "always"], ["--crops", "--detector", "hog"]):
+        assert answer(face, "nobody.png", more=[*more, "--json"]) == 0
+        output = capsys.readouterr()
+        (found,), (whole,) = (json.loads(line)["faces"] for line in output.out.splitlines())
+        assert found["score"] > 0 and whole["score"] is None and whole["box"] == [0, 0, 60, 60]
+        assert "no face found, used whole: 1 (nobody.png)" in output.err
+    assert answer(face, "nobody.png", more=["--crops", "--align", "never", "--json"]) == 0
+    output = capsys.readouterr()
+    assert all(json.loads(line)["faces"][0]["score"] is None for line in output.out.splitlines())
+    assert "used whole" not in output.err
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--align", "always"], "--crops"),
+        (["--crops", "--align", "always", "--detector", "none"], "finds no face"),
+    ],
+)
+def test_alignment_that_can_not_be_is_refused(crops, more, complaint):
+    with pytest.raises(InputError, match=complaint):
+        answer(crops[0], more=more)
+
+
+def test_a_table_of_aligned_crops_is_not_gone_on_with_whole_ones(crops):
+    assert answer(crops[0], more=["--crops", "--csv", "t.csv", "--no-draw"]) == 0
+    with pytest.raises(InputError, match="settings"):
+        answer(*crops[:2], more=["--detector", "none", "--csv", "t.csv", "--resume"])
+    assert len(rows()) == 1

@@ -24,7 +24,7 @@ from vggface_gender.datasets import mixes
 from vggface_gender.datasets.synthetic_faces import drawing
 from vggface_gender.evaluation import overlap, predictions, pseudo_label_sweep, pseudo_labels
 from vggface_gender.inference import classifier
-from vggface_gender.photos import THRESHOLD, align, detect, read
+from vggface_gender.photos import THRESHOLD, align, detect, prints, read
 from vggface_gender.photos import crops as photos_crops
 from vggface_gender.training import examples
 
@@ -199,7 +199,7 @@ def test_a_video_of_two_faces_is_thinned_to_two(run, tmp_path, monkeypatch, suff
 def test_a_dataset_is_labelled_in_the_classifiers_frame(run, crops, capsys):
     table = Path("true.csv").rename("mine.csv")
     dataset = datasets.prepare(str(table), data_dir="records")
-    options = ["--dataset", "mine.csv", "--data-dir", "records", "--run", run]
+    options = ["--dataset", "mine.csv", "--align", "never", "--data-dir", "records", "--run", run]
     pseudo_label.main([*options, "--threshold", "0.8", "--out", "out", "--sweep", "0.8"])
     assert "note: " in capsys.readouterr().out  # the classifier was trained on it
     said = predictions.read("out/predictions.csv")
@@ -229,7 +229,18 @@ def test_a_dataset_is_divided_as_the_run_had_it(run, crops, capsys):
     shutil.copy(run, folder / "classifier.keras")
     settings = {"dataset": "true.csv", "split_seed": 3}
     (folder / "config.json").write_text(json.dumps({"settings": settings}))
-    line = ["--dataset", "true.csv", "--split", "test", "--run", "mine", "--threshold", "0.6"]
+    line = [
+        "--dataset",
+        "true.csv",
+        "--align",
+        "never",
+        "--split",
+        "test",
+        "--run",
+        "mine",
+        "--threshold",
+        "0.6",
+    ]
     said = {}
     for name, more in (("own", []), ("given", ["--split-seed", "0"])):
         pseudo_label.main([*line, *more, "--out", name])
@@ -300,7 +311,7 @@ def test_a_training_takes_them_as_a_part_of_a_mix(labelled, order):
     name = order.format(one="drawn/one.csv", pseudo="pseudo/faces.csv")
     options = ["--tasks", "gender", "--backbone", "tiny.keras", "--batch-size", "16", "--run", "x"]
     options += ["--head-epochs", "1", "--epochs", "1", "--data-dir", "records"]
-    multitask.main(["--dataset", name, *options])
+    multitask.main(["--dataset", name, "--align", "never", *options])
     run = Path("model_files/x")
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["dataset"] == "one" and metrics["count"] == 20
@@ -426,5 +437,5 @@ def test_a_videos_hash_is_that_of_its_crops():
     """What thins faces is the hash that finds photos among training photos."""
     crop = picture(0, 0.1)
     found = photos_crops.to_jpeg(crop)
-    apart = overlap.prints([found]).hashes[0] ^ overlap.difference_hash(crop)
+    apart = overlap.prints([found]).hashes[0] ^ prints.difference_hash(crop)
     assert np.bitwise_count(apart).sum() <= overlap.NEAR

@@ -61,6 +61,7 @@ def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(
     }
     figures_follow_from_files("gender")
     settings = json.loads((RUN / "config.json").read_text())["settings"]
+    assert settings["align"] == "auto"
     assert settings["tasks"] == ["gender"] and settings["seed"] == 0
     assert (settings["head"], settings["batch_size"]) == ("compact", 128)
     before = predictions.read(RUN / TABLE)
@@ -122,8 +123,11 @@ def test_a_mix_is_trained_on_together_and_tested_part_by_part(command_line, draw
     draw_table(Path("more"), 60, 48)
     Path("more/faces.csv").rename("more/others.csv")
     dataset = f"{drawn.table}[:50%]+more/others.csv*0.5"
-    transfer.main([*command_line, "--dataset", dataset, "--run", "mine", "--epochs", "1"])
+    transfer.main(
+        [*command_line, "--dataset", dataset, "--align", "never", "--run", "mine", "--epochs", "1"]
+    )
     settings = json.loads((RUN / "config.json").read_text())["settings"]
+    assert settings["align"] == "never"
     assert settings["dataset"] == dataset and settings["counts"]["train"] < 140
     assert {path.name for path in RUN.glob("metrics*.json")} == {
         "metrics.json",
@@ -224,7 +228,7 @@ def test_a_task_without_labels_is_named(write_image, workplace):
     for i in range(20):
         write_image(Path("many") / ("female", "male")[i % 2] / f"{i}.jpg", i)
     with pytest.raises(InputError, match="many has no age labels"):
-        transfer.main(["--dataset", "many", "--task", "age"])
+        transfer.main(["--dataset", "many", "--align", "never", "--task", "age"])
 
 
 @pytest.mark.parametrize(

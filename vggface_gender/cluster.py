@@ -118,6 +118,7 @@ def main(argv: list[str] | None = None) -> None:
             data_dir=arguments.data_dir,
             split_seed=arguments.split_seed,
             keep_going=arguments.keep_going,
+            align=arguments.align,
         )
         for name in arguments.datasets
     ]

@@ -88,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         data_dir=arguments.data_dir,
         seed=arguments.split_seed,
         keep_going=arguments.keep_going,
+        align=arguments.align,
     )
     detections = {}
     if arguments.detect:

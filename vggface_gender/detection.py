@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     from vggface_gender.photos import THRESHOLD
 
     parser = options.Parser("detection", __doc__, extra="train")
-    options.add_datasets_arguments(parser, catalogue.NAMED)
+    options.add_datasets_arguments(parser, catalogue.NAMED, align=False)
     options.add_split_argument(parser)
     parser.add_argument(
         "--count",
@@ -104,6 +104,7 @@ def main(argv: list[str] | None = None) -> None:
             data_dir=arguments.data_dir,
             seed=arguments.split_seed,
             keep_going=arguments.keep_going,
+            align="never",
         )
         for name in arguments.datasets
     ]

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = options.Parser("gradcam", __doc__, extra="train")
     options.add_run_argument(parser)
-    options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None)
+    options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None, align=False)
     options.add_split_argument(parser)
     parser.add_argument(
         "--task", choices=labels.TASKS, default="gender", help="whose predictions to explain"
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--align",
+        dest="align_shown",
         action="store_true",
         help="detect the face in each of the dataset's images and align it first, so that averages "
         "look like faces where the dataset's own images are not aligned; images in which no face "
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     trained = classifier.load(path)
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
     dataset.require(arguments.split)
-    how = {"task": arguments.task, "layer": arguments.layer, "align": arguments.align}
+    how = {"task": arguments.task, "layer": arguments.layer, "align": arguments.align_shown}
     summary = gradcam.summarize(
         trained,
         dataset,

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     faces = parser.add_argument_group("which faces")
-    options.add_detector_argument(faces)
+    options.add_detector_argument(faces, align=True)
     faces.add_argument(
         "--upsample",
         type=int,
@@ -166,6 +166,10 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"{folder}: not a folder; give a folder for {what}")
     if arguments.resume and not arguments.csv:
         raise InputError("--resume goes on with a table: give --csv FILE too")
+    if arguments.align and not arguments.crops:
+        raise InputError("--align is of photos that are one face each: give --crops too")
+    if arguments.align in ("auto", "always") and arguments.detector == "none":
+        raise InputError(f"--detector none finds no face to align {arguments.align}: leave one out")
     path = runs.find(arguments.run, onnx=True)
 
     from vggface_gender.inference import backends, jobs
@@ -176,8 +180,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"left out: {line}", file=sys.stderr)
     backend = "keras" if arguments.mc_dropout else "auto"  # only Keras can leave dropout on
     load = functools.cache(functools.partial(backends.load, path, backend=backend))
+    align = False
+    if arguments.crops and arguments.detector != "none":
+        align = (arguments.align or load().about.get("align", "auto")) != "never"
     settings = jobs.Settings(
-        detector=arguments.detector,
+        detector="none" if arguments.crops and not align else arguments.detector,
+        align=align,
         upsample=arguments.upsample,
         threshold=arguments.threshold,
         tasks=arguments.tasks,
@@ -234,6 +242,7 @@ def _say(
     from tqdm import tqdm
 
     from vggface_gender.inference import jobs
+    from vggface_gender.inference.answers import PhotoAnswer
     from vggface_gender.photos import sources
 
     def bar(frames: Iterable, seconds: float) -> Iterable:
@@ -241,6 +250,7 @@ def _say(
         return tqdm(frames, total=total, unit="frame", leave=False, disable=None)
 
     counts: collections.Counter = collections.Counter()
+    whole: list[str] = []  # photos of one face each in which none was found
     with _stopped_by_interrupt(
         any(source.kind == sources.CAMERA for source in found)
     ) as is_stopped:
@@ -256,6 +266,8 @@ def _say(
                 counts["known"] += 1
                 continue
             counts["small"] += answer.small
+            if settings.align and isinstance(answer, PhotoAnswer):
+                whole += [answer.photo for face in answer.faces if face.score is None]
             if answer.error:
                 tqdm.write(f"error: {text.printable(answer.error)}", file=sys.stderr)
             lines = [answer.to_json()] if arguments.json else answer.describe(arguments.top)
@@ -264,6 +276,8 @@ def _say(
                 sys.stdout.flush()
     if counts["known"]:
         print(f"in {arguments.csv} already: {counts['known']:,}", file=sys.stderr)
+    if whole:
+        print(f"no face found, used whole: {len(whole):,} ({text.listed(whole)})", file=sys.stderr)
     if counts["small"]:
         small = f"faces smaller than {arguments.min_face} pixels: {counts['small']:,}"
         print(f"left out: {small}", file=sys.stderr)

@@ -283,6 +283,7 @@ def test_a_full_disk_leaves_no_dataset(tmp_path, utk_face):
 def test_the_command_writes_records_and_says_what_is_in_them(tmp_path, capsys):
     source = trees.folder(tmp_path, {"female": 20, "male": 20})
     where = ["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")]
+    where += ["--align", "never"]
     records.main(where)
     first = capsys.readouterr().out
     assert "40" in first and "female 16, male 16" in first
@@ -308,7 +309,9 @@ def test_what_is_left_out_is_said_by_reason(tmp_path, capsys):
         (source / "male" / f"{i + 200}.jpg").write_bytes(b"")
     (source / "male" / "notes.txt").write_text("")
     (source / "@eaDir").mkdir()
-    records.main(["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords")])
+    records.main(
+        ["--dataset", str(source), "--data-dir", str(tmp_path / "tfrecords"), "--align", "never"]
+    )
     said = capsys.readouterr().out
     assert "left out: 5\n    zero bytes: 5 (male/200.jpg, male/201.jpg, male/202.jpg and 2 " in said
     assert "    hidden, or a tool's: 1\n    not named as an image: 1 (male/notes.txt)\n" in said

@@ -87,7 +87,7 @@ def evaluate(*options: str) -> list[dict]:
 
 @pytest.mark.slow
 def test_the_matrix_is_computed_from_the_tables(home):
-    cells = evaluate("--runs", "a", "b", "--datasets", FACES, "two/two.csv")
+    cells = evaluate("--runs", "a", "b", "--align", "never", "--datasets", FACES, "two/two.csv")
     assert [(cell["run"], cell["dataset"]) for cell in cells] == [
         *(("a", "one"), ("a", "two"), ("b", "one"), ("b", "two"))
     ]
@@ -146,7 +146,7 @@ def test_repeats_have_a_cell_each_and_a_mean(home):
 
 @pytest.mark.slow
 def test_a_table_is_made_again_only_for_another_classifier(home):
-    line = ["--runs", "b", "--datasets", "two/two.csv", "--without-report"]
+    line = ["--runs", "b", "--align", "never", "--datasets", "two/two.csv", "--without-report"]
     place = Path("model_files/b/predictions-two-test.csv")
     evaluate(*line)
     before = place.stat().st_mtime_ns
@@ -170,7 +170,7 @@ def test_tables_of_one_name_are_told_apart_by_their_content(home, tmp_path):
     swapped.assign(file=[str(Path("two", name).resolve()) for name in first.file]).to_csv(
         other, index=False
     )
-    line = ["--runs", "b", "--without-report", "--datasets", "two/two.csv"]
+    line = ["--runs", "b", "--align", "never", "--without-report", "--datasets", "two/two.csv"]
     one, two = evaluate(*line, str(other))
     assert (one["dataset"], two["dataset"]) == ("two/two", f"{tmp_path.name}/two")
     means = json.loads(Path("matrix/means.json").read_text())

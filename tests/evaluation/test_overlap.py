@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vggface_gender.evaluation import overlap
-from vggface_gender.photos import crops
+from vggface_gender.photos import crops, prints
 
 
 def jpeg(image, quality=95):
@@ -36,7 +36,7 @@ def test_a_hash_is_the_signs_of_256_differences():
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA)
     signs = [small[row, i + 1] > small[row, i] for row in range(16) for i in range(16)]
-    bits = np.unpackbits(overlap.difference_hash(image).view(np.uint8))
+    bits = np.unpackbits(prints.difference_hash(image).view(np.uint8))
     assert bits.tolist() == signs
 
 

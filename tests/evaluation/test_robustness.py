@@ -390,7 +390,18 @@ def test_each_image_is_decoded_once_unless_they_are_too_large(dataset, path, mon
 # ---------------------------------------------------------------------------- the command
 
 
-OPTIONS = ["--run", "reader", "--dataset", "faces.csv", "--margins", "0.9", "--resolutions", "8"]
+OPTIONS = [
+    "--run",
+    "reader",
+    "--dataset",
+    "faces.csv",
+    "--align",
+    "never",
+    "--margins",
+    "0.9",
+    "--resolutions",
+    "8",
+]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
 @pytest.mark.parametrize(
-    "script", ["benchmark", "reproduce", "make_default", "make_detector", "demo"]
+    "script", ["alignment", "benchmark", "reproduce", "make_default", "make_detector", "demo"]
 )
 def test_a_script_starts_without_heavy_imports(script, tmp_path):
     line = [sys.executable, "-X", "importtime", TOOLS / f"{script}.py", "--help"]

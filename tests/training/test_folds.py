@@ -45,6 +45,7 @@ def test_transfer_by_folds_has_a_run_a_fold_and_the_published_table(
 ):
     monkeypatch.chdir(tmp_path)
     where = ["--dataset", str(faces / "own.csv"), "--data-dir", str(tfrecords)]
+    where += ["--align", "never"]
     network = ["--backbone", str(drawn.backbone), "--layer", "conv2"]
     transfer.main([*where, *network, "--folds", "3", "--epochs", "2"])
     folder = Path("model_files/own-gender-tiny-conv2-folds3")
@@ -78,6 +79,7 @@ def test_transfer_by_folds_has_a_run_a_fold_and_the_published_table(
 def test_multitask_by_folds(faces, tfrecords, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = ["--dataset", str(faces / "drawn.csv"), "--data-dir", str(tfrecords)]
+    line += ["--align", "never"]
     line += ["--folds", "2", "--tasks", "gender", "age", "--unfreeze", "none", "--batch", "16"]
     multitask.main([*line, "--head-epochs", "1", "--run", "mine"])
     summary = json.loads(Path("model_files/mine/summary.json").read_text())

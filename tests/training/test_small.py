@@ -21,7 +21,7 @@ TABLE = "predictions-faces-test.csv"
 def command_line(drawn, workplace):
     """What every training here shares, on the tiny backbone."""
     return [
-        *("--dataset", str(drawn.table), "--data-dir", str(drawn.records)),
+        *("--dataset", str(drawn.table), "--data-dir", str(drawn.records), "--align", "never"),
         *("--backbone", str(drawn.backbone), "--run", "mine"),
     ]
 

@@ -5,3 +5,7 @@ fraction of its size.
 """
 
 PADDING = 0.25  # of dlib's own chips, which dlib's network was trained on
+
+# Whether pictures of one face each are aligned on the way in: those whose frame is not known, all
+# of them, or none.
+ALIGN = ("auto", "always", "never")

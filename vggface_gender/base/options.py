@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from vggface_gender.base import extras, numbers, runs, splits
-from vggface_gender.base.geometry import PADDING
+from vggface_gender.base.geometry import ALIGN, PADDING
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ def add_dataset_arguments(
     split_seed: int | None = 0,
     title: str = "dataset",
     required: bool = True,
+    align: bool = True,
 ) -> None:
     """The options that say which records to use, and how to write them where there are none.
 
@@ -76,6 +77,8 @@ def add_dataset_arguments(
         split_seed: the default; None for the run's own split.
         title: of the group in the help.
         required: whether a dataset has to be named.
+        align: whether it can be said whose faces are aligned as the records are written; if not,
+            it is as the run's own data was, of a command that takes one.
     """
     mixed = "; or several to train on, as UTKFace[:20%%]+FairFace*0.5" if mixes else ""
     group = parser.add_argument_group(title)
@@ -98,15 +101,26 @@ def add_dataset_arguments(
         metavar="P",
         help="how much the crops of a folder or table show: the margin on each side of the face, "
         "as a fraction of its size (dlib.get_face_chip's padding). It is kept with the records; "
-        "where it is never stated, crops are used as they are",
+        "where it is never stated, the faces are aligned",
     )
+    parser.set_defaults(align=None)
+    if align:
+        _add_align_argument(group, of_run=split_seed is None)
     _add_records_arguments(group, split_seed)
 
 
 def add_datasets_arguments(
-    parser: argparse.ArgumentParser, named: Iterable[str], *, split_seed: int | None = 0
+    parser: argparse.ArgumentParser,
+    named: Iterable[str],
+    *,
+    split_seed: int | None = 0,
+    align: bool = True,
 ) -> None:
-    """The same of a command that reads several datasets one after the other."""
+    """The same of a command that reads several datasets one after the other.
+
+    Args:
+        align: whether faces may be aligned as the records are written.
+    """
     group = parser.add_argument_group("datasets")
     group.add_argument(
         "--datasets",
@@ -121,7 +135,22 @@ def add_datasets_arguments(
         metavar="DIR",
         help="the folder that holds a folder NAME for each named dataset (default: $FACES_DIR)",
     )
+    if align:
+        _add_align_argument(group, of_run=True)
     _add_records_arguments(group, split_seed)
+
+
+def _add_align_argument(group: argparse._ArgumentGroup, *, of_run: bool) -> None:
+    """The option that says whose faces are aligned as records are written."""
+    group.add_argument(
+        "--align",
+        choices=ALIGN,
+        default=None if of_run else "auto",
+        help="find the face in each image, the largest and most central, and align it as the "
+        "records are written: auto does so where the frame of a dataset is neither known nor "
+        "stated; where no face is found, the whole image is used, and counted"
+        + (" (default: as the run's own data, else auto)" if of_run else ""),
+    )
 
 
 def _add_records_arguments(group: argparse._ArgumentGroup, split_seed: int | None) -> None:
@@ -153,6 +182,7 @@ def dataset_arguments(arguments: argparse.Namespace) -> dict:
         "seed": arguments.split_seed,
         "keep_going": arguments.keep_going,
         "padding": arguments.frame,
+        "align": arguments.align,
     }
 
 
@@ -218,8 +248,12 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_detector_argument(parser: argparse._ActionsContainer) -> None:
-    """The options that say what finds the faces."""
+def add_detector_argument(parser: argparse._ActionsContainer, *, align: bool = False) -> None:
+    """The options that say what finds the faces.
+
+    Args:
+        align: whether the faces of photos that are crops may be aligned.
+    """
     parser.add_argument(
         "--detector",
         default="auto",
@@ -227,8 +261,26 @@ def add_detector_argument(parser: argparse._ActionsContainer) -> None:
         help="cnn; hog, which is quicker and misses more; auto, the one that misses fewer; or "
         "none: each photo is one face cut out already, take its central square",
     )
+    if not align:
+        parser.add_argument(
+            "--crops",
+            dest="detector",
+            action="store_const",
+            const="none",
+            help="as --detector none",
+        )
+        return
     parser.add_argument(
-        "--crops", dest="detector", action="store_const", const="none", help="as --detector none"
+        "--crops",
+        action="store_true",
+        help="each photo is one face cut out already: answer that one, as --align says",
+    )
+    parser.add_argument(
+        "--align",
+        choices=ALIGN,
+        help="with --crops: always or auto to find the face, of several the largest and most "
+        "central, and align it; where none is found, and with never, the central square is used "
+        "(default: as the crops that the classifier learned from, else auto)",
     )
 
 

@@ -15,6 +15,7 @@ SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
 LOSS_CHANGES = ("label-smoothing", "smoothing", "loss-weights")  # options that change its meaning
 UNSWEPT = (
     *("dataset", "source", "data-dir", "init", "tasks", "teacher", "split-seed", "keep-going"),
+    *("align", "frame"),
     *("seed", "repeats", "folds", "resplit", "run", "overwrite", "sweep", "find-learning-rate"),
     *("select", "age-head"),  # of which validation's figures can't be compared
 )

@@ -21,6 +21,7 @@ from vggface_gender.data.augmentation import Amounts
 from vggface_gender.datasets import Dataset
 from vggface_gender.photos import crops
 
+ORIGINAL = "original"  # of an aligned record: what its picture is recognized by
 SHARDS_AT_ONCE = 4
 # More decoding at once takes cores from the network while it computes, and then both lose: on two
 # cores, one batch at a time is a tenth faster from records to features than two or four.
@@ -35,7 +36,8 @@ def records(dataset: Dataset, split: str) -> tf.data.Dataset:
 
     Returns:
         Dictionaries of "image", JPEG or PNG bytes; "name", "gender", "race" and "subject", strings,
-        empty where missing; "age", `float32` years, and "fold", `int32`, -1 where missing.
+        empty where missing; "age", `float32` years, and "fold", `int32`, -1 where missing. Of
+        aligned records also `ORIGINAL`, as `photos.prints.to_text` gives it of the picture.
     """
     return _read(dataset, split, {"image": tfds.decode.SkipDecoding()})
 

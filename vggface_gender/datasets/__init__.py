@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.geometry import ALIGN
 from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue, frames, stored, summary
 from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
+ALIGNED = "aligned_"  # in the name of the folder of records whose faces were aligned
 SHARDS = 8  # a split, so that several readers share the work
 
 
@@ -57,6 +59,11 @@ class Dataset:
         sides = (size.split("x") for size in self.summary["sizes"])
         is_square = all(width == height for width, height in sides)
         return self.summary["fingerprint"] + ("" if is_square else "-central")
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the records' faces were found and aligned as the records were written."""
+        return "alignment" in self.summary
 
     @property
     def padding(self) -> float | None:
@@ -110,6 +117,7 @@ def prepare(
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
     padding: float | None = None,
+    align: str = "never",
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
@@ -129,19 +137,25 @@ def prepare(
             None for one split. Each fold's records have a folder of their own.
         padding: the frame of the crops, as `dlib.get_face_chip`'s padding, of a dataset that does
             not state its own. It is kept: later calls need not state it again.
+        align: one of `geometry.ALIGN`: find the face in each image and cut it out as
+            `photos.framing` does it. "auto" does so where the frame of the images is neither
+            known nor stated. Aligned records have a folder of their own.
         say: takes what people should know, a text at a time: which records are used, or, of new
             ones, what `describe` says.
 
     Raises:
-        InputError: no such dataset, its files are not there, or they are not what is expected.
+        InputError: no such dataset, its files are not there, or they are not what is expected; a
+            frame is stated of what is to be aligned.
     """
     place = _place(name, source, data_dir)
     builder_class = _builder_class(place.kind)
-    config = f"{place.prefix}split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
-    directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
     frame = Path(data_dir, place.kind, f"{place.prefix}frame.json")
     if padding is not None and has_frame(name):
         raise InputError(f"{name}: its frame is known; state one only of a dataset that has none")
+    is_aligned = _is_aligned(name, align, padding=padding, frame=frame)
+    split = f"split_{seed}" + (f"_fold_{fold[0]}_of_{fold[1]}" if fold else "")
+    config = f"{place.prefix}{ALIGNED if is_aligned else ''}{split}"
+    directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
     files.sweep(Path(data_dir))
     with locks.held(Path(data_dir, f"{place.kind}-{config}")):
         known, damage = _found(directory)
@@ -154,10 +168,16 @@ def prepare(
                 return dataset
             say(f"{place.source} has changed since {directory} was written: writing it anew")
         if builder_class.FACTS.files and not (place.source and place.source.exists()):
+            others = directory.parents[1] / f"{place.prefix}{split}"
+            if is_aligned and others.exists():
+                raise InputError(
+                    f"{name}: the records in {others} hold its images as they are, and its own "
+                    "files, to find the faces in, are not there: align never to use these records"
+                )
             raise InputError(_how_to_get(name, place.source, damage))
         if damage:
             say(f"{damage}: writing it anew")
-        options = {"seed": seed, "keep_going": keep_going, "fold": fold}
+        options = {"seed": seed, "keep_going": keep_going, "fold": fold, "is_aligned": is_aligned}
         _build(builder_class, config, place.source, directory, data_dir, options)
     known = stored.read(directory)
     dataset = _open(name, directory, known, frame=frame, padding=padding)
@@ -197,6 +217,20 @@ def has_frame(name: str) -> bool:
     return name in NAMED and _builder_class(NAMED[name].kind).PADDING is not None
 
 
+def _is_aligned(name: str, align: str, *, padding: float | None, frame: Path) -> bool:
+    """Whether the faces of a dataset are to be aligned: see `prepare`.
+
+    Args:
+        frame: the file that keeps the frame that was stated.
+    """
+    if align not in ALIGN:
+        raise InputError(f"no alignment {align}: give {', '.join(ALIGN)}")
+    if align == "always" and padding is not None:
+        raise InputError(f"{name}: align always, or state the frame of its crops; not both")
+    is_known = has_frame(name) or padding is not None
+    return align == "always" or (align == "auto" and not is_known and frames.kept(frame) is None)
+
+
 def describe(dataset: Dataset) -> str:
     """What the build of a dataset's records found and did, to read."""
     return summary.describe(dataset.name, dataset.directory, summary=dataset.summary)
@@ -217,7 +251,7 @@ def _place(name: str, source: str | Path | None, data_dir: str | Path) -> _Place
     if is_own(name):
         return _Place("folder" if path.is_dir() else "table", prefix, path)
     for kind in ("folder", "table"):  # it may be gone, and its records be there
-        if any(Path(data_dir, kind).glob(f"{prefix}split_*")):
+        if any(Path(data_dir, kind).glob(f"{prefix}*split_*")):
             return _Place(kind, prefix, path)
     raise InputError(f"no dataset {name}: give one of {choices()}")
 

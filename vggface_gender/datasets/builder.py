@@ -4,6 +4,7 @@ A dataset's folder says what its files mean (`labelled`) and how it is divided (
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from vggface_gender.datasets import checks, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
 from vggface_gender.datasets.checks import Checked
 from vggface_gender.datasets.sources import Labelled
+from vggface_gender.photos import crops, framing, prints, threads
 
 UNREADABLE_LIMIT = 0.05  # a larger share stops the build: something is wrong with the source
 MISSING_AGE = -1.0
@@ -53,6 +55,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         seed: int = 0,
         keep_going: bool = False,
         fold: tuple[int, int] | None = None,
+        is_aligned: bool = False,
         **kwargs,
     ):
         """Begin a builder.
@@ -61,10 +64,13 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             seed: of the split.
             keep_going: build even if much of it is unreadable, or labels are not understood.
             fold: which fold is the test split, and of how many; None for a split by fractions.
+            is_aligned: write the face of each image as `framing.frame` cuts it, in place of the
+                image.
         """
         self.seed = seed
         self.fold = fold
         self.keep_going = keep_going
+        self.is_aligned = is_aligned
         self._planned: Plan | None = None
         super().__init__(**kwargs)
 
@@ -98,6 +104,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             "subject": tfds.features.Text(),
             "fold": tfds.features.Scalar(np.int32),
         }
+        if self.is_aligned:  # what the image is recognized by that the face was cut from
+            features["original"] = tfds.features.Text()
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(features),
             homepage=self.FACTS.homepage,
@@ -112,7 +120,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             Its summary holds what `summary.summarize` gives; `drawn`, the splits that were drawn
             with `seed`; `skipped`, a reason by name; `unused`, what else lies in the source
             (`folders.tally`); `not understood`, labels that are missing for it; `padding`;
-            `notes`; `listing`, by which a change of the source is seen; and, of a fold, `fold`.
+            `notes`; `listing`, by which a change of the source is seen; of a fold, `fold`; and, of
+            aligned records, `alignment` (see `summary.aligned`).
 
         Raises:
             InputError: there are no images, or too many that can't be read, or a label is not
@@ -148,6 +157,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             "seed": self.seed,
             "listing": self.listing(listed),
         }
+        if self.is_aligned:
+            summed = summary.aligned(summed, made_with=framing.settings())
         return Plan(divided, summed)
 
     def _require_room(self, listed: list[Labelled]) -> None:
@@ -155,6 +166,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         drawn = (len(item.image) for item in listed if isinstance(item.image, bytes))
         found = (sources.stat_of(item.image) for item in listed if isinstance(item.image, Path))
         needed = sum(drawn) + sum(stat.st_size for stat in found if stat)
+        if self.is_aligned:
+            needed = framing.BYTES * len(listed)
         disk.require(Path(self._data_dir_root), needed, what="the records of all its splits")
 
     def _check(
@@ -193,12 +206,17 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         return {split: self._generate_examples(part) for split, part in plan.divided.items()}
 
     def _generate_examples(self, part: list[Checked]) -> Iterator[tuple[str, dict]]:
-        for image in tqdm(part, desc="writing records", unit="", leave=False, mininterval=1):
+        encoded: Iterator[dict] = ({"image": checks.encoded(image)} for image in part)
+        if self.is_aligned:
+            encoded = self._aligned(part)
+        shown = tqdm(part, desc="writing records", unit="", leave=False, mininterval=1)
+        for image, pictures in zip(shown, encoded, strict=True):
             item = image.item
             yield (
                 item.name,
                 {
-                    "image": io.BytesIO(checks.encoded(image)),
+                    **pictures,
+                    "image": io.BytesIO(pictures["image"]),
                     "name": item.name,
                     "gender": item.gender or "",
                     "race": item.race or "",
@@ -207,3 +225,21 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                     "fold": MISSING_FOLD if item.fold is None else item.fold,
                 },
             )
+
+    def _aligned(self, part: list[Checked]) -> Iterator[dict]:
+        """What aligned records hold of images, found in threads; how each came about is counted."""
+        said = self.info.metadata["alignment"]
+        framed = threads.ahead(_framed, part, threads=os.cpu_count() or 1)
+        for image, (pictures, is_aligned) in zip(part, framed, strict=True):
+            if is_aligned:
+                said["aligned"] += 1
+            else:
+                said["whole"].append(image.item.name)
+            yield pictures
+
+
+def _framed(image: Checked) -> tuple[dict, bool]:
+    """An image's face as JPEG with what the image is recognized by; whether a face was found."""
+    pixels = checks.pixels(image)
+    face, is_aligned = framing.frame(pixels)
+    return {"image": crops.to_jpeg(face), "original": prints.to_text(pixels)}, is_aligned

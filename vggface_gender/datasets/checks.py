@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -54,6 +55,12 @@ def encoded(image: Checked) -> bytes:
     """What a record holds of an image: a plain one's own bytes, else `reencoded` ones."""
     own = content(image.item.image)
     return own if image.is_plain else reencoded(own)
+
+
+def pixels(image: Checked) -> np.ndarray:
+    """What `predict` reads of an image's file: (h, w, 3) `uint8` RGB, upright."""
+    own = content(image.item.image)
+    return crops.decode(own) if image.is_plain else read.decode(io.BytesIO(own), "image")
 
 
 def reencoded(image: bytes) -> bytes:

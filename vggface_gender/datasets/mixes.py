@@ -102,6 +102,7 @@ def prepare(
     keep_going: bool = False,
     fold: tuple[int, int] | None = None,
     padding: float | None = None,
+    align: str = "never",
     say: Callable[[str], None] = print,
 ) -> Mix:
     """The records of every dataset in a mix, built first where they are missing.
@@ -110,7 +111,7 @@ def prepare(
         name: the mix, or one dataset (see `parse`).
         source: where the files lie: of one dataset, its own folder; of a mix, the folder that
             holds one named `<NAME>` for each named dataset, as `$FACES_DIR` does.
-        data_dir, seed, keep_going, fold, say: see `datasets.prepare`.
+        data_dir, seed, keep_going, fold, align, say: see `datasets.prepare`.
         padding: the frame of those parts that do not state their own.
 
     Raises:
@@ -130,6 +131,7 @@ def prepare(
             keep_going=keep_going,
             fold=fold,
             padding=padding if asked_for in unframed else None,
+            align=align,
             say=say,
         )
         part = Part(dataset, share, weight)

@@ -54,6 +54,25 @@ def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Chec
     }
 
 
+def aligned(summary: Mapping, *, made_with: Mapping) -> dict:
+    """The summary of records whose faces are cut out, before any is.
+
+    Args:
+        made_with: the settings that faces are cut with, the frame's `padding` among them.
+
+    Returns:
+        With another fingerprint and the common frame; and `alignment`: the `settings`, how
+        many faces were `aligned`, and the names of those images that are used `whole`.
+    """
+    return {
+        **summary,
+        "padding": made_with["padding"],
+        "reencoded": 0,
+        "fingerprint": _hash([[summary["fingerprint"]], ["aligned", json.dumps(made_with)]]),
+        "alignment": {"settings": dict(made_with), "aligned": 0, "whole": []},
+    }
+
+
 def listing_hash(listed: Iterable["Labelled"], *, with_splits: bool = False) -> str:
     """A hash of names, labels, and the files' sizes and times: has the source changed since?
 
@@ -133,6 +152,8 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
     frame = summary["padding"]
     shown = "not known, so crops are used as they are" if frame is None else f"padding {frame:.3g}"
     lines.append(f"  frame: {shown}")
+    if alignment := summary.get("alignment"):  # records of images as they are lack it
+        lines.append(_describe_alignment(alignment))
     lines += _describe_copies(summary)
     if summary["reencoded"]:
         lines.append(f"  encoded anew as upright PNG: {summary['reencoded']:,}")
@@ -145,6 +166,14 @@ def describe(name: str, directory: Path, *, summary: Mapping) -> str:
         lines += [f"    {line}" for line in folders.describe(unused)]
     lines += [f"  note: {note}" for note in summary["notes"]]
     return "\n".join(text.shortened(line, LONGEST_LINE) for line in lines)
+
+
+def _describe_alignment(alignment: Mapping) -> str:
+    """How many faces were found: "aligned: 998 by cnn; no face found, used whole: 2 (a, b)"."""
+    line = f"  aligned: {alignment['aligned']:,} by {alignment['settings']['detector']}"
+    if whole := alignment["whole"]:
+        line += f"; no face found, used whole: {len(whole):,} ({text.listed(whole)})"
+    return line
 
 
 def _describe_unread(unread: Mapping[str, Mapping]) -> list[str]:

@@ -43,6 +43,7 @@ def choose(
     data_dir: Path = datasets.DATA_DIR,
     split_seed: int = 0,
     keep_going: bool = False,
+    align: str | None = None,
 ) -> Faces:
     """The faces of a dataset to cluster, its records written first where they are missing.
 
@@ -53,6 +54,7 @@ def choose(
             was trained on is split as then.
         source: the folder that holds one for each named dataset.
         split_seed: of the split of any other dataset.
+        align: as `datasets.prepare` takes it; None for "auto", or as `run` was trained.
 
     Raises:
         InputError: see `datasets.prepare`, `held_out.prepare` and `sample`.
@@ -61,11 +63,16 @@ def choose(
     own = {} if run is None else _own_split(run, name)
     if run is not None and own:
         dataset = held_out.prepare(
-            run, name, source=source, data_dir=data_dir, keep_going=keep_going
+            run, name, source=source, data_dir=data_dir, keep_going=keep_going, align=align
         )
     else:
         dataset = datasets.prepare(
-            name, source, data_dir=data_dir, seed=split_seed, keep_going=keep_going
+            name,
+            source,
+            data_dir=data_dir,
+            seed=split_seed,
+            keep_going=keep_going,
+            align=align or (held_out.alignment(run, name) if run else "auto"),
         )
     return sample(dataset, split, task=task, count=count, seed=seed, is_in_domain=bool(own))
 

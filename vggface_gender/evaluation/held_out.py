@@ -25,6 +25,7 @@ def prepare(
     seed: int | None = None,
     keep_going: bool = False,
     padding: float | None = None,
+    align: str | None = None,
 ) -> Dataset:
     """A dataset's records, divided so that the classifier has not seen their test split.
 
@@ -32,6 +33,8 @@ def prepare(
         classifier: its file; of a run, beside the run's settings.
         name, source, data_dir, keep_going, padding: see `datasets.prepare`.
         seed: of the split; None for the run's own division (see `division`).
+        align: as `datasets.prepare` takes it; None for what the run's own data was aligned by (see
+            `alignment`), or "auto" where a frame is stated.
 
     Raises:
         InputError: see `datasets.prepare`; the run was trained on other records of this dataset,
@@ -43,6 +46,7 @@ def prepare(
         data_dir=data_dir,
         keep_going=keep_going,
         padding=padding,
+        align=align or ("auto" if padding is not None else alignment(classifier, name)),
         **division(classifier, name, seed=seed),
     )
     if seed is None and (settings := _settings(classifier)):
@@ -63,6 +67,26 @@ def division(classifier: Path, name: str, *, seed: int | None = None) -> dict:
         return {"seed": seed}
     settings = _settings(classifier)
     return (own_split(settings, name) if settings else {}) or {"seed": 0}
+
+
+def alignment(classifier: Path, name: str) -> str:
+    """How the faces of a dataset are aligned for a classifier: as those that it learned from.
+
+    Args:
+        classifier: its file; of a run, beside the run's settings.
+        name: the dataset, as the commands take it.
+
+    Returns:
+        One of `geometry.ALIGN`.
+    """
+    settings = _settings(classifier)
+    return own_alignment(settings, name) if settings else "auto"
+
+
+def own_alignment(settings: Mapping, name: str) -> str:
+    """The same of a run of these settings."""
+    # Before faces were aligned on the way in, runs learned from images as they are.
+    return settings.get("align", "never" if own_split(settings, name) else "auto")
 
 
 def own_split(settings: Mapping, name: str) -> dict:

@@ -83,6 +83,7 @@ def tests(
     data_dir: Path = datasets.DATA_DIR,
     seed: int = 0,
     keep_going: bool = False,
+    align: str | None = None,
 ) -> list[Test]:
     """Every classifier on every dataset.
 
@@ -92,8 +93,9 @@ def tests(
         source: the folder that holds one for each named dataset.
         seed: of the split of datasets that a classifier was not trained on.
         data_dir, keep_going: see `datasets.prepare`.
+        align: see `held_out.prepare`.
     """
-    where = {"data_dir": data_dir, "keep_going": keep_going}
+    where: dict[str, Any] = {"data_dir": data_dir, "keep_going": keep_going}
     called = catalogue.labels(names)
     found = []
     for (run, repeat), folder in folders.items():
@@ -104,7 +106,7 @@ def tests(
             learned = held_out.learned_from(settings)
             at_hand = _learned_from(folder, learned, source=source, seed=seed, **where)
         for name in names:
-            dataset = _prepare(folder, name, source=source, seed=seed, **where)
+            dataset = _prepare(folder, name, source=source, seed=seed, align=align, **where)
             table = testing.predicted(path, dataset, split=SPLIT)
             if at_hand:
                 marks = trained_on.marks(path, dataset, split=SPLIT, learned=at_hand)
@@ -117,6 +119,8 @@ def tests(
 def detections(tested: Sequence[Test], folder: Path, *, detector: str = "auto") -> dict[Path, dict]:
     """How many faces of each dataset's test split the face detector finds, by group.
 
+    Not of aligned records, whose crops were cut around what it found.
+
     Args:
         folder: where the tables of detections are kept.
         detector: as `detect.detect` takes it.
@@ -127,7 +131,7 @@ def detections(tested: Sequence[Test], folder: Path, *, detector: str = "auto") 
     found = {}
     for test in tested:
         dataset = test.dataset
-        if dataset.directory not in found:
+        if not dataset.is_aligned and dataset.directory not in found:
             one = detection.measure(
                 dataset,
                 split=SPLIT,
@@ -224,6 +228,7 @@ def _learned_from(
     found = []
     for name in names:
         division = held_out.own_split(settings, name) or {"seed": seed}
+        division["align"] = held_out.own_alignment(settings, name)
         try:
             dataset = datasets.prepare(
                 name, datasets.source_in(source, name), **where, **division, say=lambda _: None

@@ -1,27 +1,24 @@
 """Whether photos that a classifier was tested on were among those that it was trained on.
 
 Duplicates have the same pixels, in whatever file they lie; near-duplicates show the same picture
-resized, recompressed or a little recoloured. A picture's hash says of 16 rows whether each of 17
-grey values across is brighter than its neighbour (a difference hash, N. Krawetz, "Kind of like
-that", hackerfactor.com 2013, here of 256 bits).
+resized, recompressed or a little recoloured (see `photos.prints`). Of records that were aligned,
+it is the pictures that they were cut from which are compared.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.photos import crops
+from vggface_gender.photos import prints as pictures
 
-SIDE = 16  # rows, and differences a row, of a hash
 # Bits of 256 that hashes of one picture may differ in. Of 2,000 UTKFace faces and their nearest of
 # 10,000 others, the pairs looked at were one picture up to 27 bits apart and two from 30 on; no
 # FairFace face came nearer to one of UTKFace than 36.
@@ -54,7 +51,7 @@ NONE = Prints(np.zeros(0, np.uint64), np.zeros((0, 4), np.uint64))
 
 def prints(jpegs: Sequence[bytes]) -> Prints:
     """Digests and hashes of images in JPEG bytes."""
-    return _prints([jpegs], title=None, count=len(jpegs))
+    return _prints([jpegs], _print, title=None, count=len(jpegs))
 
 
 def of_split(dataset: Dataset, split: str, *, rows: np.ndarray | None = None) -> Prints:
@@ -69,17 +66,19 @@ def of_split(dataset: Dataset, split: str, *, rows: np.ndarray | None = None) ->
     key = dataset.directory, dataset.fingerprint, split, rows.tobytes()
     if key not in _known:
         title = f"{dataset.label}, {split}: image hashes"
-        _known[key] = _prints(_images(dataset, split, rows), title=title, count=len(rows))
+        field, look = (records.ORIGINAL, _kept) if dataset.is_aligned else ("image", _print)
+        batches = _column(dataset, split, rows, field)
+        _known[key] = _prints(batches, look, title=title, count=len(rows))
     return _known[key]
 
 
-def _images(dataset: Dataset, split: str, rows: np.ndarray) -> Iterator[list[bytes]]:
-    """The images of a split's records at these places, in batches."""
+def _column(dataset: Dataset, split: str, rows: np.ndarray, field: str) -> Iterator[list[bytes]]:
+    """A field of a split's records at these places, in batches."""
     wanted = np.isin(np.arange(dataset.count(split)), rows)
-    images = records.records(dataset, split).map(lambda record: record["image"])
-    for place, batch in enumerate(images.batch(_BATCH).as_numpy_iterator()):
+    values = records.records(dataset, split).map(lambda record: record[field])
+    for place, batch in enumerate(values.batch(_BATCH).as_numpy_iterator()):
         its = wanted[place * _BATCH : (place + 1) * _BATCH]
-        yield [image for image, is_wanted in zip(batch, its, strict=True) if is_wanted]
+        yield [value for value, is_wanted in zip(batch, its, strict=True) if is_wanted]
 
 
 def joined(several: Sequence[Prints]) -> Prints:
@@ -87,14 +86,20 @@ def joined(several: Sequence[Prints]) -> Prints:
     return Prints(*(np.concatenate(arrays) for arrays in zip(NONE, *several, strict=True)))
 
 
-def _prints(batches: Iterable[Sequence[bytes]], *, title: str | None, count: int) -> Prints:
+def _prints(
+    batches: Iterable[Sequence[bytes]],
+    look: Callable[[bytes], tuple[int, np.ndarray]],
+    *,
+    title: str | None,
+    count: int,
+) -> Prints:
     found: list[tuple[int, np.ndarray]] = []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=count, desc=title, unit="", leave=False, disable=title is None) as bar,
     ):
         for batch in batches:
-            found += pool.map(_print, batch)
+            found += pool.map(look, batch)
             bar.update(len(batch))
     if not found:
         return NONE
@@ -102,18 +107,15 @@ def _prints(batches: Iterable[Sequence[bytes]], *, title: str | None, count: int
     return Prints(np.array(digests, np.uint64), np.stack(hashes))
 
 
-def _print(jpeg: bytes) -> tuple[int, np.ndarray]:
-    image = crops.decode(jpeg)
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(image.tobytes())
-    return int.from_bytes(digest.digest(), "little"), difference_hash(image)
+def _print(image: bytes) -> tuple[int, np.ndarray]:
+    """Those of an image in JPEG bytes."""
+    pixels = crops.decode(image)
+    return pictures.digest(pixels), pictures.difference_hash(pixels)
 
 
-def difference_hash(image: np.ndarray) -> np.ndarray:
-    """The hash of an image (h, w, 3) `uint8` RGB: (4,) `uint64`."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
-    return np.packbits(small[:, 1:] > small[:, :-1]).view(np.uint64)
+def _kept(text: bytes) -> tuple[int, np.ndarray]:
+    """Those that an aligned record keeps of the picture that it was cut from."""
+    return pictures.from_text(text.decode())
 
 
 def find(test: Prints, train: Prints, *, near: int = NEAR) -> Overlap:

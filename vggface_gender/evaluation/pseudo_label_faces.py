@@ -13,9 +13,9 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
-from vggface_gender.evaluation import overlap, pseudo_labels
+from vggface_gender.evaluation import pseudo_labels
 from vggface_gender.inference.classifier import Classifier
-from vggface_gender.photos import align, crops, detect, threads, video
+from vggface_gender.photos import align, crops, detect, prints, threads, video
 from vggface_gender.photos.detect import Detected
 
 BATCH = 64
@@ -136,7 +136,7 @@ def classify(
         batch = np.stack([face.crop for face in faces])
         probability = classifier.predict(batch)[task].astype(np.float64)
         probabilities.append(probability)
-        hashes.append(np.stack([overlap.difference_hash(crop) for crop in batch]))
+        hashes.append(np.stack([prints.difference_hash(crop) for crop in batch]))
         if thresholds is not None:
             for place in np.flatnonzero(pseudo_labels.accept(probability, thresholds)):
                 jpegs[len(names) + int(place)] = crops.to_jpeg(batch[place])

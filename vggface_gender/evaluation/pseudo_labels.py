@@ -43,7 +43,7 @@ def thin(hashes: np.ndarray, confidence: np.ndarray, *, near: int) -> np.ndarray
     the earlier of two alike. Time grows with n squared, 5 s for 30,000.
 
     Args:
-        hashes: (n, 4) `uint64` (see `overlap.difference_hash`).
+        hashes: (n, 4) `uint64` (see `prints.difference_hash`).
         confidence: (n,).
         near: how many bits the hashes of one picture may differ in.
     """

@@ -45,7 +45,7 @@ class Predictor(Answering, Protocol):
 
     @property
     def about(self) -> dict:
-        """Backbone and dataset, for people."""
+        """Backbone, dataset and how its crops were aligned, for people."""
 
     def embed(self, crops: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
         """The features (n, d) `float32` that the head works on; crops are as in `predict`."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from vggface_gender.base import files
 from vggface_gender.base.errors import InputError
 from vggface_gender.inference import outputs, pipeline, tables, videos
@@ -32,6 +34,7 @@ class Settings:
     """What answers depend on besides the classifier."""
 
     detector: str = "auto"  # see `detect.finder`
+    align: bool = False  # each photo shows one face: see `detect.main_face`
     upsample: int = 1
     threshold: float = THRESHOLD
     tasks: Collection[str] | None = None  # see `pipeline.answers`
@@ -137,6 +140,8 @@ def table(
     columns = tables.columns(classifier.tasks, wanted, sampled=bool(settings.samples))
     said = dataclasses.asdict(settings) | {"tasks": wanted, "extra_tasks": None}
     said["detector"] = detect.chosen(settings.detector)  # what "auto" stands for may change
+    if not settings.align:
+        del said["align"]  # as in tables from before there was such a setting
     made_by = tables.made_by(path, **said)
     names = [source.name for source in found]
     with contextlib.ExitStack() as stack:
@@ -215,9 +220,7 @@ def _photos(
     answered = pipeline.answers(
         pictures(),
         load,
-        find=detect.finder(
-            settings.detector, upsample=settings.upsample, threshold=settings.threshold
-        ),
+        find=_finder(settings),
         tasks=settings.tasks,
         extra_tasks=settings.extra_tasks,
         samples=settings.samples,
@@ -232,6 +235,25 @@ def _photos(
     yield from skipped()
 
 
+def _finder(settings: Settings) -> detect.Finder:
+    """What finds the faces of photos."""
+    if not settings.align:
+        return detect.finder(
+            settings.detector, upsample=settings.upsample, threshold=settings.threshold
+        )
+
+    def find(photo: np.ndarray) -> list[detect.Face]:
+        face = detect.main_face(
+            photo,
+            detector=settings.detector,
+            upsample=settings.upsample,
+            threshold=settings.threshold,
+        )
+        return [face]
+
+    return find
+
+
 def _videos(
     group: list[Source],
     load: Callable[[], Predictor],
@@ -243,7 +265,7 @@ def _videos(
     """The answers of videos and cameras, and what the table has of them, in order."""
     # Faces of a low score continue tracks; those that are taken whole have none.
     find = detect.finder(
-        settings.detector,
+        "none" if settings.align else settings.detector,  # people are not followed by one face
         upsample=settings.upsample,
         threshold=settings.threshold,
         weaker=videos.WEAK,

@@ -76,10 +76,23 @@ def search(photo: np.ndarray, *, upsample: int = 1, threshold: float = 0.0) -> l
     while pixels * scale**2 >= 4 * SMALL:
         scale /= 2
         found += _scaled(photo, scale, threshold=threshold)
-    found += _scaled(photo, (FILLED / pixels) ** 0.5, threshold=threshold, border=BORDER)
+    found += filling(photo, threshold=threshold)
     found.sort(key=lambda window: window.score, reverse=True)
     boxes = np.array([window.box for window in found]).reshape(-1, 4)
     return [found[i] for i in suppress(boxes, load().overlap)]
+
+
+def filling(photo: np.ndarray, *, threshold: float = 0.0) -> list[Window]:
+    """The faces of at least a quarter of a photo's side, up to those that fill all of it.
+
+    It takes a third of the time that `search` takes of a crop, and more of it of a photo.
+
+    Args:
+        photo: uint8 RGB, shape `(h, w, 3)`.
+        threshold: as `search` takes it.
+    """
+    scale = (FILLED / (photo.shape[0] * photo.shape[1])) ** 0.5
+    return _scaled(photo, scale, threshold=threshold, border=BORDER)
 
 
 def _scaled(

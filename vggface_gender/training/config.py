@@ -36,6 +36,7 @@ class Config:
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of training images
     split_seed: int = 0
     fold: tuple[int, int] | None = None  # which fold is the test split, and of how many
+    align: str = "never"  # whether faces were aligned on the way in: see `datasets.prepare`
 
     # What is learned, and what each task's loss and its labels count for.
     tasks: tuple[str, ...] = ("gender",)

@@ -131,7 +131,7 @@ def _calibrated(
     cache: Path,
 ) -> Classifier:
     """The network as a classifier, its temperatures fitted on every validation split together."""
-    kept = ("backbone", "layer", "dataset", "unfreeze", "before", "teachers")
+    kept = ("backbone", "layer", "dataset", "align", "unfreeze", "before", "teachers")
     about = {key: value for key in kept if (value := getattr(config, key)) not in (None, ())}
     trained = classifier.build(
         network.backbone,

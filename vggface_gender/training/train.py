@@ -93,6 +93,7 @@ def plan(
             **one._asdict(),
             tasks=tuple(its.tasks),
             dataset=mix.name,
+            align=data.get("align", "never"),
             fingerprint=mix.fingerprint,
             counts=dict(mix.counts),
             labels=labels,
