@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from vggface_gender import multitask
+from vggface_gender.base import training_options
 from vggface_gender.training import learning_rates, publishing
 
 
@@ -26,24 +27,37 @@ def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsy
         raise AssertionError("a test split was read")
 
     monkeypatch.setattr(publishing, "publish", tested)
-    multitask.main([*line, "--sweep", "rate=1e-9,5e-3", "augment.noise=0,0.1"])
+    multitask.main([*line, "--sweep", "rate=1e-9,5e-3"])
     table = pd.read_csv("model_files/tried/sweep.csv", dtype={"rate": str})
-    assert len(table) == 4 and table.val_loss.is_monotonic_increasing
-    assert [*table.rate[:2]] == ["5e-3", "5e-3"]  # at the other rate nothing is learned
-    assert f"best on validation: --rate 5e-3 --augment noise={table['augment.noise'][0]:g}" in (
-        capsys.readouterr().out
-    )
-    place = Path("model_files/tried/rate=5e-3,augment.noise=0.1")
-    settings = json.loads((place / "config.json").read_text())["settings"]
-    assert settings["learning_rate"] == 5e-3 and settings["augment"]["noise"] == 0.1
+    assert [*table.rate] == ["5e-3", "1e-9"]  # at the smaller nothing is learned
+    assert "best on validation: --rate 5e-3\n" in capsys.readouterr().out
+    place = Path("model_files/tried/rate=5e-3")
     history = pd.read_csv(place / "history.csv")
     assert json.loads((place / "validation.json").read_text())["val_loss"] == history.val_loss.min()
+    assert not [*Path("model_files").rglob("*.keras")]
 
     # With a further value only that one is trained.
     done = (place / "history.csv").stat().st_mtime_ns
-    multitask.main([*line, "--sweep", "rate=1e-9,5e-3,1e-3", "augment.noise=0,0.1"])
-    assert len(pd.read_csv("model_files/tried/sweep.csv")) == 6
+    multitask.main([*line, "--sweep", "rate=1e-9,5e-3,1e-3"])
+    assert len(pd.read_csv("model_files/tried/sweep.csv")) == 3
     assert (place / "history.csv").stat().st_mtime_ns == done
+
+
+def test_every_combination_has_the_commands_arguments_and_its_own():
+    parser = multitask.parser()
+    line = ["--dataset", "UTKFace", "--augment", "flip=0", "noise=0.2"]
+    line += ["--sweep", "rate=1e-3,2e-3", "augment.noise=0,0.1", "multipliers.gender=2"]
+    found = training_options.combinations(parser, parser.parse_args(line), line)
+    assert [chosen for chosen, _ in found][1] == {
+        "rate": "1e-3",
+        "augment.noise": "0.1",
+        "multipliers.gender": "2",
+    }
+    settings = [training_options.tuning_settings(its) for _, its in found]
+    assert [its["learning_rate"] for its in settings] == [1e-3, 1e-3, 2e-3, 2e-3]
+    assert [its["augment"]["noise"] for its in settings] == [0, 0.1, 0, 0.1]
+    assert all(its["augment"]["flip"] == 0 for its in settings)
+    assert all(its["multipliers"] == {"gender": 2} for its in settings)
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,9 @@ def taught(
             if task in contract.read(path)["tasks"]
         ]
         if told:
-            targets[task] = (1 - share) * targets[task] + share * np.mean(told, axis=0)
-    targets = {task: wanted.astype(np.float32) for task, wanted in targets.items()}
+            is_known = known.weights[task][:, None] > 0
+            blended = (1 - share) * targets[task] + share * np.mean(told, axis=0)
+            targets[task] = np.where(is_known, blended, targets[task]).astype(np.float32)
     return dataclasses.replace(known, targets=targets)
 
 

@@ -64,7 +64,7 @@ def suggested(curve: pd.DataFrame) -> float | None:
     if known.empty:
         return None
     least = known.smoothed.idxmin()
-    if known.smoothed[least] > 0.98 * known.smoothed[:least].max():
+    if known.smoothed[least] > 0.98 * known.smoothed.loc[:least].max():
         return None
     return float(known.learning_rate[least]) / MARGIN
 
