@@ -26,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
         default="dlib",
         metavar="NAME",
         help="the network: dlib, faceres, faceres:224, vggface (these converted first), resnet50 "
-        "(random weights), resnet50:FILE, or a .keras file; or several side by side, such as "
-        "dlib+faceres",
+        "(random weights), resnet50:FILE, a .keras file, or FILE.onnx, of which the head alone is "
+        "trained; or several side by side, such as dlib+faceres",
     )
     made.add_argument(
         "--layer",
@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start(arguments.seed)
+    from vggface_gender.backbones import onnx_network
     from vggface_gender.training import config, network, run, train
 
     each = run.trainings(
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         folds=arguments.folds,
     )
     settings = config.tuning(
-        arguments.backbone,
+        onnx_network.named(arguments.backbone),
         layer=arguments.layer,
         precision=device.precision(arguments.precision),
         command="multitask",
