@@ -47,7 +47,7 @@ def test_how_pictures_are_taken_is_recorded():
         assert (settings["backbone"], settings["unfreeze"]) == (name, "none")
         assert settings["padding"] == geometry.ARCFACE_PADDING
     # Features of one file whose pictures are taken in two ways are not those of each other.
-    assert len(list(Path("records/features").glob("*-train-*.h5"))) == 2
+    assert len(list(Path("records/features").glob("*-train-arc-*.h5"))) == 2
 
 
 def test_the_classifier_answers_as_the_network_and_the_head_do():

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vggface_gender.inference.feature_network import Network
     from vggface_gender.photos.detect import Detected
 
+SUFFIXES = (".csv", ".h5", ".hdf5")
+
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
@@ -105,6 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if bool(arguments.photos) == (arguments.dataset is not None):
         raise InputError("give photos or a --dataset, one of the two")
+    if arguments.out.suffix.lower() not in SUFFIXES or arguments.out.is_dir():
+        raise InputError(f"{arguments.out}: give a file whose name ends in {' or '.join(SUFFIXES)}")
     path = None if arguments.run is None else runs.find(arguments.run)
     if path is None:
         networks.check(arguments.backbone)
@@ -114,10 +118,6 @@ def main(argv: list[str] | None = None) -> int:
         from vggface_gender import datasets
 
         datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
-
-    from vggface_gender.inference import embeddings
-
-    embeddings.check(arguments.out)
     return _of_dataset(arguments, path) if arguments.dataset else _of_photos(arguments, path)
 
 

@@ -26,7 +26,6 @@ from vggface_gender.photos.inputs import Picture
 # What is said of a face beside its embedding, and what each holds.
 OF_PHOTOS = {"name": str, "left": int, "top": int, "right": int, "bottom": int, "score": float}
 OF_RECORDS = {"name": str, "gender": str, "race": str, "age": float}
-SUFFIXES = (".csv", ".h5", ".hdf5")
 BATCH_SIZE = 64
 AT_ONCE = 1024  # rows of a dataset that are written at once
 
@@ -137,18 +136,6 @@ def of_records(
     for start in range(0, len(about), AT_ONCE):
         rows = found[start : start + AT_ONCE]
         yield Rows(about[start : start + AT_ONCE], rows.reshape(len(rows), -1))
-
-
-def check(path: Path) -> None:
-    """Refuse a place that no embeddings can be written to, before any are computed.
-
-    Raises:
-        InputError: its name has none of `SUFFIXES`, or it is a folder.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: give a name that ends in {' or '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise InputError(f"{path}: a folder; name a file")
 
 
 def write(
