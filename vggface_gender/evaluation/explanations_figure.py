@@ -126,7 +126,7 @@ def regions(
         table: see `face_regions.table`.
         face: (size, size, 3) `uint8` RGB, the mean crop.
         padding: the crops' frame.
-        unit: of the drops.
+        unit: what the drops are, to read.
     """
     has_drops = table["drop"].notna().any()
     figure = Figure(figsize=(11 if has_drops else 8.5, 3.6), layout="constrained")
@@ -140,14 +140,14 @@ def regions(
     )
     axes[1].plot(table["area"], places, "|", color=palette.LABELS[1], markersize=16, mew=3)
     axes[1].set_yticks(places, [f"{place + 1} {name}" for place, name in enumerate(names)])
-    axes[1].set_xlabel("share of importance; bar: of the crop's area")
+    axes[1].set_xlabel("share of importance (orange: of the crop's area)")
     if has_drops:
         axes[2].barh(places, table["drop"], color=palette.SCORE, height=0.6)
         axes[2].errorbar(
             table["drop"], places, xerr=_ends(table, "drop"), fmt="none", ecolor=palette.ALL
         )
         axes[2].set_yticks(places, [""] * len(names))
-        axes[2].set_xlabel(f"mean change where it is covered{unit and f' ({unit})'}")
+        axes[2].set_xlabel(f"if it is covered{unit and f': {unit}'}")
     for axis in axes[1:]:
         axis.spines[["top", "right"]].set_visible(False)
         axis.axvline(0, color=palette.ALL, linewidth=0.8)

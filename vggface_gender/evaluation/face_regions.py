@@ -26,7 +26,7 @@ SIDE = 192  # of the plan of regions, in pixels: a part's area is known to a tho
 MARGIN = 0.04  # around eyes, brows, nose and mouth, of the mean face's size
 SHARPER = 8  # fractions of a pixel, in bits, that corners are drawn to
 RESAMPLES = 2000
-UNITS = {"age": "years"} | dict.fromkeys(CLASSIFICATION, "probability")  # of what falls
+UNITS = {"age": "change in years"} | dict.fromkeys(CLASSIFICATION, "fall of the probability")
 COLUMNS = (
     *("region", "area", "share", "share_low", "share_high", "ratio", "faces"),
     *("drop", "drop_low", "drop_high"),
@@ -163,7 +163,7 @@ def report(table: pd.DataFrame, *, task: str) -> str:
         lines.append(line)
     headers = ["part of the face", "area", "share of importance", "share / area"]
     if has_drops:
-        headers.append(f"change if covered, {UNITS[task]}")
+        headers.append(f"if it is covered: {UNITS[task]}")
     return tabulate(lines, headers=headers, disable_numparse=True)
 
 
