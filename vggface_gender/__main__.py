@@ -30,6 +30,7 @@ GROUPS = {
     "prepare": {
         "records": "write a dataset's TFRecords",
         "convert": "convert VGG-Face's MatConvNet weights to Keras, and check them",
+        "embed": "write the embeddings of faces, for other programs",
         "cluster": "cluster features without labels, and compare the clusters with them",
         "export": "write a classifier as ONNX, SavedModel, LiteRT, or for a model hub",
         "pseudo_label": "label unlabelled photos or videos with a classifier",

@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--backbone",
         default="dlib",
         metavar="NAME",
-        help="the pretrained network whose features to cluster: dlib, faceres, vggface, resnet50 "
-        "or a .keras file; or several side by side, such as dlib+faceres",
+        help="the pretrained network whose features to cluster: dlib, faceres, vggface, resnet50, "
+        "a .keras file or FILE.onnx; or several side by side, such as dlib+faceres",
     )
     either.add_argument(
         "--run",
@@ -96,16 +96,16 @@ def main(argv: list[str] | None = None) -> None:
     device.start(arguments.seed)
     from vggface_gender.evaluation import (
         clusters_faces,
-        clusters_network,
         clusters_report,
         clusters_results,
     )
+    from vggface_gender.inference import feature_network
 
     taken = {"layer": arguments.layer, "precision": arguments.precision}
     if path is None:
-        network = clusters_network.of_backbone(arguments.backbone, **taken)
+        network = feature_network.of_backbone(arguments.backbone, **taken)
     else:
-        network = clusters_network.of_run(path, arguments.run, **taken)
+        network = feature_network.of_run(path, arguments.run, **taken)
     chosen = [
         clusters_faces.choose(
             name,

@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start(arguments.seed)
+    from vggface_gender.backbones import onnx_network
     from vggface_gender.inference import classifier
     from vggface_gender.training import config, distillation, network, run, search, train
 
@@ -68,6 +69,11 @@ def main(argv: list[str] | None = None) -> None:
         raise InputError(
             f"--folds: the run was trained on {seen[0]} already, so that no fold of it is unseen; "
             "train by folds from the start, with multitask"
+        )
+    if onnx_network.is_one(initial.parts()[0]):
+        raise InputError(
+            f"{arguments.init}: it stands on an ONNX network, which has no gradients: train a new "
+            "head on that with transfer or multitask"
         )
     origin = path.parent.name if path.name == runs.CLASSIFIER else path.name
     teachers = distillation.find(arguments.teacher)

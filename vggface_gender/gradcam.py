@@ -1,9 +1,16 @@
-"""Show which parts of a face a classifier's predictions come from, by Grad-CAM.
+"""Show which parts of a face a classifier's predictions come from: Grad-CAM, occlusion, RISE.
 
     vggface-gender gradcam --run RUN --dataset UTKFace --task gender
+    vggface-gender gradcam --run RUN --dataset UTKFace --task age --method occlusion --count 500
 
-Writes two pictures: overlays on faces of correct and of incorrect predictions; and the average face
-and the average map of every gender and race, for right and for wrong predictions.
+Writes three pictures and a table: overlays on faces of correct and of incorrect predictions, with
+their labels; the average face and the average map of every gender and race, for right and for wrong
+predictions; and how much of the maps lies in which part of the face (eyes and brows, nose, mouth,
+cheeks, forehead, chin and jaw, what is around), which is also written as CSV and printed.
+
+Grad-CAM takes gradients. Occlusion and RISE take forward passes alone, 65 and 513 a face, and go
+with any classifier. With occlusion the table also says how far the output falls where a whole part
+of the face is covered.
 """
 
 import argparse
@@ -11,9 +18,11 @@ import sys
 from pathlib import Path
 
 from vggface_gender.base import console, contract, files, labels, options, runs
+from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
 EXAMPLES = 8  # faces of correct predictions, and as many of incorrect ones
+METHODS = ("gradcam", "occlusion", "rise")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,18 +35,31 @@ def parser() -> argparse.ArgumentParser:
         "--task", choices=labels.TASKS, default="gender", help="whose predictions to explain"
     )
     parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default="gradcam",
+        help="what makes the maps: gradients (gradcam), covering one place after the other "
+        "(occlusion), or random masks (rise)",
+    )
+    parser.add_argument(
         "--layer",
         metavar="NAME",
-        help="the layer of the backbone whose map is shown (default: its last map of 3 rows and "
-        "columns or more)",
+        help="with gradcam, the layer of the backbone whose map is shown (default: the deepest of "
+        "8 rows and columns or more)",
+    )
+    parser.add_argument(
+        "--count",
+        type=options.positive,
+        metavar="N",
+        help="explain a random sample of N faces (default: 300 by occlusion, 60 by rise, else all)",
     )
     parser.add_argument(
         "--align",
         dest="align_shown",
         action="store_true",
         help="detect the face in each of the dataset's images and align it first, so that averages "
-        "look like faces where the dataset's own images are not aligned; images in which no face "
-        "is detected are left out and counted",
+        "and parts of the face are at their places where the dataset's own images are not aligned; "
+        "images in which no face is detected are left out and counted",
     )
     parser.add_argument(
         "--out",
@@ -50,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    if arguments.layer and arguments.method != "gradcam":
+        raise InputError("--layer goes with --method gradcam: occlusion and rise look at none")
     path = runs.find(arguments.run)
     contract.read(path)
 
@@ -61,19 +85,25 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start()
     from vggface_gender.evaluation import (
-        gradcam,
-        gradcam_figure,
+        explanations,
+        explanations_figure,
+        face_regions,
         held_out,
         provenance,
         trained_on,
     )
     from vggface_gender.inference import classifier
 
-    trained = classifier.load(path)
+    # Drops of probabilities are small, and 16 bits round them.
+    is_gradcam = arguments.method == explanations.GRADCAM
+    trained = classifier.load(path, "auto" if is_gradcam else "float32")
     dataset = held_out.prepare(path, **options.dataset_arguments(arguments))
     dataset.require(arguments.split)
     how = {"task": arguments.task, "layer": arguments.layer, "align": arguments.align_shown}
-    summary = gradcam.summarize(
+    how["count"] = arguments.count or explanations.COUNTS[arguments.method]
+    if not is_gradcam:
+        how["method"] = arguments.method
+    summary = explanations.summarize(
         trained,
         dataset,
         split=arguments.split,
@@ -81,22 +111,48 @@ def main(argv: list[str] | None = None) -> None:
         overlap=trained_on.marks(path, dataset, split=arguments.split),
         **how,
     )
-    print(gradcam.describe(summary))
-    title = f"{arguments.task}, {dataset.label} {arguments.split}: mean face and mean Grad-CAM map"
+    print(explanations.describe(summary))
+    method = explanations.NAMES[arguments.method]
+    of = f"{arguments.task}, {dataset.label} {arguments.split}"
     pictures = {
-        "averages": gradcam_figure.averages(summary.averages, title=title),
-        "examples": gradcam_figure.examples(summary),
+        "averages.png": explanations_figure.averages(
+            summary.averages, title=f"{of}: mean face and mean {method} map"
+        ),
+        "examples.png": explanations_figure.examples(summary, title=f"{of}: {method}"),
     }
+    tables = {}
+    is_aligned = arguments.align or dataset.padding is not None
+    if not is_aligned:
+        print(
+            f"{dataset.name} says no frame, so where the parts of a face are is not known: give "
+            "--align",
+            file=sys.stderr,
+        )
+    elif summary.face is not None:
+        table = face_regions.table(summary.shares, summary.drops, padding=trained.padding)
+        print("\n" + face_regions.report(table, task=arguments.task) + "\n")
+        pictures["regions.png"] = explanations_figure.regions(
+            table,
+            summary.face,
+            padding=trained.padding,
+            title=f"{of}: {method}",
+            unit=face_regions.UNITS[arguments.task],
+        )
+        tables["regions.csv"] = table
     folder = arguments.out or runs.results_folder(path)
     made_by = provenance.made_by(path, dataset, split=arguments.split, **how)
-    for kind, picture in pictures.items():
-        if picture is not None:
-            name = f"gradcam-{{}}-{arguments.split}-{arguments.task}-{kind}.png"
-            file = provenance.place(folder, name, dataset=dataset, made_by=made_by)
-            with files.whole(file) as part:
-                picture.save(part)
-            provenance.sign(file, made_by)
-            print(file)
+    for kind, result in {**pictures, **tables}.items():
+        if result is None:
+            continue
+        name = f"{arguments.method}-{{}}-{arguments.split}-{arguments.task}-{kind}"
+        file = provenance.place(folder, name, dataset=dataset, made_by=made_by)
+        with files.whole(file) as part:
+            if kind in tables:
+                result.to_csv(part, index=False, float_format="%.6g")
+            else:
+                result.save(part)
+        provenance.sign(file, made_by)
+        print(file)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
         default="dlib",
         metavar="NAME",
         help="the network: dlib, faceres, faceres:224, vggface (these converted first), resnet50 "
-        "(random weights), resnet50:FILE, or a .keras file; or several side by side, such as "
-        "dlib+faceres",
+        "(random weights), resnet50:FILE, a .keras file, or FILE.onnx, of which the head alone is "
+        "trained; or several side by side, such as dlib+faceres",
     )
     made.add_argument(
         "--layer",
@@ -55,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender.base import device
 
     device.start(arguments.seed)
+    from vggface_gender.backbones import onnx_network
     from vggface_gender.training import config, distillation, network, run, search, train
 
     each = run.trainings(
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
 
     def planned(its: argparse.Namespace) -> dict[str, train.Training]:
         settings = config.tuning(
-            its.backbone,
+            onnx_network.named(its.backbone),
             layer=its.layer,
             precision=device.precision(its.precision),
             command="multitask",

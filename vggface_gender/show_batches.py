@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vggface_gender.base import console, files, options, runs, training_options
+from vggface_gender.base import console, files, geometry, options, runs, training_options
 from vggface_gender.datasets import catalogue
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         count=arguments.rows,
         copies=arguments.columns,
         size=arguments.size,
-        padding=arguments.padding,
+        padding=geometry.PADDING if arguments.padding is None else arguments.padding,
         amounts=amounts,
         seed=arguments.seed,
     )

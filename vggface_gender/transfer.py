@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         default="dlib",
         metavar="NAME",
         help="the pretrained network: dlib, faceres, faceres:224, vggface (these converted first), "
-        "or a .keras file; or several side by side, such as dlib+faceres",
+        "a .keras file, or FILE.onnx, which takes faces in ArcFace's frame; or several side by "
+        "side, such as dlib+faceres",
     )
     group.add_argument(
         "--layer",
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     networks.check(arguments.backbone)
+    padding = networks.padding(arguments.backbone, arguments.padding)
 
     from vggface_gender.datasets import mixes
 
@@ -81,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device.start(arguments.seed)
     from vggface_gender import backbones
+    from vggface_gender.backbones import onnx_network
     from vggface_gender.training import config, network, run, train
 
     each = run.trainings(
@@ -94,9 +97,9 @@ def main(argv: list[str] | None = None) -> None:
     recipe = config.transfer_recipe(backbones.family(backbone))
     settings = {
         "command": "transfer",
-        "backbone": arguments.backbone,
+        "backbone": onnx_network.named(arguments.backbone),
         "layer": arguments.layer,
-        "padding": arguments.padding,
+        "padding": padding,
         "precision": precision,
         "head": recipe.head,
         "head_epochs": arguments.epochs,

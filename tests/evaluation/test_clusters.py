@@ -14,12 +14,11 @@ from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import (
     clusters,
     clusters_figure,
-    clusters_network,
     clusters_results,
     palette,
 )
 from vggface_gender.evaluation.clusters_results import Results
-from vggface_gender.inference import classifier
+from vggface_gender.inference import classifier, feature_network
 from vggface_gender.training import heads
 
 
@@ -243,15 +242,15 @@ def test_a_network_up_to_a_layer_of_the_head_or_of_the_backbone(tmp_path, mirror
     crops = rng.integers(0, 256, (5, 32, 32, 3)).astype(np.float32)
     pooled = crops.mean(axis=(1, 2))
     for layer in (None, "mean"):
-        got = clusters_network.cut(trained, layer)(crops)
+        got = feature_network.cut(trained, layer)(crops)
         np.testing.assert_allclose(got, pooled, rtol=1e-5)
     kernel, bias = head.get_layer("shared").get_weights()
     normal = (pooled - mean) / np.sqrt(variance + head.get_layer("normalize").epsilon)
     expected = np.maximum((normal * gamma + beta) @ kernel + bias, 0)
-    got = clusters_network.cut(trained, "shared")(crops)
+    got = feature_network.cut(trained, "shared")(crops)
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * expected.max())
     with pytest.raises(InputError, match=r"nose.*shared.*mean"):
-        clusters_network.cut(trained, "nose")
+        feature_network.cut(trained, "nose")
 
 
 def test_a_gender_has_one_colour_in_every_picture():

@@ -39,7 +39,7 @@ def measure(paths: Sequence[Path], *, repeats: int) -> list[Row]:
         about={},
     )
     images = faces.crops(paths, backbone.input_shape[1])
-    explain = gradcam.explainer(made, "gender")
+    explain = gradcam.explainer(made, "gender", layer="block_4_3")
     weights = [*backbone.trainable_variables, *head.trainable_variables]
 
     @tf.function(reduce_retracing=True)

@@ -11,7 +11,14 @@ from typing import Any
 
 import keras
 
-from vggface_gender.backbones import dlib_resnet, faceres, pairs, resnet50, vggface
+from vggface_gender.backbones import (
+    dlib_resnet,
+    faceres,
+    onnx_network,
+    pairs,
+    resnet50,
+    vggface,
+)
 from vggface_gender.backbones.surgery import (
     FEATURES,
     freeze_before,
@@ -40,8 +47,9 @@ def load(name: str, *, precision: str = "float32", layer: str | None = None) -> 
     Args:
         name: "dlib"; "vggface"; "faceres", or "faceres:SIZE" for crops of another size;
             "resnet50" with random weights, or "resnet50:FILE" with those of a file (see
-            `resnet50.load`); a `.keras` file; or several of these joined by "+", whose features
-            stand side by side (see `pairs.joined`).
+            `resnet50.load`); a `.keras` file; an ONNX file, "FILE.onnx", "FILE.onnx:bgr" or
+            "FILE.onnx:rgb:MEAN:DEVIATION" (see `onnx_network`); or several of all but the last
+            joined by "+", whose features stand side by side (see `pairs.joined`).
         precision: the Keras dtype policy to compute in; variables stay `float32`.
         layer: whose output the features are; by default dlib's "map" (which also has "pooled",
             "embedding" and every block: see `dlib_resnet.build`), FaceRes's "pooled" (also "map"
@@ -90,6 +98,8 @@ def _whole(name: str, precision: str) -> tuple[keras.Model, str | None]:
         model = with_precision(faceres.load(networks.faceres_size(name)), precision)
     elif kind == "resnet50":
         model = with_precision(resnet50.load(file or None), precision)
+    elif onnx := networks.onnx_file(name):
+        model = onnx_network.load(onnx)
     else:
         model = with_precision(_load_file(Path(name)), precision)
     require_finite(model, name)

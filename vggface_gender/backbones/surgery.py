@@ -14,7 +14,10 @@ from vggface_gender.base.errors import InputError
 FEATURES = "features"  # the layer that joins several layers' outputs (see `backbones.load`)
 # Preprocessing, for which 16 bits are too few, and the last averages and joins, which a float32
 # head reads: rounding those saves no time.
-_KEPT_FLOAT32 = {"InputLayer", "Resizing", "Rescaling", "GlobalAveragePooling2D"}
+_KEPT_FLOAT32 = {
+    *("InputLayer", "Resizing", "Rescaling", "Cropping2D", "GlobalAveragePooling2D"),
+    "OnnxNetwork",  # ONNX Runtime takes what its file says
+}
 
 
 def split(backbone: keras.Model, first: str) -> tuple[keras.Model, keras.Model]:

@@ -1,8 +1,11 @@
 """Backbones by name: whether one can be had, checked in an instant, without Keras."""
 
+import re
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
+from vggface_gender.base import geometry
 from vggface_gender.base.errors import InputError
 
 PAGE = "https://www.robots.ox.ac.uk/~vgg/software/vgg_face/"  # of VGG-Face's authors
@@ -22,8 +25,73 @@ GET_FACERES = (
 FACERES_SIZE = 160  # rows and columns of FaceRes's crops where nobody says otherwise
 _FACERES_SIZES = range(64, 1024 + 1, 32)  # it halves the map five times
 
+# FILE.onnx, FILE.onnx:bgr, FILE.onnx:rgb:127.5:128
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_ONNX = re.compile(rf"(.+\.onnx)(?::(rgb|bgr)(?::({_NUMBER}):({_NUMBER}))?)?", re.DOTALL)
 
 NAMES = ("dlib", "faceres", "vggface", "resnet50")
+EMBEDDING = "embedding"  # the layer of the embeddings, of those that have one
+_WITH_EMBEDDING = ("dlib", "faceres")
+
+
+class OnnxFile(NamedTuple):
+    """A network in an ONNX file, and what is stated of the pictures that it takes."""
+
+    path: Path
+    colours: str = "rgb"  # or "bgr": their order
+    mean: float | None = None  # it takes (value - mean) / deviation of values in [0, 255]
+    deviation: float | None = None  # None: to be told by its graph
+
+    def name(self) -> str:
+        """How it is named where all is stated."""
+        return f"{self.path}:{self.colours}:{self.mean:g}:{self.deviation:g}"
+
+
+def onnx_file(backbone: str) -> OnnxFile | None:
+    """The ONNX file that a backbone's name stands for; None of other backbones.
+
+    >>> onnx_file("arcface.onnx:bgr").colours
+    'bgr'
+    """
+    match = None if Path(backbone).suffix == ".keras" else _ONNX.fullmatch(backbone)
+    if match is None:
+        return None
+    file, colours, mean, deviation = match.groups()
+    if mean is None:
+        return OnnxFile(Path(file), colours or "rgb")
+    return OnnxFile(Path(file), colours, float(mean), float(deviation))
+
+
+def padding(backbone: str, given: float | None = None) -> float:
+    """The frame of the crops that a backbone takes, as `dlib.get_face_chip`'s padding.
+
+    Args:
+        given: what the user wants; None for the backbone's own.
+
+    Raises:
+        InputError: the backbone takes crops in one frame alone, which is not the one given.
+    """
+    if onnx_file(backbone) is None:
+        return geometry.PADDING if given is None else given
+    if given not in (None, geometry.ARCFACE_PADDING):
+        raise InputError(
+            f"{backbone}: an ONNX network takes faces in ArcFace's frame alone: leave --padding out"
+        )
+    return geometry.ARCFACE_PADDING
+
+
+def embedding(backbone: str) -> str | None:
+    """The layer of a backbone's embeddings; None where it has none by that name.
+
+    >>> embedding("dlib+faceres:224"), embedding("vggface")
+    ('dlib.embedding+faceres.embedding', None)
+    """
+    if onnx_file(backbone):
+        return EMBEDDING
+    its = [name for name in map(called, parts(backbone)) if name in _WITH_EMBEDDING]
+    if len(parts(backbone)) == 1:
+        return EMBEDDING if its else None
+    return "+".join(f"{name}.{EMBEDDING}" for name in its) or None
 
 
 def parts(backbone: str) -> list[str]:
@@ -33,7 +101,9 @@ def parts(backbone: str) -> list[str]:
     """
     names = backbone.split("+")
     is_file = any(Path(name).is_file() for name in (backbone, backbone.partition(":")[2]))
-    if is_file or not all(called(name) or Path(name).suffix == ".keras" for name in names):
+    if is_file or not all(
+        called(name) or Path(name).suffix == ".keras" or onnx_file(name) for name in names
+    ):
         return [backbone]
     return names
 
@@ -50,6 +120,8 @@ def called(network: str) -> str | None:
 
 def label(backbone: str) -> str:
     """A backbone as a part of a file's name: "faceres:224" is "faceres-224", "x/y.keras" is "y"."""
+    if onnx := onnx_file(backbone):
+        return onnx.path.stem + (f"-{onnx.colours}" if onnx.colours != "rgb" else "")
     return "+".join(Path(part.replace(":", "-")).stem for part in parts(backbone))
 
 
@@ -59,13 +131,25 @@ def check(backbone: str) -> None:
     Raises:
         InputError: it can't be loaded, as far as its name and place show.
     """
-    for part in parts(backbone):
+    several = parts(backbone)
+    for part in several:
+        if len(several) > 1 and onnx_file(part):
+            raise InputError(
+                f"{backbone}: an ONNX network takes faces in a frame of its own, so it does not"
+                " stand beside others; give it alone"
+            )
         _check(part)
 
 
 def _check(backbone: str) -> None:
     kind, _, file = backbone.partition(":")
     if backbone in ("dlib", "resnet50"):
+        return
+    if onnx := onnx_file(backbone):
+        if not onnx.path.is_file():
+            raise InputError(f"{onnx.path}: no such file; give an ONNX network, FILE.onnx")
+        if onnx.deviation == 0:
+            raise InputError(f"{backbone}: a deviation of 0; give FILE.onnx:rgb:127.5:127.5")
         return
     if backbone == "vggface":
         converted(VGGFACE)
@@ -85,7 +169,7 @@ def unknown(backbone: object) -> InputError:
     """The error that there is no such backbone."""
     return InputError(
         f"no backbone {backbone}: give dlib, faceres, vggface, resnet50, a .keras file that exists,"
-        " or several joined by +"
+        " FILE.onnx (or FILE.onnx:bgr, FILE.onnx:rgb:MEAN:DEVIATION), or several joined by +"
     )
 
 

@@ -241,10 +241,9 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--padding",
         type=share,
-        default=PADDING,
         metavar="P",
         help="margin on each side of the face in a crop, as a fraction of its size "
-        "(dlib.get_face_chip's padding)",
+        f"(dlib.get_face_chip's padding; default: {PADDING})",
     )
 
 

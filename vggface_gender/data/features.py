@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from vggface_gender.backbones.onnx_network import OnnxNetwork
 from vggface_gender.backbones.surgery import FEATURES, maker
 from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
@@ -203,6 +204,8 @@ def _key(
         "padding": padding,
         "precision": sorted({layer.dtype_policy.name for layer in backbone.layers}),
     }
+    if onnx := [layer.get_config() for layer in backbone.layers if isinstance(layer, OnnxNetwork)]:
+        made_by |= {"onnx": onnx}  # how its pictures are scaled; other networks' layers say that
     if view is not None:
         made_by |= {"view": view, "amounts": amounts}
     if dtype != "float32":

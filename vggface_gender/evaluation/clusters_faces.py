@@ -12,7 +12,7 @@ from vggface_gender.base.labels import MISSING
 from vggface_gender.data import features, records, targets
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import held_out
-from vggface_gender.evaluation.clusters_network import Network
+from vggface_gender.inference.feature_network import Network
 
 
 class Faces(NamedTuple):

@@ -34,7 +34,7 @@ def describe_features(features: Mapping[str, str]) -> str:
     """What the features are: "backbone dlib, layer embedding".
 
     Args:
-        features: `about` of a `clusters_network.Network`.
+        features: `about` of a `feature_network.Network`.
     """
     return ", ".join(f"{key} {value}" for key, value in features.items())
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from vggface_gender.base import files
 from vggface_gender.evaluation import clusters, clusters_faces, clusters_figure, clusters_report
 from vggface_gender.evaluation.clusters_faces import Faces
-from vggface_gender.evaluation.clusters_network import Network
+from vggface_gender.inference.feature_network import Network
 
 
 class Results(NamedTuple):

@@ -10,8 +10,9 @@ from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.data import records
 from vggface_gender.evaluation import (
     audit,
-    gradcam,
-    gradcam_figure,
+    explanations,
+    explanations_figure,
+    face_regions,
     metrics,
     perturbations,
     predictions,
@@ -22,6 +23,7 @@ from vggface_gender.evaluation import (
 from vggface_gender.evaluation.matrix import SPLIT, Test
 from vggface_gender.evaluation.metrics import Compared
 from vggface_gender.inference import classifier
+from vggface_gender.inference.classifier import Classifier
 from vggface_gender.photos import crops
 
 ERRORS, SUSPECTS = 12, 24  # faces in a montage
@@ -64,24 +66,53 @@ def _of_one(test: Test, *, robust: bool) -> list[dict]:
         compared = metrics.compared(unseen.faces(table), task)
         if compared.faces.empty:
             continue
-        explained = gradcam.summarize(trained, dataset, split=SPLIT, task=task, overlap=overlap)
-        picture = gradcam_figure.averages(explained.averages)
         found.append(
             {
                 "title": f"{test.name} on {test.label}: {task}",
                 "audit": audit.audit(table, task),
                 "temperature": trained.temperatures.get(task),
                 "robustness": summary,
-                "figures": [
-                    {
-                        "title": "Where predictions come from: average faces and Grad-CAM maps",
-                        "picture": report.thumbnail(np.asarray(picture), picture.width),
-                    }
-                ],
+                "figures": _maps(trained, test, task, overlap),
                 "montages": montages(compared, images),
             }
         )
     return found
+
+
+def _maps(
+    trained: Classifier, test: Test, task: str, overlap: Sequence[str | None] | None
+) -> list[dict]:
+    """Where predictions come from: averages by group, and parts of the face where these are known.
+
+    By Grad-CAM, or of a network without gradients by occlusion on a sample.
+    """
+    dataset, method = test.dataset, explanations.usual(trained)
+    explained = explanations.summarize(
+        trained,
+        dataset,
+        split=SPLIT,
+        task=task,
+        method=method,
+        count=explanations.COUNTS[method],
+        overlap=overlap,
+    )
+    called = explanations.NAMES[method]
+    found = {
+        f"Where predictions come from: average faces and {called} maps": (
+            explanations_figure.averages(explained.averages)
+        )
+    }
+    if dataset.padding is not None and explained.face is not None:
+        table = face_regions.table(explained.shares, explained.drops, padding=trained.padding)
+        found[f"Which parts of the face predictions come from, by {called}"] = (
+            explanations_figure.regions(
+                table, explained.face, padding=trained.padding, unit=face_regions.UNITS[task]
+            )
+        )
+    return [
+        {"title": title, "picture": report.thumbnail(np.asarray(picture), picture.width)}
+        for title, picture in found.items()
+    ]
 
 
 def montages(compared: Compared, images: Mapping[str, bytes]) -> list[dict]:

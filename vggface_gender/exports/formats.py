@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vggface_gender.backbones import onnx_network
 from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import records
@@ -27,7 +28,14 @@ def write(form: str, trained: Classifier, *, path: Path, out: Path, dataset: Dat
         path: its `.keras` file.
         out: the file or folder to write.
         dataset: whose training crops set the ranges of 8-bit integers.
+
+    Raises:
+        InputError: its backbone is an ONNX network.
     """
+    if onnx_network.is_one(trained.parts()[0]):
+        raise InputError(
+            f"{path}: it stands on an ONNX network, which runs within Keras and can't be exported"
+        )
     if form == "onnx":
         onnx.save(trained, out, made_from=path)
         return onnx_classifier.load(out)

@@ -1,7 +1,7 @@
 """What in a crop a prediction depends on: parts of it are covered, one after the other.
 
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (ECCV 2014). It takes
-forward passes alone, so it works on any classifier; Grad-CAM, which is finer, takes Keras.
+forward passes alone, so it works on any classifier; Grad-CAM takes gradients, so Keras.
 """
 
 import numpy as np

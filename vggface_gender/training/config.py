@@ -204,6 +204,12 @@ def tuning(backbone: str, **given: Any) -> dict[str, Any]:
     given = {name: value for name, value in given.items() if value is not None}
     its = _tuned(networks.parts(backbone))
     settings: dict[str, Any] = {"backbone": backbone, **_TUNING, **its, **given}
+    settings["padding"] = networks.padding(backbone, given.get("padding"))
+    if networks.onnx_file(backbone) and settings["unfreeze"] != "none":
+        raise InputError(
+            f"{backbone}: an ONNX network has no gradients, so only a head is trained: leave"
+            " --unfreeze out"
+        )
     # The head alone is small and new: it may learn faster than when all is trained together.
     settings["head_learning_rate"] = 2 * settings["learning_rate"]
     defaults = Config("", "")
@@ -221,6 +227,8 @@ def tuning(backbone: str, **given: Any) -> dict[str, Any]:
 
 def _tuned(names: list[str]) -> dict[str, Any]:
     """What goes with a network, or with several side by side: the least rate and batch of any."""
+    if networks.onnx_file("+".join(names)):
+        return {"unfreeze": "none", "batch_size": 128, "learning_rate": 5e-4}
     each = [_TUNED.get(name.partition(":")[0], _TUNED["resnet50"]) for name in names]
     if len(each) == 1:
         return each[0]

@@ -1,4 +1,4 @@
-"""The network whose features are clustered: a backbone, or a run's own up to one of its layers."""
+"""The network whose features are wanted: a backbone, or a run's own up to one of its layers."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,7 +6,8 @@ from typing import NamedTuple
 import keras
 
 from vggface_gender import backbones
-from vggface_gender.base import device, geometry
+from vggface_gender.backbones import onnx_network
+from vggface_gender.base import device, networks
 from vggface_gender.base.errors import InputError
 from vggface_gender.inference import classifier
 from vggface_gender.inference.classifier import Classifier
@@ -24,7 +25,8 @@ def of_backbone(name: str, *, layer: str | None = None, precision: str = "auto")
     """A backbone.
 
     Args:
-        name, layer: see `backbones.load`; by default dlib's embedding, and of others the last.
+        name, layer: see `backbones.load`; by default dlib's embedding, and of others what that
+            gives.
         precision: see `device.precision`.
 
     Raises:
@@ -33,8 +35,11 @@ def of_backbone(name: str, *, layer: str | None = None, precision: str = "auto")
     if name == "dlib":
         layer = layer or "embedding"
     model = backbones.load(name, precision=device.precision(precision), layer=layer)
-    about = {"backbone": name, "layer": layer or model.output_names[0]}
-    return Network(model, geometry.PADDING, about)
+    about = {
+        "backbone": onnx_network.named(name),
+        "layer": layer or model.output_names[0],
+    }
+    return Network(model, networks.padding(name), about)
 
 
 def of_run(path: Path, name: str, *, layer: str | None = None, precision: str = "auto") -> Network:

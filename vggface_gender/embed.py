@@ -1,0 +1,234 @@
+"""Write the embeddings of faces, of photos or of a dataset, for other programs to learn from.
+
+    vggface-gender embed album/ --out faces.csv
+    vggface-gender embed crops/ --detector none --frame 0.25 --backbone arcface.onnx --out crops.h5
+    vggface-gender embed --dataset UTKFace --split train --backbone faceres --out train.h5
+
+Detects the faces in photos and aligns them; a dataset's records are taken as a training takes them,
+and its labels are written too. Each face is a row: its name, in a photo its box and score, and the
+numbers.
+
+CSV has them in columns e0, e1, ...; HDF5 (.h5) as the dataset embeddings, (faces, numbers) float32,
+with the other columns beside it and the backbone, its layer and the crops' frame as attributes.
+
+Photos that can't be read are named on standard error, and those without a face counted. Exit
+status: 0 if every photo was read, 1 if some could not be, 2 if none could, and nothing was written.
+"""
+
+import argparse
+import collections
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vggface_gender.base import console, contract, networks, options, runs, text
+from vggface_gender.base.errors import InputError
+from vggface_gender.datasets import catalogue
+
+if TYPE_CHECKING:
+    from vggface_gender.inference.feature_network import Network
+    from vggface_gender.photos.detect import Detected
+
+SUFFIXES = (".csv", ".h5", ".hdf5")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    from vggface_gender.photos import MAX_UPSAMPLE, THRESHOLD
+
+    parser = options.Parser("embed", __doc__, extra="train")
+    parser.add_argument(
+        "photos",
+        nargs="*",
+        metavar="PHOTO",
+        help="an image, a folder of images, a quoted pattern ('album/*.jpg') or a file: URL; or "
+        "none, and a --dataset",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the table that is written: .csv or .h5",
+    )
+    group = parser.add_argument_group("network")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        "--backbone",
+        default="dlib",
+        metavar="NAME",
+        help="the pretrained network: dlib, faceres, vggface, resnet50, a .keras file, FILE.onnx "
+        "(FILE.onnx:bgr, FILE.onnx:rgb:MEAN:DEVIATION), or several side by side, such as "
+        "dlib+faceres",
+    )
+    either.add_argument(
+        "--run", metavar="RUN", help="a trained classifier, up to its head, in its place"
+    )
+    group.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="the layer whose output is written (default: embedding, of dlib, FaceRes and ONNX "
+        "networks; of others what they give)",
+    )
+    options.add_precision_argument(group)
+    faces = parser.add_argument_group("photos")
+    faces.add_argument("--recursive", action="store_true", help="enter folders within folders")
+    options.add_detector_argument(faces)
+    faces.add_argument(
+        "--upsample",
+        type=int,
+        choices=range(MAX_UPSAMPLE + 1),
+        default=1,
+        help="doublings of the photo before detection",
+    )
+    faces.add_argument(
+        "--threshold",
+        type=options.score,
+        default=THRESHOLD,
+        metavar="SCORE",
+        help="least detection score of a face",
+    )
+    faces.add_argument(
+        "--min-face",
+        type=options.count,
+        default=0,
+        metavar="PIXELS",
+        help="leave out faces whose box is narrower or lower, and count them",
+    )
+    options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None, required=False)
+    options.add_split_argument(parser)
+    # An embedding is to be the same on every machine.
+    parser.set_defaults(precision="float32")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    if bool(arguments.photos) == (arguments.dataset is not None):
+        raise InputError("give photos or a --dataset, one of the two")
+    if arguments.out.suffix.lower() not in SUFFIXES or arguments.out.is_dir():
+        raise InputError(f"{arguments.out}: give a file whose name ends in {' or '.join(SUFFIXES)}")
+    path = None if arguments.run is None else runs.find(arguments.run)
+    if path is None:
+        networks.check(arguments.backbone)
+    else:
+        contract.read(path)
+    if arguments.dataset:
+        from vggface_gender import datasets
+
+        datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
+    return _of_dataset(arguments, path) if arguments.dataset else _of_photos(arguments, path)
+
+
+def _network(arguments: argparse.Namespace, path: Path | None) -> "Network":
+    from vggface_gender.base import device
+
+    device.start()
+    from vggface_gender.inference import feature_network
+
+    taken = {"precision": arguments.precision}
+    if path is not None:
+        return feature_network.of_run(path, arguments.run, layer=arguments.layer, **taken)
+    layer = arguments.layer or networks.embedding(arguments.backbone)
+    return feature_network.of_backbone(arguments.backbone, layer=layer, **taken)
+
+
+def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
+    from vggface_gender import datasets
+    from vggface_gender.evaluation import held_out
+    from vggface_gender.inference import embeddings
+
+    network = _network(arguments, path)
+    given = options.dataset_arguments(arguments)
+    if path is not None:
+        dataset = held_out.prepare(path, **given)
+    else:
+        dataset = datasets.prepare(**given | {"seed": arguments.split_seed or 0})
+    dataset.require(arguments.split)
+    count = embeddings.write(
+        embeddings.of_records(
+            dataset,
+            arguments.split,
+            network=network,
+            directory=runs.features_folder(arguments.data_dir),
+        ),
+        arguments.out,
+        columns=embeddings.OF_RECORDS,
+        network=network,
+        dataset=dataset.name,
+        split=arguments.split,
+        records=dataset.fingerprint,
+    )
+    _say(count, network, arguments.out)
+    return 0
+
+
+def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
+    from tqdm import tqdm
+
+    from vggface_gender.inference import embeddings
+    from vggface_gender.photos import detect, folders, sources
+
+    found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)
+    for line in folders.describe(left_out):
+        print(f"left out: {line}", file=sys.stderr)
+    for source in found:
+        if source.kind != sources.PHOTO:
+            raise InputError(f"{source.name}: a {source.kind}; embed takes photos")
+    find = detect.finder(
+        arguments.detector, upsample=arguments.upsample, threshold=arguments.threshold
+    )
+    network = _network(arguments, path)
+    counts: collections.Counter = collections.Counter()
+
+    def counted(photos: "Iterable[Detected]") -> "Iterator[Detected]":
+        for photo in tqdm(photos, total=len(found), unit="photo", disable=None, leave=False):
+            counts["unreadable"] += photo.error is not None
+            counts["no face"] += photo.error is None and not photo.faces
+            counts["small"] += photo.small
+            if photo.error:
+                if len(found) == 1:
+                    raise InputError(photo.error)
+                tqdm.write(f"error: {text.printable(photo.error)}", file=sys.stderr)
+            yield photo
+        if counts["unreadable"] == len(found):
+            raise InputError(f"none of {len(found):,} photos can be read; nothing is written")
+
+    photos = embeddings.cut_out(
+        map(sources.picture, found),
+        network,
+        find=find,
+        min_face=arguments.min_face,
+        frame=arguments.frame,
+    )
+    count = embeddings.write(
+        embeddings.of_photos(counted(photos), network),
+        arguments.out,
+        columns=embeddings.OF_PHOTOS,
+        network=network,
+        detector=detect.chosen(arguments.detector),
+    )
+    for what in ("no face", "small"):
+        if counts[what]:
+            said = {"no face": "photos without a face", "small": "faces left out as too small"}
+            print(f"{said[what]}: {counts[what]:,}", file=sys.stderr)
+    if counts["unreadable"]:
+        print(
+            f"error: {counts['unreadable']:,} of {len(found):,} photos can't be read",
+            file=sys.stderr,
+        )
+    _say(count, network, arguments.out)
+    return 1 if counts["unreadable"] else 0
+
+
+def _say(count: int, network: "Network", out: Path) -> None:
+    """Print what was written."""
+    of = ", ".join(f"{key} {value}" for key, value in network.about.items())
+    width = network.model.output_shape[1:]
+    numbers = " x ".join(map(str, width))
+    print(f"{count:,} faces, {numbers} numbers each ({of}, padding {network.padding}): {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
