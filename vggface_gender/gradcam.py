@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         "examples.png": explanations_figure.examples(summary, title=f"{of}: {method}"),
     }
     tables = {}
-    is_aligned = arguments.align or dataset.padding is not None
+    is_aligned = arguments.align_shown or dataset.padding is not None
     if not is_aligned:
         print(
             f"{dataset.name} says no frame, so where the parts of a face are is not known: give "
