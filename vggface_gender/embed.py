@@ -144,7 +144,8 @@ def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
     if path is not None:
         dataset = held_out.prepare(path, **given)
     else:
-        dataset = datasets.prepare(**given | {"seed": arguments.split_seed or 0})
+        given |= {"seed": arguments.split_seed or 0, "align": arguments.align or "auto"}
+        dataset = datasets.prepare(**given)
     dataset.require(arguments.split)
     count = embeddings.write(
         embeddings.of_records(

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    wanted = training_options.combinations(parser(), arguments, argv)
+    wanted = training_options.combinations(parser(), arguments, line=argv)
     for _, its in wanted:
         networks.check(its.backbone)
 

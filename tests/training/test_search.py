@@ -47,7 +47,7 @@ def test_every_combination_has_the_commands_arguments_and_its_own():
     parser = multitask.parser()
     line = ["--dataset", "UTKFace", "--augment", "flip=0", "noise=0.2"]
     line += ["--sweep", "rate=1e-3,2e-3", "augment.noise=0,0.1", "multipliers.gender=2"]
-    found = training_options.combinations(parser, parser.parse_args(line), line)
+    found = training_options.combinations(parser, parser.parse_args(line), line=line)
     assert [chosen for chosen, _ in found][1] == {
         "rate": "1e-3",
         "augment.noise": "0.1",

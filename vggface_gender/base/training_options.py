@@ -367,7 +367,7 @@ def tuning_settings(arguments: argparse.Namespace) -> dict:
 
 
 def combinations(
-    parser: argparse.ArgumentParser, arguments: argparse.Namespace, line: Sequence[str] | None
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, *, line: Sequence[str] | None
 ) -> list[tuple[dict[str, str], argparse.Namespace]]:
     """What a command's `--sweep` asks to try: options and values, and all arguments with them.
 
