@@ -291,3 +291,13 @@ def test_what_lies_before_a_layer_is_frozen():
     assert "block_1_2_conv1/kernel" in trainable and "stem_conv/kernel" not in trainable
     assert backbones.freeze_before(backbone, None) == []
     assert len(backbone.trainable_variables) == len(backbone.variables)
+
+
+def test_a_convolution_by_channel_with_strides_stays_in_float32():
+    """Its bfloat16 gradient is many times as slow on a processor."""
+    crop = keras.Input((8, 8, 3))
+    x = keras.layers.DepthwiseConv2D(3, name="even")(crop)
+    x = keras.layers.DepthwiseConv2D(3, strides=2, name="strided")(x)
+    model = backbones.with_precision(keras.Model(crop, x), "mixed_bfloat16")
+    computed = {name: model.get_layer(name).compute_dtype for name in ("even", "strided")}
+    assert computed == {"even": "bfloat16", "strided": "float32"}
