@@ -75,27 +75,7 @@ def parser() -> argparse.ArgumentParser:
     faces = parser.add_argument_group("photos")
     faces.add_argument("--recursive", action="store_true", help="enter folders within folders")
     options.add_detector_argument(faces)
-    faces.add_argument(
-        "--upsample",
-        type=int,
-        choices=range(MAX_UPSAMPLE + 1),
-        default=1,
-        help="doublings of the photo before detection",
-    )
-    faces.add_argument(
-        "--threshold",
-        type=options.score,
-        default=THRESHOLD,
-        metavar="SCORE",
-        help="least detection score of a face",
-    )
-    faces.add_argument(
-        "--min-face",
-        type=options.count,
-        default=0,
-        metavar="PIXELS",
-        help="leave out faces whose box is narrower or lower, and count them",
-    )
+    options.add_search_arguments(faces, most_upsample=MAX_UPSAMPLE, threshold=THRESHOLD)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None, required=False)
     options.add_split_argument(parser)
     # An embedding is to be the same on every machine.

@@ -100,28 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
     faces = parser.add_argument_group("which faces")
     options.add_detector_argument(faces, align=True)
-    faces.add_argument(
-        "--upsample",
-        type=int,
-        choices=range(MAX_UPSAMPLE + 1),
-        default=1,
-        help="doublings of the photo before detection: more find smaller faces, and take longer",
-    )
-    faces.add_argument(
-        "--threshold",
-        type=options.score,
-        default=THRESHOLD,
-        metavar="SCORE",
-        help="least detection score of a face: a higher one leaves fewer false detections and "
-        "more missed faces",
-    )
-    faces.add_argument(
-        "--min-face",
-        type=options.count,
-        default=0,
-        metavar="PIXELS",
-        help="leave out faces whose box is narrower or lower, and count them",
-    )
+    options.add_search_arguments(faces, most_upsample=MAX_UPSAMPLE, threshold=THRESHOLD)
 
     written = parser.add_argument_group("what is written")
     written.add_argument("--json", action="store_true", help="print one JSON object a photo")

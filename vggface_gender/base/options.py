@@ -247,6 +247,39 @@ def add_padding_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_search_arguments(
+    parser: argparse._ActionsContainer, *, most_upsample: int, threshold: float
+) -> None:
+    """The options that say which of the faces in a photo count.
+
+    Args:
+        most_upsample: doublings at the most.
+        threshold: the default.
+    """
+    parser.add_argument(
+        "--upsample",
+        type=int,
+        choices=range(most_upsample + 1),
+        default=1,
+        help="doublings of the photo before detection: more find smaller faces, and take longer",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=score,
+        default=threshold,
+        metavar="SCORE",
+        help="least detection score of a face: a higher one leaves fewer false detections and "
+        "more missed faces",
+    )
+    parser.add_argument(
+        "--min-face",
+        type=count,
+        default=0,
+        metavar="PIXELS",
+        help="leave out faces whose box is narrower or lower, and count them",
+    )
+
+
 def add_detector_argument(parser: argparse._ActionsContainer, *, align: bool = False) -> None:
     """The options that say what finds the faces.
 
