@@ -59,7 +59,8 @@ def cut_out(
         seen = pipeline.detected(picture, find=find, min_face=min_face)
         if seen.photo is None:
             return seen
-        if frame is not None and all(face.landmarks is None for face in seen.faces):
+        one_crop = bool(seen.faces) and all(face.landmarks is None for face in seen.faces)
+        if frame is not None and one_crop:
             cut = photo_crops.fit(seen.photo, size, frame=share)[None]
         else:
             cut = align(seen.photo, seen.faces, size=size, padding=network.padding or 0)
