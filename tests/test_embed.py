@@ -74,6 +74,20 @@ def test_crops_are_brought_from_their_frame_to_the_networks(tmp_path, write_imag
         assert file.attrs["backbone"].endswith("arc.onnx:rgb:127.5:127.5")
 
 
+def test_a_crop_that_is_too_small_has_no_row_and_no_embedding(tmp_path, write_image):
+    """So that the next one's row holds its own numbers."""
+    onnx_files.write(tmp_path / "arc.onnx")
+    small = write_image(tmp_path / "a.png", size=40)
+    large = write_image(tmp_path / "b.png", size=150)
+    given = ["--detector", "none", "--frame", "0.25", "--backbone", str(tmp_path / "arc.onnx")]
+    tables = []
+    for photos in ([small, large], [large]):
+        line = [*map(str, photos), *given, "--min-face", "100"]
+        assert embed.main([*line, "--out", str(tmp_path / "one.csv")]) == 0
+        tables.append(pd.read_csv(tmp_path / "one.csv"))
+    pd.testing.assert_frame_equal(*tables)
+
+
 def test_a_datasets_split_is_written_with_its_labels(drawn, tmp_path, workplace):
     given = ["--dataset", str(drawn.table), "--data-dir", str(drawn.records), "--split", "test"]
     backbone = ["--backbone", str(drawn.backbone), "--layer", "conv2"]
@@ -108,6 +122,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, workplace):
         (["--out", "x.csv"], "give photos or a --dataset"),
         (["a.jpg", "--dataset", "UTKFace", "--out", "x.csv"], "give photos or a --dataset"),
         (["bad.jpg", "--out", "x.txt"], "ends in .csv or .h5"),
+        (["bad.jpg", "--out", "x.csv", "--frame", "0.25"], "give it with --detector none"),
         (["bad.jpg", "--out", "x.csv", "--backbone", "no.onnx"], "no such file"),
         (["bad.jpg", "--out", "x.csv", "--detector", "eyes"], "no detector eyes"),
         (["clip.mp4", "--out", "x.csv"], "embed takes photos"),

@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if bool(arguments.photos) == (arguments.dataset is not None):
         raise InputError("give photos or a --dataset, one of the two")
+    if arguments.photos and arguments.frame is not None and arguments.detector != "none":
+        raise InputError("--frame says what crops show: give it with --detector none")
     if arguments.out.suffix.lower() not in SUFFIXES or arguments.out.is_dir():
         raise InputError(f"{arguments.out}: give a file whose name ends in {' or '.join(SUFFIXES)}")
     path = None if arguments.run is None else runs.find(arguments.run)
