@@ -30,10 +30,16 @@ def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsy
     multitask.main([*line, "--sweep", "rate=1e-9,5e-3"])
     table = pd.read_csv("model_files/tried/sweep.csv", dtype={"rate": str})
     assert [*table.rate] == ["5e-3", "1e-9"]  # at the smaller nothing is learned
-    assert "best on validation: --rate 5e-3\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "best on validation: --rate 5e-3\n" in said and "gender accuracy" in said
     place = Path("model_files/tried/rate=5e-3")
     history = pd.read_csv(place / "history.csv")
-    assert json.loads((place / "validation.json").read_text())["val_loss"] == history.val_loss.min()
+    best = history.loc[history.val_loss.idxmin()]
+    reached = json.loads((place / "validation.json").read_text())
+    assert (reached["val_loss"], reached["val_gender_accuracy"]) == (
+        best.val_loss,
+        best.val_accuracy,
+    )
     assert not [*Path("model_files").rglob("*.keras")]
 
     # With a further value only that one is trained.

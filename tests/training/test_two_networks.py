@@ -50,13 +50,13 @@ def test_a_head_on_both_is_one_classifier(line, drawn):
     np.testing.assert_allclose(exported.predict(crops)["gender"], answers, atol=1e-5)
     assert trained.embed(crops).shape == (5, 14)
 
-    # By default the map nearest to the features: of the network that is named last.
+    # By default the deepest of 8x8 places or more: of the network that is named last.
     maps = [
         gradcam.explainer(trained, "gender", layer=layer)(crops[:, :32, :32])[0]
-        for layer in (None, "tiny.conv2", "less.conv2")
+        for layer in (None, "tiny.conv1", "less.conv2")
     ]
     np.testing.assert_array_equal(maps[0], maps[1])
-    assert maps[1].shape == (5, 7, 7) and maps[2].shape == (5, 5, 5)
+    assert maps[1].shape == (5, 15, 15) and maps[2].shape == (5, 5, 5)
 
     before = predictions.read(RUN / "predictions-faces-test.csv")
     evaluate.main(

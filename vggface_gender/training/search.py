@@ -1,7 +1,7 @@
 """A search for settings on validation alone: every combination trained, none of them tested."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,13 +159,21 @@ def _validated(training: Training, folder: Path, *, cache: Path, overwrite: bool
             raise InputError("nothing is trained: give --head-epochs or --unfreeze")
         reached = selection.best(history)
         values = {"phase": str(reached.phase)} | {
-            name: float(reached[name])
+            _named(name, training.tasks): float(reached[name])
             for name in history
             if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
         }
         files.write_json(values, done)
         run.end(folder)
     return state.read(done, {"phase": str, "val_loss": float})
+
+
+def _named(name: str, tasks: Collection[str]) -> str:
+    """A figure of validation by its task: of a single one Keras leaves the task's name out."""
+    if len(tasks) > 1 or name in ("epoch", "val_loss", "val_score"):
+        return name
+    [task] = tasks
+    return name.replace("val_", f"val_{task}_", 1)
 
 
 def _spread(reached: pd.DataFrame) -> dict[str, float]:
