@@ -122,7 +122,7 @@ def load(file: OnnxFile) -> keras.Model:
     """The model of a network in an ONNX file, from crops (b, size, size, 3) to layer "embedding".
 
     Args:
-        file: where it is; what it leaves open is told by the file (see `stated`).
+        file: where it is; what it leaves open is read from the file (see `stated`).
 
     Raises:
         InputError: there is none, ONNX Runtime can't read it, or it is no network from one picture
@@ -158,7 +158,7 @@ def is_one(backbone: keras.Model) -> bool:
 
 
 def stated(file: OnnxFile) -> OnnxFile:
-    """The file with the scaling of its pictures: as given, or as InsightFace tells it.
+    """The file with the scaling of its pictures: as given, or as InsightFace chooses it.
 
     A network of which one of the first nodes subtracts and one multiplies scales its input itself;
     any other takes `(value - 127.5) / 127.5` (`ArcFaceONNX` in InsightFace's

@@ -40,7 +40,7 @@ class OnnxFile(NamedTuple):
     path: Path
     colours: str = "rgb"  # or "bgr": their order
     mean: float | None = None  # it takes (value - mean) / deviation of values in [0, 255]
-    deviation: float | None = None  # None: to be told by its graph
+    deviation: float | None = None  # None: to be read from its graph
 
     def name(self) -> str:
         """How it is named where all is stated."""

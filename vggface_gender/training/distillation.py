@@ -8,7 +8,7 @@ what there is to learn from them.
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def taught(
     known: Examples,
     teachers: Sequence[Path],
     *,
-    tasks: Mapping[str, tuple[str, ...]],
+    tasks: Collection[str],
     share: float,
 ) -> Examples:
     """Training examples whose targets are blended with the mean of the teachers' predictions.
@@ -107,33 +107,35 @@ def taught(
 
     Args:
         teachers: classifiers' files, checked (see `check`).
-        tasks: task to label names.
+        tasks: those that are learned.
         share: of a target that is predicted, 0 to 1.
     """
     if not teachers:
         return known
+    each = [_predicted(known, path, tasks=tasks) for path in teachers]
     targets = dict(known.targets)
-    for task, names in tasks.items():
-        told = [
-            _predicted(known, path, task=task, names=names)
-            for path in teachers
-            if task in contract.read(path)["tasks"]
-        ]
-        if told:
+    for task, labels in known.targets.items():
+        if predicted := [outputs[task] for outputs in each if task in outputs]:
             is_known = known.weights[task][:, None] > 0
-            blended = (1 - share) * targets[task] + share * np.mean(told, axis=0)
-            targets[task] = np.where(is_known, blended, targets[task]).astype(np.float32)
+            blended = (1 - share) * labels + share * np.mean(predicted, axis=0)
+            targets[task] = np.where(is_known, blended, labels).astype(np.float32)
     return dataclasses.replace(known, targets=targets)
 
 
-def _predicted(known: Examples, path: Path, *, task: str, names: tuple[str, ...]) -> np.ndarray:
-    """A teacher's predictions for examples: probabilities (n, classes), or years (n, 1)."""
-    rows = np.empty((len(known), len(names) or 1), np.float32)
+def _predicted(known: Examples, path: Path, *, tasks: Collection[str]) -> dict[str, np.ndarray]:
+    """A teacher's predictions for examples, of those of the tasks that it has.
+
+    Returns:
+        By task, probabilities (n, classes), or years (n, 1).
+    """
+    shared = [task for task in contract.read(path)["tasks"] if task in tasks]
+    outputs = {task: np.empty(known.targets[task].shape, np.float32) for task in shared}
     for place in np.unique(known.part):
         its = known.part == place
         table = testing.predicted(path, known.mix.parts[place].dataset, split=known.split)
-        rows[its] = _outputs(table, task)[known.row[its]]
-    return rows
+        for task in shared:
+            outputs[task][its] = _outputs(table, task)[known.row[its]]
+    return outputs
 
 
 def _outputs(table: pd.DataFrame, task: str) -> np.ndarray:
