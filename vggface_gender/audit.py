@@ -1,11 +1,16 @@
-"""Audit a run on a dataset: accuracy, gaps and calibration by group.
+"""Audit a classifier on a dataset: accuracy, gaps and calibration by group.
 
     vggface-gender audit --run RUN --dataset UTKFace
     vggface-gender audit --run RUN --dataset FairFace --split test --json audit.json
+    vggface-gender audit --predictions theirs.csv --truth faces.csv --group-by skin 'gender x skin'
 
-Reads the predictions table that `evaluate` wrote. Prints accuracy and recall by group, the largest
-gaps between groups, the calibration error, and what is left if uncertain predictions are withheld.
-Faces that lack a group's label are a row of their own; copies of training images are left out.
+Reads the predictions table that `evaluate` wrote, or anybody's: CSV or Parquet, a row a face, with
+its name, true labels (there or in a table of their own), and predicted labels, with probabilities
+or without. What its columns are is guessed and said.
+
+Prints accuracy and recall by group, the largest gaps between groups, the calibration error, and
+what is left if uncertain predictions are withheld. Faces that lack a group's label are a row of
+their own; copies of training images are left out.
 """
 
 import argparse
@@ -13,22 +18,30 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vggface_gender.base import console, files, options, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.datasets import catalogue
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's parser."""
     parser = options.Parser("audit", __doc__, extra="report")
-    parser.add_argument(
-        "--run", required=True, help="a run's name under model_files, or its folder"
+    audited = parser.add_mutually_exclusive_group(required=True)
+    audited.add_argument("--run", help="a run's name under model_files, or its folder")
+    audited.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="a table of predictions, by whatever classifier",
     )
     parser.add_argument(
         "--dataset",
-        required=True,
         metavar="NAME",
         help="the dataset that the run was evaluated on: its name, folder or table",
     )
@@ -40,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         help="what to audit the predictions of (default: all that the table has)",
     )
     options.add_json_argument(parser)
+    options.add_external_arguments(parser)
     return parser
 
 
@@ -47,24 +61,22 @@ def main(argv: list[str] | None = None) -> None:
     """Audit each task of a predictions table, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
 
-    from vggface_gender.evaluation import audit, predictions, provenance, repeats
+    from vggface_gender.evaluation import audit, predictions
 
-    folders = repeats.folders(arguments.run)
-    if len(folders) > 1:
-        raise InputError(f"{arguments.run} holds {', '.join(folders)}: give one of these folders")
-    (folder,) = folders.values()
-    found = predictions.tables(folder, arguments.split)
-    dataset = _named(arguments.dataset, found)
-    if dataset is None:
-        there = f" (it has those of {', '.join(found)})" if found else ""
-        raise InputError(
-            f"{arguments.run} has no {arguments.split} predictions of {arguments.dataset}{there}: "
-            f"make them with vggface-gender evaluate --run {arguments.run} --dataset "
-            f"{arguments.dataset}"
-        )
-    path = found[dataset]
-    provenance.check(path, folder / runs.CLASSIFIER)
-    table = predictions.read(path)
+    given = options.external_arguments(arguments)
+    if arguments.predictions:
+        table = _external(arguments.predictions, given)
+        path, about = arguments.predictions, {"predictions": str(arguments.predictions)}
+    else:
+        if any(given.values()):
+            raise InputError(
+                "--truth, --columns, --values and --group-by are of --predictions, not of a run"
+            )
+        if not arguments.dataset:
+            raise InputError("--run takes a --dataset, which the run was evaluated on")
+        path, dataset = _of_run(arguments.run, arguments.dataset, arguments.split)
+        table = predictions.read(path)
+        about = {"run": arguments.run, "dataset": dataset, "split": arguments.split}
     has = [task for task in CLASSIFICATION if predictions.has(table, task)]
     for task in arguments.tasks or ():
         if task not in has:
@@ -78,8 +90,40 @@ def main(argv: list[str] | None = None) -> None:
     for each in audited.values():
         print(audit.report(each))
     if arguments.json:
-        about = {"run": arguments.run, "dataset": dataset, "split": arguments.split}
         files.write_json(about | {"tasks": audited}, arguments.json)
+
+
+def _external(path: Path, given: Mapping) -> "pd.DataFrame":
+    """A table that others made; how it was understood is printed."""
+    from vggface_gender.evaluation import external
+
+    found = external.read(path, **given)
+    print("".join(f"{note}\n" for note in found.notes))
+    return found.table
+
+
+def _of_run(run: str, dataset: str, split: str) -> tuple[Path, str]:
+    """A run's predictions table, and what its name calls the dataset.
+
+    Raises:
+        InputError: the run has several repeats, or no such table that is its classifier's.
+    """
+    from vggface_gender.evaluation import predictions, provenance, repeats
+
+    folders = repeats.folders(run)
+    if len(folders) > 1:
+        raise InputError(f"{run} holds {', '.join(folders)}: give one of these folders")
+    (folder,) = folders.values()
+    found = predictions.tables(folder, split)
+    named = _named(dataset, found)
+    if named is None:
+        there = f" (it has those of {', '.join(found)})" if found else ""
+        raise InputError(
+            f"{run} has no {split} predictions of {dataset}{there}: make them with "
+            f"vggface-gender evaluate --run {run} --dataset {dataset}"
+        )
+    provenance.check(found[named], folder / runs.CLASSIFIER)
+    return found[named], named
 
 
 def _named(wanted: str, found: Mapping[str, Path]) -> str | None:

@@ -1,26 +1,35 @@
 """Audits of predictions, wherever they are from: a table in, figures by group out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
-from vggface_gender.evaluation import audit, predictions
+from vggface_gender.evaluation import audit, external, predictions
 
 
 def audit_predictions(
-    table: str | os.PathLike | pd.DataFrame, *, tasks: Sequence[str] | None = None
+    table: str | os.PathLike | pd.DataFrame,
+    *,
+    tasks: Sequence[str] | None = None,
+    truth: str | os.PathLike | pd.DataFrame | None = None,
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    grouped_by: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """What `vggface-gender audit` computes, of a table of predictions.
 
     Args:
-        table: a CSV file or a data frame with a row a face: `name`; the true `gender`, `race` and
-            `age`, None where not known (a column that is not known at all may lack); and for a
-            task the probabilities of its labels, such as `gender_female` and `gender_male`.
+        table: a CSV or Parquet file, or a data frame, with a row a face: its name; true labels,
+            None where not known; and predicted labels, with or without probabilities. What columns
+            are is guessed: `y_true`, `y_pred` and `score` do, and so do the package's own `gender`,
+            `gender_female` and `gender_male`.
         tasks: "gender", "race" or both; by default those that the table has predictions of.
+        truth: another table, with the true labels and further columns.
+        columns, values, grouped_by: see `evaluation.external.read`.
 
     Returns:
         By task: accuracy, recall and selection rate of every group with intervals, the gaps
@@ -30,10 +39,11 @@ def audit_predictions(
     Raises:
         InputError: the table is no such table, or has no predictions of a task.
     """
-    if isinstance(table, pd.DataFrame):
-        frame = predictions.checked(table)
-    else:
-        frame = predictions.read_given(table)
+    as_frames = isinstance(table, pd.DataFrame)
+    if truth is not None and isinstance(truth, pd.DataFrame) != as_frames:
+        raise InputError("give the table and its truth both as files, or both as data frames")
+    read = external.understood if as_frames else external.read
+    frame = read(table, truth=truth, columns=columns, values=values, grouped_by=grouped_by).table
     has = [task for task in CLASSIFICATION if predictions.has(frame, task)]
     for task in tasks or ():
         if task not in has:

@@ -219,6 +219,62 @@ def add_batch_size_argument(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_external_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say how to read predictions that others made."""
+    group = parser.add_argument_group("predictions that others made")
+    group.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="a table with the faces' true labels, and any further columns to group by, matched by "
+        "the faces' names (default: the predictions have them)",
+    )
+    group.add_argument(
+        "--columns",
+        nargs="+",
+        type=_assignment,
+        action="extend",
+        default=[],
+        metavar="ROLE=COLUMN",
+        help="what columns are, where it isn't guessed: name, gender (the true label), "
+        "gender_predicted, gender_score, gender_female, race_White, age_predicted and the like",
+    )
+    group.add_argument(
+        "--values",
+        nargs="+",
+        type=_assignment,
+        action="extend",
+        default=[],
+        metavar="VALUE=LABEL",
+        help="what labels are called in the tables, such as 0=female 1=male; unknown= for none",
+    )
+    group.add_argument(
+        "--group-by",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="further columns whose values are groups; several joined by ' x ', such as "
+        "'gender x skin'; numbers of many values are cut in quarters",
+    )
+
+
+def external_arguments(arguments: argparse.Namespace) -> dict:
+    """The options of `add_external_arguments`, as keyword arguments of `external.read`."""
+    return {
+        "truth": arguments.truth,
+        "columns": dict(arguments.columns),
+        "values": dict(arguments.values),
+        "grouped_by": arguments.group_by,
+    }
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    left, sign, right = text.rpartition("=")
+    if not sign or not left:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return left, right
+
+
 def add_json_argument(parser: argparse._ActionsContainer) -> None:
     """The option that has the figures written to a file."""
     parser.add_argument(

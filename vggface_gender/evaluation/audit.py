@@ -17,8 +17,16 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from vggface_gender.base import text
 from vggface_gender.base.errors import InputError
-from vggface_gender.evaluation import calibration, groups, intervals, metrics, unseen
-from vggface_gender.evaluation.groups import SMALL
+from vggface_gender.evaluation import (
+    calibration,
+    fairness,
+    groups,
+    intervals,
+    metrics,
+    predictions,
+    unseen,
+)
+from vggface_gender.evaluation.groups import CROSSED, SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
 IN_ONE_TABLE = 2  # labels whose recalls stand beside the accuracy: more make it too wide
@@ -35,9 +43,12 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
     Returns:
         `count`, `labels`; `confusion`, counts by true and predicted label; `groups` and `gaps` by
         grouping (see `rates` and `groups.gap`); `ungrouped`, the same rates of the faces in no
-        group of a grouping; `overlap` (see `unseen.overlap`) and the `accuracy`
+        group of a grouping; `unpredicted`, where faces have no prediction, the share of each group
+        (see `without_prediction`); `fairness`, the differences that fairlearn has names for (see
+        `fairness.differences`); `overlap` (see `unseen.overlap`) and the `accuracy`
         `without_near`-duplicates of training images, where there are any; `calibration` and
-        `abstention` of all faces (see `evaluation.calibration`) and, as `calibration_by` (the
+        `abstention` of all faces (see `evaluation.calibration`; None where the outputs are labels
+        alone) and, as `calibration_by` (the
         expected error) and `abstention_by`, of each gender, race and age band that is not small.
 
     Raises:
@@ -60,12 +71,16 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         for grouping, group in called.items()
         if group.isna().any()
     }
-    single = groups.keys(faces)
+    # Of the groups of a label, all faces have it: there is no recall of another to compare.
+    apart = {name: group for name, group in called.items() if task not in name.split(CROSSED)}
+    is_hard = predictions.are_hard(faces, task)
+    single = {column: called[column] for column in called if CROSSED not in column}
 
     def of_single(score: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, dict]:
         return {
-            column: _of_large(single[column], lambda rows: score(true[rows], probability[rows]))
-            for column in single
+            column: _of_large(group, lambda rows: score(true[rows], probability[rows]))
+            for column, group in single.items()
+            if not is_hard
         }
 
     return {
@@ -79,12 +94,35 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         "groups": by_group,
         "ungrouped": ungrouped,
         "gaps": {grouping: groups.gap(members) for grouping, members in by_group.items()},
+        "fairness": fairness.differences(true, predicted, names=names, called=apart),
+        **({"unpredicted": without_prediction(frame, task)} if "unpredicted" in figures else {}),
         "confusion": metrics.confusion(true, predicted, classes=len(names)).tolist(),
-        "calibration": calibration.calibration(true, probability),
+        "calibration": None if is_hard else calibration.calibration(true, probability),
         "calibration_by": of_single(lambda *faces: calibration.calibration(*faces)["ece"]),
-        "abstention": calibration.abstention(true, probability),
+        "abstention": None if is_hard else calibration.abstention(true, probability),
         "abstention_by": of_single(calibration.abstention),
     }
+
+
+def without_prediction(frame: pd.DataFrame, task: str) -> dict[str, dict]:
+    """Of the faces with a true label, how many have no prediction, by group.
+
+    Args:
+        frame: see `predictions.table`; some faces have no prediction.
+
+    Returns:
+        By grouping and group: `count` of faces with the label, `small`, the `share` of them without
+        a prediction and its Wilson `interval`; "all" is a grouping of one group, "all".
+    """
+    faces = frame[frame[task].notna()]
+    lacks = ~predictions.is_predicted(faces, task)
+
+    def share(rows: np.ndarray) -> dict:
+        ends = intervals.wilson(int(lacks[rows].sum()), len(rows)).tolist()
+        return {"share": float(lacks[rows].mean()), "interval": ends}
+
+    every = {"count": len(faces), **share(np.arange(len(faces))), "small": len(faces) < SMALL}
+    return {"all": {"all": every}} | groups.by_group(faces, share)
 
 
 def _unknown(group: pd.Series) -> pd.Series:
@@ -195,10 +233,31 @@ def report(audited: Mapping) -> str:
         "\n  ".join(heading),
         _describe_groups(audited),
         "\n".join(groups.describe_gaps(audited["gaps"])),
-        calibration.describe(audited["calibration"]),
-        calibration.describe_abstention(audited["abstention"]),
+        fairness.describe(audited["fairness"]),
+        _describe_unpredicted(audited.get("unpredicted", {})),
     ]
+    if audited["calibration"]:
+        parts.append(calibration.describe(audited["calibration"]))
+        parts.append(calibration.describe_abstention(audited["abstention"]))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _describe_unpredicted(unpredicted: Mapping[str, Mapping[str, Mapping]]) -> str:
+    """The share of each group without a prediction, to read; "" where all faces have one."""
+    rows = [
+        [
+            grouping,
+            name,
+            f"{group['count']:,}",
+            text.percent(group["share"]),
+            text.interval(group["interval"]),
+            "small" if group["small"] else "",
+        ]
+        for grouping, members in unpredicted.items()
+        for name, group in members.items()
+    ]
+    header = ["by", "group", "faces", "without a prediction", f"{CONFIDENCE:.0%} interval", ""]
+    return text.table(header, rows, text_columns=2) if rows else ""
 
 
 def _describe_groups(audited: Mapping) -> str:

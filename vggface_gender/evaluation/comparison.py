@@ -24,6 +24,7 @@ from vggface_gender.evaluation import (
 from vggface_gender.evaluation.repeats import Side
 
 LOWER_IS_BETTER = {"cross_entropy", "mae"}
+OF_CONFIDENCE = {"cross_entropy"}  # of no meaning where outputs are labels alone
 
 
 def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
@@ -37,6 +38,8 @@ def compare(a: Side, b: Side, *, test_share: float | None = None) -> dict:
         t-tests are adjusted. `warnings`: lines to be read before the figures. `tasks`: for each
         task a `reason` why it is left out, or
 
+        - `unpredicted`, where there are any: the faces that one of the tables has no prediction
+          of, which are left out of all;
         - `labels` (gender and race): the names compared. Where the outputs' taxonomies differ,
           all are projected to what they have in common;
         - `metrics`: for each, `a` and `b` (`mean`, `sd`, `n`, `values` over the repeats), the
@@ -100,15 +103,17 @@ def _correct(compared: Mapping[str, Mapping]) -> int:
 def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
     is_classification = TASKS[task].is_classification
     tables = [same_images.of_task(repeat.table, task) for _, repeat in repeats.named(a, b)]
+    tables, unpredicted = same_images.all_predicted(tables, task)
     for (where, _), table in zip(repeats.named(a, b), tables, strict=True):
         if reason := metrics.evaluate(table, by_group=False)[task].get("reason"):
             return {"reason": f"{reason} ({where})"}
-    result: dict = {}
+    result: dict = {"unpredicted": unpredicted} if unpredicted else {}
     if is_classification:
         tables, names = same_images.in_common_labels(tables, task)
         if len(names) < 2:
             return {"reason": "the tables' labels have fewer than two names in common"}
         result["labels"] = list(names)
+    are_hard = is_classification and any(predictions.are_hard(table, task) for table in tables)
     figures = [{"tasks": metrics.evaluate(table, by_group=False)} for table in tables]
     sides = [
         metrics.summarize(some)["tasks"][task] for some in (figures[: len(a)], figures[len(a) :])
@@ -118,6 +123,7 @@ def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
             sides[0][metric], sides[1][metric], keys=(list(a), list(b)), chosen=chosen
         )
         for metric in TASKS[task].metrics
+        if metric in sides[0] and metric in sides[1] and not (are_hard and metric in OF_CONFIDENCE)
     }
     of_a = dict(zip(a, tables[: len(a)], strict=True))
     of_b = dict(zip(b, tables[len(a) :], strict=True))

@@ -6,6 +6,7 @@ Which faces count, whether a side was trained on the dataset, which repeats are 
 from pathlib import Path
 
 from vggface_gender.base import text
+from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import unseen
 from vggface_gender.evaluation.repeats import Side
 
@@ -49,6 +50,31 @@ def unseen_faces(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
         for side in (a, b)
     )
     return a, b, lines
+
+
+def in_common(a: Side, b: Side) -> tuple[Side, Side]:
+    """The sides with the faces alone that all of their tables have.
+
+    Raises:
+        InputError: there is no such face.
+    """
+    every = [set(repeat.table["name"]) for side in (a, b) for repeat in side.values()]
+    names = set.intersection(*every)
+    if not names:
+        firsts = [next(iter(side.values())).table["name"] for side in (a, b)]
+        raise InputError(
+            f"A and B have no face in common: the first of A is {text.listed(firsts[0].head(1))}, "
+            f"of B {text.listed(firsts[1].head(1))}; give a table of both's faces as --truth"
+        )
+    return tuple(  # type: ignore[return-value]
+        {
+            key: repeat._replace(
+                table=repeat.table[repeat.table["name"].isin(names)].reset_index(drop=True)
+            )
+            for key, repeat in side.items()
+        }
+        for side in (a, b)
+    )
 
 
 def domains(a: Side, b: Side) -> list[str]:

@@ -25,9 +25,14 @@ def report(comparison: Mapping) -> str:
         if "reason" in figures:
             parts.append(f"{task}: left out, since {figures['reason']}")
             continue
+        lacking = figures.get("unpredicted", 0)
+        left_out = (
+            f" ({lacking:,} faces left out, without a prediction by A or B)" if lacking else ""
+        )
         describe = _describe_mcnemar if TASKS[task].is_classification else _describe_wilcoxon
         parts.append(
-            f"{task}, as perceived\n\n{_describe_metrics(figures['metrics'], tested=tested)}\n\n"
+            f"{task}, as perceived{left_out}\n\n"
+            f"{_describe_metrics(figures['metrics'], tested=tested)}\n\n"
             + describe(figures["same_images"])
         )
     parts.append(

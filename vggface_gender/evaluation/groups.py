@@ -1,6 +1,7 @@
 """Figures by group: which groups there are, which are too small, and how far they are apart.
 
-A group is of faces with the same true label, or two: a face that lacks the label is in none.
+A group is of faces with the same true label, or two: a face that lacks the label is in none. A
+table that others made may bring groups of its own: its columns of dtype category.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from vggface_gender.base import labels
@@ -20,7 +22,9 @@ GROUPINGS = {
     "age": ("age",),
     "gender x race": ("gender", "race"),
 }
+CROSSED = " x "  # between the labels of a grouping by two
 UNKNOWN = "not known"  # what the faces in no group of a grouping are called
+POWER = 0.8  # of a test that finds the minimum detectable gap
 SMALL = 30  # a group of fewer faces is marked: its figures are too uncertain to compare
 
 
@@ -45,15 +49,25 @@ def names(faces: pd.DataFrame) -> dict[str, pd.Series]:
     """What each face's group is called, by grouping: "female", "female, White".
 
     Returns:
-        For each of `GROUPINGS`, ordered categories that all occur; missing where a face lacks a
-        label.
+        For each of `GROUPINGS`, and for each column of dtype category, ordered categories that all
+        occur; missing where a face lacks a label.
     """
     its = keys(faces)
-    return {grouping: _joined(its[list(columns)]) for grouping, columns in GROUPINGS.items()}
+    own = faces.select_dtypes("category")
+    return {grouping: joined(its[list(columns)]) for grouping, columns in GROUPINGS.items()} | {
+        column: joined(own[[column]]) for column in own
+    }
 
 
-def _joined(columns: pd.DataFrame) -> pd.Series:
-    """Each face's labels in all columns, joined, as ordered categories that all occur."""
+def joined(columns: pd.DataFrame) -> pd.Series:
+    """Each face's groups in several columns as one, "female, White".
+
+    Args:
+        columns: (n, k) of dtype category, missing where a face is in no group.
+
+    Returns:
+        (n,) ordered categories that all occur; missing where a face lacks one of them.
+    """
     known = columns.notna().all(axis=1).to_numpy()
     categories = [columns[column].cat.categories for column in columns]
     shape = tuple(map(len, categories))
@@ -167,7 +181,8 @@ def gap(groups: Mapping[str, Mapping], *, score: str = "accuracy") -> dict | Non
         None of fewer than two such groups; else the `worst` and the `best` group; the `difference`
         of their shares; its `interval`, Newcombe's of a difference of two proportions (Statistics
         in Medicine 17, 1998, method 10), at a confidence that by Bonferroni's correction holds for
-        all `pairs` of groups together, since the pair was picked by its difference.
+        all `pairs` of groups together, since the pair was picked by its difference; and the least
+        difference that is `detectable` between groups of these counts.
     """
     order = ranked(groups, score=score, greater_is_better=True)
     if len(order) < 2:
@@ -185,6 +200,7 @@ def gap(groups: Mapping[str, Mapping], *, score: str = "accuracy") -> dict | Non
         "difference": best[score] - worst[score],
         "interval": [float(low), float(high)],
         "pairs": pairs,
+        "detectable": detectable(best[score], (best["count"], worst["count"]), pairs=pairs),
     }
 
 
@@ -202,6 +218,29 @@ def newcombe(
     )
 
 
+def detectable(share: float, counts: tuple[int, int], *, pairs: int = 1) -> float | None:
+    """The smallest gap below a share that groups of these counts would show in four of five tests.
+
+    Cohen's h of two proportions: a two-sided test at 1 - `CONFIDENCE`, divided by the `pairs` of
+    groups that are compared (Bonferroni), with a power of `POWER`.
+
+    Args:
+        share: the better group's.
+        counts: of faces in the better and in the worse group.
+
+    Returns:
+        A difference of shares; None where even a share of 0 would not be told apart.
+    """
+    h = NormalIndPower().solve_power(
+        nobs1=counts[0],
+        ratio=counts[1] / counts[0],
+        alpha=(1 - CONFIDENCE) / pairs,
+        power=POWER,
+    )
+    angle = np.arcsin(np.sqrt(share)) - h / 2
+    return None if angle < 0 else float(share - np.sin(angle) ** 2)
+
+
 def describe_gaps(gaps: Mapping[str, Mapping | None]) -> list[str]:
     """A line to read for each grouping's gap that there is."""
     lines = []
@@ -209,9 +248,11 @@ def describe_gaps(gaps: Mapping[str, Mapping | None]) -> list[str]:
         if found:
             low, high = (100 * end for end in found["interval"])
             together = f", {CONFIDENCE:.0%} for {found['pairs']} pairs together"
+            least = found["detectable"]
+            power = f"; from {100 * least:.1f} up these counts would show it" if least else ""
             lines.append(
                 f"largest gap by {grouping}: {found['worst']} "
                 f"{100 * found['difference']:.1f} percentage points below {found['best']} "
-                f"({low:.1f} to {high:.1f}{together if found['pairs'] > 1 else ''})"
+                f"({low:.1f} to {high:.1f}{together if found['pairs'] > 1 else ''}{power})"
             )
     return lines

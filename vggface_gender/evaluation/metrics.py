@@ -28,15 +28,18 @@ def evaluate(frame: pd.DataFrame, *, by_group: bool = True) -> dict[str, dict]:
         by_group: whether to give the figures of groups, too.
 
     Every task has `count` (the faces its figures are of), `missing` (faces without a true label)
-    and `dropped` (faces whose true label the outputs' taxonomy has no name for). Where `count` is
-    0, `reason` says why and there is nothing more. Otherwise a classification task has
+    and `dropped` (faces whose true label the outputs' taxonomy has no name for); and `unpredicted`,
+    where there are any, faces with a true label and without a prediction, which are in no figure.
+    Where `count` is 0, `reason` says why and there is nothing more. Otherwise a classification task
+    has
 
     - `labels`: the names compared. Where the true labels are of another race taxonomy than the
       outputs, both are projected to `labels.common`, probabilities summed;
     - `accuracy` and its 95% Wilson `interval`; the class predicted is the likeliest one, the first
       of them on a tie;
     - `balanced_accuracy`: the mean recall over the labels that occur, where there are two;
-    - `cross_entropy`: the mean of -ln p(true label), normalised and clipped as Keras does;
+    - `cross_entropy`: the mean of -ln p(true label), normalised and clipped as Keras does; of no
+      meaning where the outputs are labels alone (`predictions.are_hard`);
     - `confusion`: counts, a row for each true label, a column for each predicted one.
 
     and age has, in years,
@@ -115,7 +118,7 @@ def compared(frame: pd.DataFrame, task: str) -> Compared:
     Where the true labels are of another taxonomy than the outputs, both are projected to what they
     have in common, probabilities summed.
     """
-    labelled = frame[frame[task].notna()]
+    labelled = frame[frame[task].notna() & predictions.is_predicted(frame, task)]
     predicted_names = predictions.output_labels(frame, task)
     names = comparable(predicted_names, set(labelled[task]))
     target = labelled[task].map(labels.project(set(labelled[task]), names))
@@ -179,7 +182,7 @@ def _classification(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
 
 
 def _age(frame: pd.DataFrame, task: str, by_group: bool) -> dict:
-    faces = frame[frame[task].notna()]
+    faces = frame[frame[task].notna() & predictions.is_predicted(frame, task)]
     figures = _counts(frame, faces, task)
     if faces.empty:
         return figures
@@ -200,14 +203,19 @@ def _by_group(faces: pd.DataFrame, measure: Callable[[np.ndarray], dict]) -> dic
 
 def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, Any]:
     """How many of a table's faces a task's figures are of, and what became of the others."""
-    labelled = int(frame[task].notna().sum())
+    is_labelled = frame[task].notna().to_numpy()
+    labelled = int(is_labelled.sum())
+    unpredicted = int((is_labelled & ~predictions.is_predicted(frame, task)).sum())
     counts: dict[str, Any] = {
         "count": len(faces),
         "missing": len(frame) - labelled,
-        "dropped": labelled - len(faces),
+        "dropped": labelled - unpredicted - len(faces),
+        **({"unpredicted": unpredicted} if unpredicted else {}),
     }
     if not labelled:
         counts["reason"] = f"no face has a true {task} label"
+    elif unpredicted == labelled:
+        counts["reason"] = f"no face with a true {task} label has a prediction"
     elif faces.empty:
         counts["reason"] = f"the outputs have no name for any true {task} label"
     return counts
@@ -251,8 +259,9 @@ def report(metrics: Mapping) -> str:
             for kind, reason in (
                 ("missing", "without a true label"),
                 ("dropped", "with a label that the outputs lack"),
+                ("unpredicted", "without a prediction"),
             )
-            if figures[kind]
+            if figures.get(kind)
         )
         if few := metrics.get("few", {}).get(name):
             heading += f"\n  {few_examples.describe(few)}"

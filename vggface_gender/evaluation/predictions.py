@@ -6,6 +6,8 @@ where unknown; and the outputs of each task that the classifier has: a probabili
 classifier was trained on, `overlap` says of each face whether it is an `exact` copy or a `near`
 duplicate of a training image, and is empty where it is neither. In memory it is a data frame with
 text columns of dtype object (None where a label is missing) and number columns of dtype float64.
+A table that others made (see `external`) may have faces without a prediction, whose outputs are
+NaN, and columns of dtype category, which are groups of its own.
 
 Beside a table that was computed here lies what it was made from (see `provenance`).
 """
@@ -20,14 +22,14 @@ import numpy as np
 import pandas as pd
 
 from vggface_gender.base import files, runs, text
-from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION, TASKS, Task
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import provenance
 
 # How far from 1 a row's probabilities may sum: room for half precision and for hand-rounded
 # tables, none for logits or percentages.
-_SUM_TOLERANCE = 0.01
+TOLERANCE = 0.01
 OVERLAP = "overlap"  # a column that need not be there
 EXACT, NEAR = "exact", "near"  # what it says of a face
 
@@ -101,6 +103,20 @@ def output_labels(frame: pd.DataFrame, task: str) -> tuple[str, ...]:
     if not TASKS[task].is_classification:
         return ()
     return tuple(column.removeprefix(f"{task}_") for column in outputs_of(frame, task))
+
+
+def is_predicted(frame: pd.DataFrame, task: str) -> np.ndarray:
+    """Which faces have outputs of a task, (n,): all, but in tables that others made."""
+    return frame[outputs_of(frame, task)].notna().all(axis=1).to_numpy(bool)
+
+
+def are_hard(frame: pd.DataFrame, task: str) -> bool:
+    """Whether a classification task's outputs are labels alone: each probability is 0 or 1.
+
+    There is no confidence then, so nothing to say of calibration, abstention or cross-entropy.
+    """
+    given = probabilities(frame, task)
+    return len(given) > 0 and bool((np.isnan(given) | (given == 0) | (given == 1)).all())
 
 
 def probabilities(frame: pd.DataFrame, task: str) -> np.ndarray:
@@ -234,38 +250,12 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
     return frame
 
 
-def read_given(path: str | os.PathLike) -> pd.DataFrame:
-    """The table in a CSV file that somebody made: `read`, or `checked` where true labels lack.
-
-    Raises:
-        InputError: see `read`.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, csv.Error):
-        header = []
-    if not header or set(TASKS) <= set(header):
-        return read(path)
-    texts = ("name", *CLASSIFICATION, OVERLAP)
-    try:
-        frame = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(texts, object),
-            keep_default_na=False,
-            na_values=[""],
-            encoding="utf-8-sig",
-            encoding_errors="surrogateescape",
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a CSV file ({first_line(error)})") from None
-    return checked(frame, where=path)
-
-
 def checked(frame: pd.DataFrame, *, where: str | os.PathLike = "the table") -> pd.DataFrame:
     """A predictions table that somebody made, in the types that `table` gives.
 
-    True labels of a task may lack where it has no outputs: they are not known.
+    True labels of a task may lack where it has no outputs: they are not known. A face may have no
+    prediction of a task, and all of that task's outputs are NaN then. Columns of dtype category
+    stay: they are groups.
 
     Args:
         where: what to call it in an error.
@@ -274,7 +264,8 @@ def checked(frame: pd.DataFrame, *, where: str | os.PathLike = "the table") -> p
         InputError: a column is missing or unknown, or a value can't be what its column says.
     """
     lacking = [task for task in TASKS if task not in frame and not has(frame, task)]
-    frame = frame.assign(**dict.fromkeys(lacking))
+    grouped = frame.select_dtypes("category")
+    frame = frame.drop(columns=grouped.columns).assign(**dict.fromkeys(lacking))
     _check_columns(list(frame.columns), where)
     given = {column: frame[column].to_numpy() for column in frame}
     for column in (*CLASSIFICATION, OVERLAP):
@@ -288,8 +279,8 @@ def checked(frame: pd.DataFrame, *, where: str | os.PathLike = "the table") -> p
                 made[column] = made[column].astype(np.float64)
             except (TypeError, ValueError) as error:
                 raise InputError(f"{where}: column {column}: {error}; give numbers") from None
-    _check(made, where)
-    return made
+    _check(made, where, every_face=False)
+    return made.join(grouped.set_axis(made.index))
 
 
 def _place(where: str | os.PathLike, row: int, column: str | None = None) -> str:
@@ -335,42 +326,51 @@ def _check_columns(columns: Sequence[str], where: str | os.PathLike) -> None:
             )
 
 
-def _check(frame: pd.DataFrame, where: str | os.PathLike) -> None:
-    """Refuse a table whose columns or values can't be what they say."""
+def _check(frame: pd.DataFrame, where: str | os.PathLike, *, every_face: bool = True) -> None:
+    """Refuse a table whose columns or values can't be what they say.
+
+    Args:
+        every_face: whether every face must have a prediction.
+    """
     _check_columns(list(frame.columns), where)
     for task in TASKS.values():
-        check = _check_labels if task.is_classification else _check_years
-        check(frame, task, where)
+        _check_truth(frame, task, where)
+        outputs = frame[outputs_of(frame, task.name)]
+        # Some of a row's outputs without the others are a fault all the same.
+        predicted = frame if every_face else frame[outputs.notna().any(axis=1)]
+        check = _check_probabilities if task.is_classification else _check_years
+        check(predicted, task, where)
     if OVERLAP in frame:
         its = frame[OVERLAP]
         reason = f"does not say how a face overlaps with training; use {EXACT}, {NEAR} or nothing"
         _refuse(frame, OVERLAP, its.notna() & ~its.isin((EXACT, NEAR)), reason, where)
 
 
-def _check_labels(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
+def _check_truth(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
     true = frame[task.name]
-    _refuse(
-        frame,
-        task.name,
-        true.notna() & ~true.isin(task.labels),
-        f"is not a {task.name} label; use one of {', '.join(task.labels)}, or leave it empty",
-        where,
-    )
+    if task.is_classification:
+        bad = true.notna() & ~true.isin(task.labels)
+        names = ", ".join(task.labels)
+        reason = f"is not a {task.name} label; use one of {names}, or leave it empty"
+    else:
+        bad = (true < 0) | np.isinf(true)
+        reason = "is not an age in years; correct it or leave it empty"
+    _refuse(frame, task.name, bad, reason, where)
+
+
+def _check_probabilities(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
     columns = outputs_of(frame, task.name)
     for column in columns:
         # Written so that NaN is refused too.
-        impossible = ~frame[column].between(0, 1 + _SUM_TOLERANCE)
+        impossible = ~frame[column].between(0, 1 + TOLERANCE)
         _refuse(frame, column, impossible, "is not a probability; it must be in [0, 1]", where)
     if columns:
-        off = np.abs(probabilities(frame, task.name).sum(axis=1) - 1) > _SUM_TOLERANCE
+        off = np.abs(probabilities(frame, task.name).sum(axis=1) - 1) > TOLERANCE
         reason = f"and the row's other {task.name} probabilities must sum to 1"
         _refuse(frame, columns[0], off, reason, where)
 
 
 def _check_years(frame: pd.DataFrame, task: Task, where: str | os.PathLike) -> None:
-    true = frame[task.name]
-    reason = "is not an age in years; correct it or leave it empty"
-    _refuse(frame, task.name, (true < 0) | np.isinf(true), reason, where)
     for column in outputs_of(frame, task.name):
         reason = "is not an age in years; the classifier must give one for each face"
         _refuse(frame, column, ~np.isfinite(frame[column]), reason, where)
@@ -389,4 +389,4 @@ def _refuse(
         row = int(np.argmax(bad))
         value = frame[column].iloc[row]
         shown = value if isinstance(value, float) else text.shortened(repr(value))
-        raise InputError(f"{_place(where, row, column)}: {shown} {reason}")
+        raise InputError(f"{_place(where, frame.index[row], column)}: {shown} {reason}")

@@ -125,6 +125,17 @@ def of_task(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[["name", task, *predictions.outputs_of(table, task)]]
 
 
+def all_predicted(tables: Sequence[pd.DataFrame], task: str) -> tuple[list[pd.DataFrame], int]:
+    """Tables without the faces that one of them has no prediction of, and how many these are."""
+    lacking: set[str] = set()
+    for table in tables:
+        lacking |= set(table["name"][~predictions.is_predicted(table, task)])
+    if not lacking:
+        return list(tables), 0
+    kept = [table[~table["name"].isin(lacking)].reset_index(drop=True) for table in tables]
+    return kept, len(lacking)
+
+
 def in_common_labels(
     tables: Sequence[pd.DataFrame], task: str
 ) -> tuple[list[pd.DataFrame], tuple[str, ...]]:

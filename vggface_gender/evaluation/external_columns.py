@@ -1,0 +1,252 @@
+"""What the columns of somebody's table of predictions are, and what their cells say."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from vggface_gender.base import text
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.readings import READINGS
+from vggface_gender.base.tasks import TASKS
+from vggface_gender.evaluation import predictions
+
+# What columns are called elsewhere, in small letters, other signs as _.
+NAMES = ("name", "file", "filename", "file_name", "image", "image_path", "img", "img_path")
+NAMES += ("photo", "path", "filepath", "file_path", "face", "id")
+TRUE = ("true", "y_true", "label", "labels", "target", "actual", "truth", "ground_truth", "gt")
+PREDICTED = ("predicted", "y_pred", "pred", "prediction", "predictions", "output", "dominant")
+SCORE = ("score", "y_score", "prob", "proba", "probability", "confidence")
+ANSWERS = {"photo", "status", "made_by"}  # columns of what `predict` writes, which has no truth
+FEWEST_AGES = 5  # distinct numbers: fewer are codes of labels
+
+
+def plain(words: str) -> str:
+    """A column's name or a value in one way of writing it.
+
+    >>> plain("Ground Truth")
+    'ground_truth'
+    """
+    return re.sub(r"\W+", "_", text.plain(words)).strip("_") or text.plain(words)
+
+
+def roles(
+    frame: pd.DataFrame,
+    where: str,
+    *,
+    given: Mapping[str, str],
+    meaning: Mapping[str, str],
+    has_truth: bool,
+) -> dict[str, str]:
+    """What each column is: role to column. What is given goes before what is guessed.
+
+    Args:
+        frame: of text, None where a cell is empty.
+        given: as `external.read` takes it.
+        meaning: what values mean, by their plain form.
+        has_truth: whether true labels come from another table.
+
+    Raises:
+        InputError: no column names the faces, or none is a prediction.
+    """
+    outputs = [column for task in TASKS.values() for column in task.output_columns(task.labels)]
+    known = ["name", *TASKS, predictions.OVERLAP, *outputs]
+    known += [f"{task}_{what}" for task in TASKS for what in ("predicted", "score")]
+    for role, column in given.items():
+        if role not in known:
+            raise InputError(
+                f"{role} is no role of a column: use name, gender, race, age, gender_predicted, "
+                "gender_score, gender_female, race_White and the like"
+            )
+        if column not in frame:
+            raise InputError(f"{where}: no column {column!r}; it has {listed(frame)}")
+    free = [column for column in frame if column not in given.values()]
+    found = _guessed(frame, free, meaning=meaning, has_truth=has_truth) | dict(given)
+    if "name" not in found:
+        raise InputError(
+            f"{where}: no column names the faces; it has {listed(frame)}: say which does with "
+            "name=COLUMN"
+        )
+    if not any(_of_task(found, task) for task in TASKS):
+        raise InputError(
+            f"{where}: no column is understood as a prediction; it has {listed(frame)}: say what "
+            "they are, such as gender=COLUMN gender_predicted=COLUMN, and what values mean, such "
+            "as 1=male"
+        )
+    return found
+
+
+def _guessed(
+    frame: pd.DataFrame, free: Sequence[str], *, meaning: Mapping[str, str], has_truth: bool
+) -> dict[str, str]:
+    called: dict[str, str] = {}
+    for column in free:
+        called.setdefault(plain(column), column)
+    roles = {}
+
+    def take(role: str, names: Iterable[str]) -> None:
+        for name in names:
+            if role not in roles and called.get(name) not in (None, *roles.values()):
+                roles[role] = called[name]
+
+    take("name", NAMES)
+    take(predictions.OVERLAP, (predictions.OVERLAP,))
+    for task in TASKS:
+        take(f"{task}_predicted", spellings(task, PREDICTED))
+        take(f"{task}_score", spellings(task, SCORE))
+        roles |= _label_columns(task, called, roles)
+        take(task, spellings(task, TRUE))
+        if has_truth or set(frame) >= ANSWERS:
+            if not _of_task(roles, task):
+                take(f"{task}_predicted", (task,))
+        else:
+            take(task, (task,))
+    true, predicted, score = (
+        next(
+            (called[name] for name in names if called.get(name) not in (None, *roles.values())),
+            None,
+        )
+        for names in (TRUE, PREDICTED, SCORE)
+    )
+    of = predicted or true
+    if of and (task := _task_of(frame[of], meaning)):
+        own = {task: true, f"{task}_predicted": predicted, f"{task}_score": predicted and score}
+        roles |= {role: column for role, column in own.items() if column and role not in roles}
+    return roles
+
+
+def first(frame: pd.DataFrame, names: Iterable[str]) -> str | None:
+    """The column that is called by the first of some names that one is; None where none is."""
+    called = {plain(column): column for column in reversed(list(frame))}
+    return next((called[name] for name in names if name in called), None)
+
+
+def spellings(task: str, words: Iterable[str]) -> list[str]:
+    """A task's name beside each word, in either order: gender_true, true_gender."""
+    return [form.format(task, word) for word in words for form in ("{0}_{1}", "{1}_{0}")]
+
+
+def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str]) -> dict:
+    """The columns that hold a label's probability: "gender_female", "p_female", "Woman"."""
+    if not TASKS[task].is_classification:
+        return {}
+    found: dict[str, str] = {}
+    bare = {}
+    for name, column in called.items():
+        if column in roles.values():
+            continue
+        stem = re.sub(
+            rf"^({task}|p|prob|proba|probability|score)_|_(p|prob|proba|score)$", "", name
+        )
+        label = READINGS[task].read(stem.replace("_", " "))
+        if label is not None:
+            (found if stem != name else bare).setdefault(f"{task}_{label}", column)
+    for each in (found, bare):
+        if len(each) > 1:
+            return each
+    return {}
+
+
+def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
+    """The task whose labels a column's values are; None where they are no one task's."""
+    there = {meant(cell, meaning) for cell in cells.dropna().unique()} - {None}
+    for task, its in TASKS.items():
+        is_enough = len(there) >= (1 if its.is_classification else FEWEST_AGES)
+        if is_enough and all(READINGS[task].read(cell) is not None for cell in there):
+            return task
+    return None
+
+
+def _of_task(roles: Mapping[str, str], task: str) -> bool:
+    """Whether there are predictions of a task."""
+    its = TASKS[task]
+    wanted = {f"{task}_predicted", *its.output_columns(its.labels)}
+    return bool(wanted & roles.keys())
+
+
+def describe(roles: Mapping[str, str]) -> str:
+    said = [f"{column} as {role}" for role, column in roles.items() if column != role]
+    return f"read {', '.join(said)}" if said else ""
+
+
+def listed(frame: pd.DataFrame) -> str:
+    return text.listed([str(column) for column in frame.columns], 12)
+
+
+def said(
+    frame: pd.DataFrame,
+    column: str,
+    *,
+    task: str,
+    meaning: Mapping[str, str],
+    where: str,
+    unread: list[str] | None = None,
+) -> np.ndarray:
+    """A column's labels, or years, as the package has them: (n,), None where there is none.
+
+    Args:
+        frame: of text, None where a cell is empty.
+        meaning: what values mean, by their plain form.
+        unread: takes a note on each value that is no label and is taken for none; without it, such
+            a value is refused.
+
+    Raises:
+        InputError: see `unread`.
+    """
+    known = {}
+    for cell in frame[column].dropna().unique():
+        words = meant(cell, meaning)
+        known[cell] = READINGS[task].read(words) if words else None
+        if words is None or known[cell] is not None:
+            continue
+        rows = np.flatnonzero(frame[column] == cell)
+        shown = text.printable(text.shortened(cell, 40))
+        if unread is None:
+            raise InputError(
+                f"{where}: row {rows[0] + 2}, column {column}: {shown!r} is not a {task}: say what "
+                f"it means, such as {shown}={_example(task)}, or {shown}= for none"
+            )
+        unread.append(
+            f"{where}: {shown!r} in {column} is no {task}: {len(rows):,} faces count as without"
+        )
+    return np.array([known.get(cell) for cell in frame[column]], dtype=object)
+
+
+def _example(task: str) -> str:
+    return TASKS[task].labels[-1] if TASKS[task].is_classification else "31"
+
+
+def meant(cell: str, meaning: Mapping[str, str]) -> str | None:
+    """What a cell means; None where it means that there is nothing."""
+    return meaning.get(plain(cell), cell) or None
+
+
+def names(cells: pd.Series, where: str) -> np.ndarray:
+    """The faces' names, one a row.
+
+    Raises:
+        InputError: a row has none, or two have the same.
+    """
+    if cells.isna().any():
+        row = int(np.flatnonzero(cells.isna())[0])
+        raise InputError(f"{where}: row {row + 2}, column {cells.name}: a face without a name")
+    twice = cells.duplicated()
+    if twice.any():
+        name = text.printable(text.shortened(cells[twice].iloc[0]))
+        raise InputError(
+            f"{where}: row {int(np.flatnonzero(twice)[0]) + 2}: {name} is there twice; keep one "
+            "row a face"
+        )
+    return cells.to_numpy(object)
+
+
+def numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+    """A column of numbers, NaN where a cell is empty."""
+    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
+    bad = frame[column].notna().to_numpy() & ~np.isfinite(numbers)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        shown = text.shortened(repr(frame[column][row]))
+        raise InputError(f"{where}: row {row + 2}, column {column}: {shown} is not a number")
+    return numbers
