@@ -115,17 +115,19 @@ def add_datasets_arguments(
     *,
     split_seed: int | None = 0,
     align: bool = True,
+    required: bool = True,
 ) -> None:
     """The same of a command that reads several datasets one after the other.
 
     Args:
         align: whether faces may be aligned as the records are written.
+        required: whether datasets have to be named.
     """
     group = parser.add_argument_group("datasets")
     group.add_argument(
         "--datasets",
         nargs="+",
-        required=True,
+        required=required,
         metavar="NAME",
         help=f"any of {', '.join(named)}; folders of class folders; .csv files",
     )

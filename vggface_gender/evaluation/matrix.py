@@ -7,7 +7,6 @@ of a given seed. Test images that nevertheless are among the training images, ex
 near-duplicates, are counted, and the figures given without them too.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,24 +15,21 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vggface_gender import datasets, photos
-from vggface_gender.base import files, runs
+from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
-from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import Dataset, catalogue
 from vggface_gender.evaluation import (
     detection,
     held_out,
-    metrics,
     overlap,
     predictions,
     testing,
     trained_on,
-    unseen,
 )
+from vggface_gender.evaluation.cells import of as of_table
 from vggface_gender.evaluation.trained_on import Learned
 
 SPLIT = "test"
-KEPT = ("interval", "count", "dropped", "balanced_accuracy", "labels")  # of a task's figures
 DETECTION = ("count", "missed", "interval")  # of those of detection
 
 
@@ -160,49 +156,13 @@ def cells(
     """
     found = []
     for test in tested:
-        cell = _cell(test)
+        cell = of_table(
+            test.table, run=test.name, dataset=test.label, is_in_domain=test.is_in_domain
+        )
         if one := detected.get(test.dataset.directory):
             cell["detection"] = {key: one[key] for key in DETECTION}
         found.append(cell)
     return found
-
-
-def means(tested: Sequence[Test], found: Sequence[Mapping]) -> list[dict]:
-    """The figures of every run on every dataset: the means over its repeats.
-
-    Args:
-        found: what `cells` gives for `tested`.
-
-    Returns:
-        For each, in order: `run`, `dataset`, `trained_on`, and by task `mean` of the score, its
-        standard deviation `sd` (None of one repeat), `n` and `values`.
-    """
-    grouped: dict[tuple[str, str], list[Mapping]] = {}
-    for test, cell in zip(tested, found, strict=True):
-        grouped.setdefault((test.run, cell["dataset"]), []).append(cell)
-    rows = []
-    for (run, dataset), group in grouped.items():
-        row = {"run": run, "dataset": dataset, "trained_on": group[0]["trained_on"]}
-        for task, its in TASKS.items():
-            values = [cell[task][its.score] for cell in group if task in cell]
-            if values:
-                row[task] = {
-                    "mean": statistics.fmean(values),
-                    "sd": statistics.stdev(values) if len(values) > 1 else None,
-                    "n": len(values),
-                    "values": values,
-                }
-        rows.append(row)
-    return rows
-
-
-def write(found: Sequence[Mapping], averaged: Sequence[Mapping], *, folder: Path) -> None:
-    """Write `matrix.json` and `matrix.csv`, what `cells` gives, and `means.json`."""
-    table = pd.json_normalize(list(found), sep="_")
-    with files.whole(folder / "matrix.csv") as part:
-        table.to_csv(part, index=False)
-    files.write_json(averaged, folder / "means.json")
-    files.write_json(found, folder / "matrix.json")
 
 
 def _prepare(folder: Path, name: str, *, source: Path | None, seed: int, **where) -> Dataset:
@@ -237,33 +197,3 @@ def _learned_from(
             return None
         found.append(overlap.of_split(dataset, "train"))
     return Learned(overlap.joined(found), overlap.NONE.digests)
-
-
-def _cell(test: Test) -> dict:
-    """A classifier's figures on a dataset; see `cells`."""
-    counts = unseen.overlap(test.table)
-    cell: dict[str, Any] = {
-        "run": test.name,
-        "dataset": test.label,
-        "trained_on": test.is_in_domain,
-        "count": len(unseen.faces(test.table)),
-        "overlap": counts and {key: counts[key] for key in ("exact", "near")},
-    }
-    for task, figures in metrics.of_unseen(test.table).items():
-        if figures["count"]:
-            cell[task] = _figures(task, figures)
-            apart = figures.get("without_near", figures if counts else {})
-            if (score := TASKS[task].score) in apart:
-                cell[task]["without_overlap"] = apart[score]
-    return cell
-
-
-def _figures(task: str, figures: Mapping) -> dict:
-    """What a cell keeps of a task's figures."""
-    score = TASKS[task].score
-    return {key: figures[key] for key in (score, *KEPT) if key in figures} | {
-        "by_gender": {
-            group: {key: one[key] for key in (score, "interval", "count")}
-            for group, one in figures["groups"]["gender"].items()
-        }
-    }

@@ -39,7 +39,8 @@ def figure(means: Sequence[Mapping]) -> matplotlib.figure.Figure:
         _panel(axes, task, means, names, across)
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
     drawn.suptitle("Runs by datasets, test splits", fontsize=10)
-    drawn.supxlabel("framed: in-domain; others: cross-dataset", fontsize=7, color=IN_DOMAIN)
+    if any(row["trained_on"] for row in means):
+        drawn.supxlabel("framed: in-domain; others: cross-dataset", fontsize=7, color=IN_DOMAIN)
     return drawn
 
 

@@ -14,12 +14,16 @@ def report(found: Sequence[Mapping], averaged: Sequence[Mapping] = ()) -> str:
     header += ["age MAE", "overlap", "gender, no overlap"]
     detected = any("detection" in cell for cell in found)
     rows = [_row(cell) for cell in found]
-    notes = [
-        "*: in-domain, tested on the split held out from training",
-        "races: labels that its accuracy is of",
-        "overlap: test images that are, exactly or as near-duplicates, among the training images "
-        "(?: these are not at hand); beside it the accuracy without them",
-    ]
+    notes = (
+        ["races: labels that its accuracy is of"] if any("race" in cell for cell in found) else []
+    )
+    if any(cell["trained_on"] for cell in found):
+        notes.insert(0, "*: in-domain, tested on the split held out from training")
+    if any(cell["overlap"] is not None for cell in found):
+        notes.append(
+            "overlap: test images that are, exactly or as near-duplicates, among the training "
+            "images (?: these are not at hand); beside it the accuracy without them"
+        )
     if detected:
         header.append("missed")
         rows = [[*row, _missed(cell)] for row, cell in zip(rows, found, strict=True)]
@@ -32,13 +36,18 @@ def report(found: Sequence[Mapping], averaged: Sequence[Mapping] = ()) -> str:
 
 
 def dropped(found: Sequence[Mapping]) -> list[str]:
-    """A line for each cell and task with labels that the classifier has no name for."""
+    """A line for each cell and task with faces that its figures leave out: whose label the
+    classifier has no name for, or that it gives no prediction."""
+    said = {
+        "dropped": "{} faces have a {} that the classifier has no name for",
+        "unpredicted": "{} faces have no prediction of {}, and are in none of its figures",
+    }
     return [
-        f"{cell['run']} on {cell['dataset']}: {cell[task]['dropped']:,} faces have a {task} that "
-        "the classifier has no name for"
+        f"{cell['run']} on {cell['dataset']}: {line.format(f'{cell[task][why]:,}', task)}"
         for cell in found
         for task in labels.TASKS
-        if cell.get(task, {}).get("dropped")
+        for why, line in said.items()
+        if cell.get(task, {}).get(why)
     ]
 
 

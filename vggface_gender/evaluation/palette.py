@@ -11,7 +11,9 @@ from vggface_gender.base import labels
 LABELS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#555555")
 GENDERS = dict(zip(labels.GENDERS, ("#d55e00", "#0072b2"), strict=True))
 ALL = "#222222"  # of all faces together
-SCORE, FAINT = "#1f4e79", "#c7d3e0"  # of a figure, and of one of few faces
+RUNS = ("#1f4e79", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # none of a gender's
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+SCORE = RUNS[0]  # of a figure of one classifier
 
 
 def of(names: Sequence[str]) -> list[str]:
@@ -21,3 +23,8 @@ def of(names: Sequence[str]) -> list[str]:
         names: at most `len(LABELS)`.
     """
     return [GENDERS.get(name, colour) for name, colour in zip(names, LABELS, strict=False)]
+
+
+def run(place: int) -> tuple[str, str]:
+    """The colour and the mark of a classifier, by its place among those that are shown."""
+    return RUNS[place % len(RUNS)], MARKS[place % len(MARKS)]

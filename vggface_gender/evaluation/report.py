@@ -1,21 +1,32 @@
 """One HTML page of figures: no network, no script, everything within, so a mail can carry it.
 
-Charts are matplotlib's SVG, pictures JPEG within the page. What a section shows is data that its
-caller computed from predictions tables; nothing here reads a model.
+For someone who was not there: what was asked, the three most important findings in sentences, and
+then the charts. They are matplotlib's SVG, pictures JPEG, tables to take along CSV within the page.
+What a section shows is data that its caller computed from predictions tables; nothing here reads a
+model. Read on a screen, on a phone and on paper: what is folded is not printed.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
 import cv2
 import jinja2
+import markupsafe
 import matplotlib.figure
 import numpy as np
 
+from vggface_gender.base import text
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import matrix_report, report_charts, robustness_figure
+from vggface_gender.evaluation import (
+    findings,
+    groups,
+    matrix_report,
+    report_charts,
+    robustness_figure,
+)
 from vggface_gender.evaluation.groups import SMALL
+from vggface_gender.evaluation.intervals import CONFIDENCE
 
 THUMB = 96  # pixels of a face in a montage
 THRESHOLD = 0.9  # the confidence from which the table of groups has them answered
@@ -25,20 +36,27 @@ def page(
     title: str,
     sections: Sequence[Mapping],
     *,
+    compared: Sequence[Mapping],
     matrix: Sequence[Mapping],
+    about: Mapping[str, str],
     notes: str,
+    suspects_csv: str = "",
     heat_map: matplotlib.figure.Figure | None = None,
     detections: Sequence[Mapping] = (),
 ) -> str:
     """The page.
 
     Args:
-        sections: one a classifier, dataset and task: `title`; `audit` (see `audit.audit`); the
-            `temperature` in the classifier, or None; `figures`, a list of `title` and `picture`
-            (see `thumbnail`); `montages`, a list of `title` and `faces`, each a `picture` with a
-            `caption`; `robustness`, what `robustness.summarize` gives, or None.
+        sections: one a classifier, dataset and task: `run`, `dataset`, `task`, `is_in_domain`;
+            `audit` (see `audit.audit`); the `temperature` in the classifier, or None; `figures`, a
+            list of `title` and `picture` (see `thumbnail`); `suspects` and `errors` (see the
+            functions of these names in `sections`); `robustness`, what `robustness.summarize`
+            gives, or None.
+        compared: see `findings.differences`.
         matrix: the cells (see `matrix.cells`).
+        about: how the page was made, by what: "date", "command", "versions".
         notes: plain text on what the page is of, paragraphs apart by blank lines.
+        suspects_csv: see `sections.suspects_csv`.
         heat_map: of the matrix (see `matrix_figure.figure`).
         detections: one a dataset: its name as `dataset`, and what `detection.measure` gives.
     """
@@ -48,16 +66,33 @@ def page(
     )
     environment.filters["percent"] = _percent
     environment.filters["points"] = _points
+    environment.filters["score"] = lambda score, task: TASKS[task].format(score)
     return environment.from_string(template).render(
         title=title,
+        about=about,
         notes=[part for part in notes.split("\n\n") if part],
-        sections=[(section, _charts(section)) for section in sections],
+        question=findings.summary(sections) if sections else "",
+        findings=findings.most_important(sections, compared) if sections else [],
+        sections=sections,
+        compared=compared,
+        parts=_by_task(sections),
+        gaps=_gaps(sections),
         matrix=matrix,
+        columns=_columns(matrix),
         dropped=matrix_report.dropped(matrix),
-        heat_map=heat_map and report_charts.svg(heat_map),
+        heat_map=heat_map and report_charts.svg(heat_map, _said(matrix)),
+        robustness=[
+            (section, report_charts.svg(_robustness(section), f"Robustness, {_name(section)}"))
+            for section in sections
+            if section["robustness"]
+        ],
+        shown=_shown_maps(sections),
         detections=detections,
+        suspects_csv=_address(suspects_csv),
         small=SMALL,
         threshold=THRESHOLD,
+        confidence=f"{CONFIDENCE:.0%}",
+        power=f"{groups.POWER:.0%}",
         mae=TASKS["age"].score_name,
     )
 
@@ -70,23 +105,116 @@ def thumbnail(crop: np.ndarray, side: int = THUMB) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"
 
 
-def _charts(section: Mapping) -> dict:
-    audit, robustness = section["audit"], section["robustness"]
-    return {
-        "groups": report_charts.groups(audit["groups"]),
-        "reliability": report_charts.reliability(audit["calibration"]),
-        "coverage": report_charts.coverage(audit["abstention"]),
-        "robustness": robustness
-        and report_charts.svg(
-            robustness_figure.figure(robustness, audit["task"], title=section["title"])
-        ),
+def _address(table: str) -> str:
+    """A table as a `data:` address, that a link saves; "" of none."""
+    encoded = base64.b64encode(table.encode("utf-8", "surrogateescape")).decode()
+    return f"data:text/csv;charset=utf-8;base64,{encoded}" if table else ""
+
+
+def _name(section: Mapping) -> str:
+    return f"{section['run']} on {section['dataset']}: {section['task']}"
+
+
+def _by_task(sections: Sequence[Mapping]) -> list[dict]:
+    """For each task its charts, a chart a dataset with all its classifiers, and its sections."""
+    parts = []
+    for task in dict.fromkeys(section["task"] for section in sections):
+        its = [section for section in sections if section["task"] == task]
+        datasets: dict[str, dict[str, Mapping]] = {}
+        for section in its:
+            datasets.setdefault(section["dataset"], {})[section["run"]] = section["audit"]
+        sure = {
+            dataset: kept
+            for dataset, audits in datasets.items()
+            if (kept := {run: one for run, one in audits.items() if one["calibration"]})
+        }
+        parts.append(
+            {
+                "task": task,
+                "sections": its,
+                "groups": _charts(report_charts.groups, datasets, f"{task}: accuracy by group"),
+                "reliability": _charts(report_charts.reliability, sure, f"{task}: reliability"),
+                "coverage": _charts(report_charts.coverage, sure, f"{task}: risk and coverage"),
+                "confusion": [
+                    report_charts.confusion(one["audit"], _title(task, one)) for one in its
+                ],
+            }
+        )
+    return parts
+
+
+def _title(task: str, section: Mapping) -> str:
+    return f"{task}: {section['run']} on {section['dataset']} ({section['audit']['count']:,} faces)"
+
+
+def _charts(
+    chart: Callable[[report_charts.Audits, str], markupsafe.Markup],
+    datasets: Mapping[str, Mapping[str, Mapping]],
+    what: str,
+) -> list[markupsafe.Markup]:
+    """One chart for each dataset, named by what it shows, its dataset and count."""
+    return [
+        chart(audits, f"{what}\n{dataset}, {max(one['count'] for one in audits.values()):,} faces")
+        for dataset, audits in datasets.items()
+    ]
+
+
+def _gaps(sections: Sequence[Mapping]) -> list[dict]:
+    """The largest gap by each grouping, a row for each, the surest first in each task."""
+    rows = [
+        {"section": section, "by": by, "accuracy": section["audit"]["groups"][by]} | gap
+        for section in sections
+        for by, gap in section["audit"]["gaps"].items()
+        if gap
+    ]
+    return sorted(rows, key=lambda row: (row["section"]["task"], -row["interval"][0]))
+
+
+def _columns(matrix: Sequence[Mapping]) -> dict[str, bool]:
+    """Which columns of the matrix have anything to show."""
+    return {task: any(task in cell for cell in matrix) for task in TASKS} | {
+        "overlap": any(cell["overlap"] is not None for cell in matrix),
+        "without": any("without_overlap" in cell.get("gender", {}) for cell in matrix),
     }
 
 
+def _said(matrix: Sequence[Mapping]) -> str:
+    """The heat map in words."""
+    cells = [
+        f"{cell['run']} on {cell['dataset']} "
+        + ", ".join(
+            f"{task} {its.format(cell[task][its.score])}"
+            for task, its in TASKS.items()
+            if task in cell
+        )
+        for cell in matrix
+    ]
+    return "Scores of " + "; ".join(cells)
+
+
+def _shown_maps(sections: Sequence[Mapping]) -> list[Mapping]:
+    """The sections whose maps are shown at once: of each classifier and task one dataset, that it
+    was trained on if there is one. The others' are folded."""
+    best: dict[tuple[str, str], Mapping] = {}
+    for section in sections:
+        key = (section["run"], section["task"])
+        if section["figures"] and (key not in best or _is_better(section, best[key])):
+            best[key] = section
+    return list(best.values())
+
+
+def _is_better(section: Mapping, other: Mapping) -> bool:
+    return bool(section["is_in_domain"]) and not other["is_in_domain"]
+
+
+def _robustness(section: Mapping) -> matplotlib.figure.Figure:
+    return robustness_figure.figure(section["robustness"], section["task"], title=_name(section))
+
+
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}".replace("-0.0%", "0.0%")
+    return "–" if share is None else text.percent(share).replace("-0.0%", "0.0%")
 
 
-def _points(difference: float) -> str:
+def _points(difference: float | None) -> str:
     """A difference of shares, in percentage points."""
-    return f"{100 * difference:.1f}".replace("-0.0", "0.0")
+    return "–" if difference is None else f"{100 * difference:.1f}".replace("-0.0", "0.0")

@@ -1,4 +1,7 @@
-"""The report's charts, as SVG within the page."""
+"""The report's charts, as SVG within the page: small multiples, each as wide as a phone.
+
+A classifier has one colour and one mark in all of them.
+"""
 
 import io
 import re
@@ -6,92 +9,150 @@ from collections.abc import Mapping, Sequence
 
 import markupsafe
 import matplotlib
+import matplotlib.axes
 import matplotlib.figure
 import matplotlib.ticker
+import numpy as np
 
+from vggface_gender.base import text
+from vggface_gender.evaluation import palette
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
-from vggface_gender.evaluation.palette import FAINT, SCORE
 
 CLOSE = 0.02  # of the coverage: points so close have one name
+WIDTH = 3.7  # inches: 355 CSS pixels
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
 
+Audits = Mapping[str, Mapping]  # by classifier, what `audit.audit` gives of one dataset
 
-def groups(found: Mapping[str, Mapping[str, Mapping]]) -> markupsafe.Markup:
-    """Every group's accuracy with its interval, a line a group; small groups faint.
 
-    Args:
-        found: `groups` of `audit.audit`.
+def groups(audits: Audits, title: str) -> markupsafe.Markup:
+    """Every group's accuracy with its interval, a line a group, a mark a classifier.
+
+    Small groups are faint.
     """
-    rows = [
-        (grouping, name, group) for grouping, each in found.items() for name, group in each.items()
-    ]
-    figure = _figure(7, 0.24 * len(rows) + 0.6)
+    rows = _rows(audits)
+    figure = _figure(WIDTH, (0.16 + 0.045 * len(audits)) * len(rows) + 1.1)
     axes = figure.subplots()
-    for place, (_, _, group) in enumerate(rows):
-        colour = FAINT if group["small"] else SCORE
-        axes.plot(group["interval"], [place, place], color=colour, linewidth=2)
-        axes.plot(group["accuracy"], place, "o", color=colour, markersize=5)
-    labels = [f"{name}  ({group['count']:,})" for _, name, group in rows]
-    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    apart = _apart(len(audits))
+    for run, (name, audit) in enumerate(audits.items()):
+        colour, mark = palette.run(run)
+        for place, (grouping, group) in enumerate(rows):
+            figures = audit["groups"].get(grouping, {}).get(group)
+            if figures is None:
+                continue
+            y = place + apart[run]
+            faint = {"alpha": 0.3} if figures["small"] else {}
+            axes.plot(figures["interval"], [y, y], color=colour, linewidth=1.4, **faint)
+            axes.plot(figures["accuracy"], y, mark, color=colour, markersize=4, **faint)
+        axes.plot([], [], mark, color=colour, markersize=4, label=name)
     for place in range(1, len(rows)):
         if rows[place][0] != rows[place - 1][0]:
-            axes.axhline(place - 0.5, color="#dddddd", linewidth=0.8)
+            axes.axhline(place - 0.5, color="#bbbbbb", linewidth=0.8)
+    counts = _counts(audits)
+    axes.set_yticks(range(len(rows)), [f"{row[1]} ({counts[row]:,})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(min(0.5, *(group["interval"][0] for *_, group in rows)), 1.0)
+    lowest = (
+        min(
+            one["interval"][0]
+            for audit in audits.values()
+            for members in audit["groups"].values()
+            for one in members.values()
+            if not one["small"]
+        )
+        if _has_large(audits)
+        else 0.0
+    )
+    axes.set_xlim(max(0.0, np.floor(10 * lowest) / 10 - 0.05), 1.005)
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_title("Accuracy by group", fontsize=9)
-    axes.grid(axis="x", color="#eeeeee")
-    axes.set_xlabel(f"accuracy, {CONFIDENCE:.0%} interval", fontsize=8)
-    return svg(figure)
+    axes.grid(axis="x", color="#e6e6e6")
+    axes.set_xlabel(f"accuracy, {CONFIDENCE:.0%} interval")
+    return _finished(figure, title, _said(audits, "accuracy by group"))
 
 
-def reliability(calibration: Mapping) -> markupsafe.Markup:
-    """A reliability diagram: the accuracy of predictions of a confidence, against the confidence.
+def _rows(audits: Audits) -> list[tuple[str, str]]:
+    """The groupings and groups that any classifier has faces of, in the order of the first."""
+    every: dict[str, dict[str, None]] = {}
+    for audit in audits.values():
+        for grouping, members in audit["groups"].items():
+            every.setdefault(grouping, {}).update(dict.fromkeys(members))
+    return [(grouping, group) for grouping, members in every.items() for group in members]
 
-    Args:
-        calibration: see `calibration.calibration`.
-    """
-    figure = _figure(3.6, 3.3)
+
+def _counts(audits: Audits) -> dict[tuple[str, str], int]:
+    """The most faces that a classifier has of each group."""
+    counts: dict[tuple[str, str], int] = {}
+    for audit in audits.values():
+        for grouping, members in audit["groups"].items():
+            for group, figures in members.items():
+                key = (grouping, group)
+                counts[key] = max(counts.get(key, 0), figures["count"])
+    return counts
+
+
+def _has_large(audits: Audits) -> bool:
+    return any(
+        not one["small"]
+        for audit in audits.values()
+        for members in audit["groups"].values()
+        for one in members.values()
+    )
+
+
+def _apart(count: int) -> np.ndarray:
+    """How far from a row's middle each classifier's mark is."""
+    return np.linspace(-0.24, 0.24, count) if count > 1 else np.zeros(1)
+
+
+def reliability(audits: Audits, title: str) -> markupsafe.Markup:
+    """A reliability diagram: the accuracy of predictions against their confidence."""
+    figure = _figure(WIDTH, 3.2)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1, linestyle="--")
-    for one in calibration["bins"]:
-        colour = FAINT if one["count"] < SMALL else SCORE
-        axes.plot([one["confidence"]] * 2, one["interval"], color=colour, linewidth=1.5)
-        axes.plot(one["confidence"], one["accuracy"], "o", color=colour, markersize=4)
-    axes.set_title("Reliability", fontsize=9)
-    axes.set_xlim(min(0.5, *(one["from"] for one in calibration["bins"])), 1)
+    lowest = 0.5
+    for run, (name, audit) in enumerate(audits.items()):
+        colour, mark = palette.run(run)
+        bins = audit["calibration"]["bins"]
+        lowest = min(lowest, *(one["from"] for one in bins))
+        for one in bins:
+            faint = {"alpha": 0.3} if one["count"] < SMALL else {}
+            axes.plot([one["confidence"]] * 2, one["interval"], color=colour, **faint)
+            axes.plot(one["confidence"], one["accuracy"], mark, color=colour, markersize=4, **faint)
+        ece = audit["calibration"]["ece"]
+        axes.plot([], [], mark, color=colour, markersize=4, label=f"{name}, error {ece:.3f}")
+    axes.set_xlim(lowest, 1.01)
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel("confidence", fontsize=8)
-    axes.set_ylabel(f"accuracy, {CONFIDENCE:.0%} interval", fontsize=8)
-    return svg(figure)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel(f"accuracy, {CONFIDENCE:.0%} interval")
+    return _finished(figure, title, _said(audits, "accuracy by confidence"))
 
 
-def coverage(abstention: Sequence[Mapping]) -> markupsafe.Markup:
-    """A risk-coverage curve: the error rate of the predictions that are kept, against their share.
-
-    Args:
-        abstention: see `calibration.abstention`.
-    """
-    figure = _figure(3.6, 3.3)
+def coverage(audits: Audits, title: str) -> markupsafe.Markup:
+    """A risk-coverage curve: the error rate of the predictions kept, against their share."""
+    figure = _figure(WIDTH, 3.2)
     axes = figure.subplots()
-    rows = [row for row in abstention if row["accuracy"] is not None]
-    points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
-    coverages, risks = [coverage for coverage, _ in points], [risk for _, risk in points]
-    axes.plot(coverages, risks, "o-", color=SCORE, markersize=4)
-    for name, point in names_of_points([row["threshold"] for row in rows], points):
-        # Above and to the left, where the curve, which rises to the right, is not.
-        axes.annotate(name, point, textcoords="offset points", xytext=(-3, 5), ha="right", size=7)
-    axes.set_title("Risk and coverage", fontsize=9)
+    highest = 0.0
+    for run, (name, audit) in enumerate(audits.items()):
+        colour, mark = palette.run(run)
+        rows = [row for row in audit["abstention"] if row["accuracy"] is not None]
+        points = [(row["answered"], 1 - row["accuracy"]) for row in rows]
+        highest = max([highest, *(risk for _, risk in points)])
+        axes.plot(*zip(*points, strict=True), f"{mark}-", color=colour, markersize=4, label=name)
+        if run == 0:
+            for called, point in names_of_points([row["threshold"] for row in rows], points):
+                # Above and to the left, where the curve, which rises to the right, is not.
+                axes.annotate(
+                    called, point, textcoords="offset points", xytext=(-3, 5), ha="right", size=7
+                )
     axes.set_xlim(0, 1.05)
-    axes.set_ylim(0, max(risks, default=0) * 1.15 + 1e-3)
+    axes.set_ylim(0, highest * 1.15 + 1e-3)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
-    axes.set_xlabel("coverage: share of faces with a prediction", fontsize=8)
-    axes.set_ylabel("risk: error rate among them", fontsize=8)
-    return svg(figure)
+    axes.set_xlabel("coverage: share of faces with a prediction")
+    axes.set_ylabel("risk: error rate among them")
+    return _finished(figure, title, _said(audits, "error rate by coverage"))
 
 
 def names_of_points(
@@ -118,17 +179,74 @@ def names_of_points(
     ]
 
 
-def svg(figure: matplotlib.figure.Figure) -> markupsafe.Markup:
-    """A figure as an `<svg>` element, the same text for the same figure."""
+def confusion(audit: Mapping, title: str) -> markupsafe.Markup:
+    """A confusion matrix: of each true label, the share that each label is predicted for."""
+    names = [name.replace("_", " ") for name in audit["labels"]]
+    counts = np.array(audit["confusion"], float)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    figure = _figure(WIDTH, 0.3 * len(names) + 1.7)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.6 else "black"
+        axes.text(
+            column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=7
+        )
+    labels = [f"{name} ({int(n):,})" for name, n in zip(names, totals[:, 0], strict=True)]
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_ylabel("true (faces)")
+    axes.set_xlabel("predicted, % of the true label")
+    axes.tick_params(length=0)
+    diagonal = ", ".join(
+        f"{name} {share:.0%}" for name, share in zip(names, shares.diagonal(), strict=True)
+    )
+    return _finished(figure, title, f"confusion matrix; recalls: {diagonal}")
+
+
+def svg(figure: matplotlib.figure.Figure, said: str = "") -> markupsafe.Markup:
+    """A figure as an `<svg>` element, the same text for the same figure.
+
+    Args:
+        said: what the picture shows, for those who don't see it.
+    """
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return markupsafe.Markup(text)
+    drawn = buffer.getvalue()
+    drawn = re.sub("<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
+    label = f'<svg role="img" aria-label="{markupsafe.escape(said)}" '
+    return markupsafe.Markup(drawn.replace("<svg ", label, 1) if said else drawn)
+
+
+def _said(audits: Audits, what: str) -> str:
+    """What a chart shows, in words: each classifier's accuracy, and its worst group."""
+    parts = []
+    for name, audit in audits.items():
+        gap = max(
+            filter(None, audit["gaps"].values()), key=lambda gap: gap["difference"], default=None
+        )
+        worst = f", least {gap['worst']}" if gap else ""
+        parts.append(f"{name} {text.percent(audit['accuracy'])}{worst}")
+    return f"{what}: {'; '.join(parts)}"
+
+
+def _finished(figure: matplotlib.figure.Figure, title: str, said: str) -> markupsafe.Markup:
+    """A chart of one panel with its title above and its legend below."""
+    (axes,) = figure.axes
+    axes.set_title(title, fontsize=8, loc="left", x=0, wrap=True)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_fontsize(8)
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=1, frameon=False, fontsize=7.5
+        )
+    return svg(figure, f"{title}: {said}")
 
 
 def _figure(width: float, height: float) -> matplotlib.figure.Figure:

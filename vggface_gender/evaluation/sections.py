@@ -1,152 +1,167 @@
-"""What the report shows of one classifier on one dataset: an audit, maps, montages of errors."""
+"""What the report shows of a classifier on a dataset, task by task, from its predictions table."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import labels, runs
+from vggface_gender.base import labels
+from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
-from vggface_gender.data import records
-from vggface_gender.evaluation import (
-    audit,
-    explanations,
-    explanations_figure,
-    face_regions,
-    metrics,
-    perturbations,
-    predictions,
-    report,
-    robustness,
-    unseen,
-)
-from vggface_gender.evaluation.matrix import SPLIT, Test
+from vggface_gender.evaluation import audit, groups, metrics, predictions, report, unseen
 from vggface_gender.evaluation.metrics import Compared
-from vggface_gender.inference import classifier
-from vggface_gender.inference.classifier import Classifier
-from vggface_gender.photos import crops
+from vggface_gender.photos import read
 
-ERRORS, SUSPECTS = 12, 24  # faces in a montage
+ERRORS, SUSPECTS = 8, 12  # faces that are shown
+WORST = 3  # groups whose errors are shown
+
+Images = Callable[[str], np.ndarray | None]  # a face's crop by its name; None where it is not there
 
 
-def of(tested: Sequence[Test], *, robust: bool = False) -> list[dict]:
-    """The report's sections, one for each classifier, dataset and classification task.
+def of_table(
+    table: pd.DataFrame,
+    *,
+    run: str,
+    dataset: str,
+    is_in_domain: bool | None = None,
+    images: Images = lambda name: None,
+) -> list[dict]:
+    """The report's sections of one table of predictions, one for each classification task.
 
     Args:
-        tested: see `matrix.tests`.
-        robust: whether to measure what perturbed crops do, too.
+        table: see `predictions.table`.
+        run, dataset: what to call the classifier and the faces.
+        is_in_domain: whether the classifier was trained on this dataset; None: not known.
+        images: the crops to show.
 
     Returns:
         See `report.page`.
     """
-    return [section for test in tested for section in _of_one(test, robust=robust)]
-
-
-def audits(found: Sequence[Mapping]) -> list[dict]:
-    """The figures of sections, as JSON can hold them: no pictures."""
-    kept = ("title", "temperature", "robustness")
-    return [{key: section[key] for key in kept} | section["audit"] for section in found]
-
-
-def _of_one(test: Test, *, robust: bool) -> list[dict]:
-    dataset, table, path = test.dataset, test.table, test.folder / runs.CLASSIFIER
-    overlap = list(table[predictions.OVERLAP]) if predictions.OVERLAP in table else None
-    trained = classifier.load(path)
-    images = dict(zip(table.name, records.jpegs(dataset, SPLIT), strict=True))
-    summary = None
-    if robust:
-        perturbed = perturbations.standard(trained.size)
-        summary = robustness.measure(
-            path, trained, dataset=dataset, split=SPLIT, perturbed=perturbed
-        )
     found = []
     for task in CLASSIFICATION:
-        if task not in trained.tasks:
+        if not predictions.has(table, task):
             continue
         compared = metrics.compared(unseen.faces(table), task)
         if compared.faces.empty:
             continue
+        audited = audit.audit(table, task)
         found.append(
             {
-                "title": f"{test.name} on {test.label}: {task}",
-                "audit": audit.audit(table, task),
-                "temperature": trained.temperatures.get(task),
-                "robustness": summary,
-                "figures": _maps(trained, test, task, overlap),
-                "montages": montages(compared, images),
+                "run": run,
+                "dataset": dataset,
+                "task": task,
+                "is_in_domain": is_in_domain,
+                "audit": audited,
+                "temperature": None,
+                "robustness": None,
+                "figures": [],
+                "suspects": suspects(compared, task, images=images),
+                "errors": errors(compared, audited, task, images=images),
             }
         )
     return found
 
 
-def _maps(
-    trained: Classifier, test: Test, task: str, overlap: Sequence[str | None] | None
-) -> list[dict]:
-    """Where predictions come from: averages by group, and parts of the face where these are known.
-
-    By Grad-CAM, or of a network without gradients by occlusion on a sample.
-    """
-    dataset, method = test.dataset, explanations.usual(trained)
-    explained = explanations.summarize(
-        trained,
-        dataset,
-        split=SPLIT,
-        task=task,
-        method=method,
-        count=explanations.COUNTS[method],
-        overlap=overlap,
-    )
-    called = explanations.NAMES[method]
-    found = {
-        f"Where predictions come from: average faces and {called} maps": (
-            explanations_figure.averages(explained.averages)
-        )
-    }
-    if dataset.padding is not None and explained.face is not None:
-        table = face_regions.table(explained.shares, explained.drops, padding=trained.padding)
-        found[f"Which parts of the face predictions come from, by {called}"] = (
-            explanations_figure.regions(
-                table, explained.face, padding=trained.padding, unit=face_regions.UNITS[task]
-            )
-        )
+def audits(found: Sequence[Mapping]) -> list[dict]:
+    """The figures of sections, as JSON can hold them: no pictures."""
+    kept = ("run", "dataset", "task", "temperature", "robustness")
     return [
-        {"title": title, "picture": report.thumbnail(np.asarray(picture), picture.width)}
-        for title, picture in found.items()
+        {"title": f"{section['run']} on {section['dataset']}: {section['task']}"}
+        | {key: section[key] for key in kept}
+        | section["audit"]
+        for section in found
     ]
 
 
-def montages(compared: Compared, images: Mapping[str, bytes]) -> list[dict]:
-    """The labels that are likely wrong, and every gender and race's most confident errors.
+def in_folder(folder: Path) -> Images:
+    """The crops in a folder, by name or by the name's last part.
 
-    Args:
-        images: by name, as JPEG bytes.
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the one that holds the faces' images")
+
+    def found(name: str) -> np.ndarray | None:
+        for path in (folder / name, folder / PurePosixPath(name.replace("\\", "/")).name):
+            if path.is_file():
+                try:
+                    return read.read_photo(path)
+                except InputError:
+                    return None
+        return None
+
+    return found
+
+
+def suspects(compared: Compared, task: str, *, images: Images) -> list[dict]:
+    """The faces whose label is likely wrong, the likeliest first (see `audit.suspects`).
 
     Returns:
-        For each a `title` and `faces`, each a `picture` with a `caption`.
+        For each `name`, `true`, `predicted`, `confidence`, `gender`, `race`, `age`; and of the
+        first `SUSPECTS` a `picture`, where there is one. None where outputs are labels alone.
     """
-    faces, names, true, probability = compared
-    predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
-    suspected = audit.suspects(true, probability)
-    shown = [
-        (
-            f"Labels that are likely wrong ({len(suspected):,}; the likeliest first)",
-            suspected[:SUSPECTS],
-        )
+    if predictions.are_hard(compared.faces, task):
+        return []
+    places = audit.suspects(compared.true, compared.probability)
+    return [
+        _face(compared, place, images if rank < SUSPECTS else None)
+        for rank, place in enumerate(places)
     ]
-    groups = (faces.gender.fillna("?") + ", " + faces.race.fillna("?")).to_numpy()
+
+
+def errors(compared: Compared, audited: Mapping, task: str, *, images: Images) -> list[dict]:
+    """The most confident errors in the groups with the lowest accuracy.
+
+    Returns:
+        For each of `WORST` groups the `group`, its `accuracy`, the count of `errors`, and the
+        first `faces` (see `suspects`).
+    """
+    members = audited["groups"]["gender x race"] or audited["groups"]["gender"]
+    grouping = "gender x race" if audited["groups"]["gender x race"] else "gender"
+    called = groups.names(compared.faces)[grouping].to_numpy()
+    predicted, confidence = compared.probability.argmax(axis=1), compared.probability.max(axis=1)
     order = (-confidence).argsort(kind="stable")
-    for group in sorted(set(groups)):
-        wrong = order[(predicted != true)[order] & (groups[order] == group)]
-        title = f"{group}: {len(wrong):,} errors; the most confident first"
-        shown.append((title, wrong[:ERRORS]))
+    found = []
+    for group in groups.ranked(members, score="accuracy", greater_is_better=True)[:WORST]:
+        wrong = order[(predicted != compared.true)[order] & (called[order] == group)]
+        if len(wrong):
+            faces = [_face(compared, place, images) for place in wrong[:ERRORS]]
+            accuracy = members[group]["accuracy"]
+            about = {"group": group, "accuracy": accuracy, "errors": len(wrong)}
+            found.append(about | {"faces": faces})
+    return found
 
-    def face(place: int) -> dict:
-        row = faces.iloc[place]
-        age = "" if pd.isna(row.age) else f", {labels.age(row.age)}"
-        return {
-            "picture": report.thumbnail(crops.decode(images[row["name"]])),
-            "caption": f"labelled {names[true[place]]}, predicted {names[predicted[place]]} "
-            f"{confidence[place]:.0%} ({row.gender or '?'}, {row.race or '?'}{age})",
-        }
 
-    return [{"title": title, "faces": [face(place) for place in places]} for title, places in shown]
+def _face(compared: Compared, place: int, images: Images | None) -> dict:
+    row = compared.faces.iloc[place]
+    image = images(row["name"]) if images else None
+    likeliest = int(compared.probability[place].argmax())
+    return {
+        "name": row["name"],
+        "true": compared.names[compared.true[place]],
+        "predicted": compared.names[likeliest],
+        "confidence": float(compared.probability[place, likeliest]),
+        "gender": row.gender or "",
+        "race": row.race or "",
+        "age": "" if pd.isna(row.age) else labels.age(row.age),
+        "picture": None if image is None else report.thumbnail(image),
+    }
+
+
+SUSPECT_COLUMNS = ("name", "true", "predicted", "confidence", "gender", "race", "age")
+
+
+def suspects_csv(found: Sequence[Mapping]) -> str:
+    """The likely wrong labels of sections as CSV, a row for each face and classifier."""
+    written = io.StringIO()
+    rows = csv.writer(written, lineterminator="\n")
+    rows.writerow(["dataset", "task", "run", *SUSPECT_COLUMNS])
+    for section in found:
+        for face in section["suspects"]:
+            about = [section["dataset"], section["task"], section["run"]]
+            rows.writerow([*about, *(face[column] for column in SUSPECT_COLUMNS)])
+    return written.getvalue()
