@@ -115,6 +115,7 @@ def test_the_matrix_is_computed_from_the_tables(home):
     audits = json.loads(Path("matrix/audits.json").read_text())
     assert [one["title"] for one in audits] == titles
     assert all(title in html for title in titles)
+    assert "a and b can't be told apart" in html or " beats " in html
     flat = pd.read_csv("matrix/matrix.csv")
     assert flat.gender_accuracy.tolist() == pytest.approx([c["gender"]["accuracy"] for c in cells])
     assert (cv2.imread("matrix/matrix.png") < 128).mean() > 0.005  # something is drawn
@@ -131,7 +132,7 @@ def test_missed_faces_and_robustness_are_in_the_report(home):
     table = predictions.read(next(Path("model_files/b/robustness").glob("*resolution*16.csv")))
     expected = metrics.evaluate(table)["gender"]["accuracy"]
     assert changes["resolution16"]["tasks"]["gender"]["accuracy"] == pytest.approx(expected)
-    assert Path("matrix/report.html").read_text().count("<svg") == 5  # a heat map and four charts
+    assert Path("matrix/report.html").read_text().count("<svg") == 6  # a heat map and five charts
 
 
 def test_repeats_have_a_cell_each_and_a_mean(home):

@@ -1,5 +1,6 @@
 """The report: one file with all in it, whose figures are the audit's; a browser finds no fault."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -43,16 +44,19 @@ def audited():
 @pytest.fixture(scope="module")
 def text(audited):
     face = np.full((64, 64, 3), 128, np.uint8)
+    shown = {"name": "<b>?.jpg", "true": "female", "predicted": "male", "confidence": 0.987}
+    shown["picture"] = report.thumbnail(face)
     section = {
-        "title": "a <run> on faces: gender",
+        "run": "a <run>",
+        "dataset": "faces",
+        "task": "gender",
+        "is_in_domain": True,
         "audit": audited,
         "temperature": 1.25,
         "robustness": None,
         "figures": [{"title": "maps", "picture": report.thumbnail(face, 200)}],
-        "montages": [
-            {"title": "wrong", "faces": [{"picture": report.thumbnail(face), "caption": "<b>?"}]},
-            {"title": "none", "faces": []},
-        ],
+        "suspects": [shown],
+        "errors": [{"group": "female, White", "accuracy": 0.8, "errors": 9, "faces": [shown]}],
     }
     gender = {
         "accuracy": 0.9,
@@ -69,30 +73,45 @@ def text(audited):
     return report.page(
         "Classifiers & faces",
         [section],
+        compared=[{"sentence": "A <i>beats</i> B.", "task": "gender", "scores": None}],
         matrix=cells,
+        about={"date": "1 May 2026", "command": "audit <it>", "versions": "numpy 2"},
         notes="One.\n\nTwo <i>.",
+        suspects_csv="name\n<b>?.jpg\n",
         detections=[DETECTED],
     )
 
 
 def test_its_figures_are_the_audits(text, audited):
-    section = text[text.index("a &lt;run&gt; on faces: gender") :]
+    tables = text[text.index('id="tables"') :]
     for grouping, members in audited["groups"].items():
         for name, group in members.items():
-            row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', section)
+            row = re.search(rf'">{re.escape(name)}</td><td>(.*?)</td><td>(.*?)</td>', tables)
             assert row, (grouping, name)
             assert row[1] == f"{group['count']:,}" and row[2] == f"{group['accuracy']:.1%}"
     assert f"{audited['calibration']['ece']:.3f}" in text and "1.25" in text
     for name, rows in audited["abstention_by"]["race"].items():
         row = next(row for row in rows if row["threshold"] == report.THRESHOLD)
         cells = f"<td>{row['answered']:.1%}</td><td>{row['accuracy']:.1%}</td>"
-        assert re.search(rf'">{name}</td><td>0\.\d+</td>{cells}', text)
+        assert re.search(rf'">{name}</td><td>0\.\d+</td>{cells}', tables)
     gap = audited["gaps"]["gender"]
-    assert f"<b>{gap['worst']}</b> {100 * gap['difference']:.1f} percentage points" in text
+    low, high = (100 * end for end in gap["interval"])
+    assert f"<td>{100 * gap['difference']:.1f}</td><td>{low:.1f} to {high:.1f}</td>" in text
     small = [name for name, group in audited["groups"]["race"].items() if group["small"]]
     assert small == ["Others"] and '<tr class=small><td class="text">Others' in text
     assert "1,234" in text  # faces whose race the classifier has no name for
     assert "90.0%" in text and "4.57" in text and "89.9%" in text and ">7<" in text
+
+
+def test_who_was_not_there_learns_what_was_asked_and_found(text):
+    assert "Made on 1 May 2026 with numpy 2" in text and "<code>audit &lt;it&gt;</code>" in text
+    assert text.count("<li>Failed most, by ") == 1 and "predicted the perceived gender" in text
+    anchors = re.findall(r'<a href="#(\w+)">', text)
+    assert len(anchors) >= 8 and all(f'id="{anchor}"' in text for anchor in anchors)
+    link = re.search(r'download="likely-wrong-labels.csv" href="data:text/csv[^,]*,([^"]*)"', text)
+    assert base64.b64decode(link[1]).decode() == "name\n<b>?.jpg\n"
+    assert all(alt for alt in re.findall(r'<img[^>]*alt="([^"]*)"', text))
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]+"', text)) == text.count("<svg")
 
 
 def test_missed_faces_are_given_by_group(text):
@@ -106,8 +125,10 @@ def test_it_is_whole_in_itself_and_what_is_not_ours_is_escaped(text):
     without_names = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", text)
     assert "http" not in without_names
     addresses = re.findall(r'(?:src|href)="([^"]{1,20})', text)
-    assert addresses and all(one.startswith(("data:image", "#")) for one in addresses)
-    assert text.count("<svg") == 3
+    assert addresses and all(
+        one.startswith(("data:image", "data:text/csv", "#")) for one in addresses
+    )
+    assert text.count("<svg") == 4  # groups, reliability, coverage, confusion
 
 
 def test_a_browser_renders_it_without_an_error(text, tmp_path):

@@ -149,11 +149,13 @@ def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str
 
 
 def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
-    """The task whose labels a column's values are; None where they are no one task's."""
-    there = {meant(cell, meaning) for cell in cells.dropna().unique()} - {None}
+    """The task whose labels most of a column's cells are; None where they are no one task's."""
+    counts = cells.dropna().value_counts()
+    there = {cell: words for cell in counts.index if (words := meant(cell, meaning))}
     for task, its in TASKS.items():
-        is_enough = len(there) >= (1 if its.is_classification else FEWEST_AGES)
-        if is_enough and all(READINGS[task].read(cell) is not None for cell in there):
+        known = [cell for cell, words in there.items() if READINGS[task].read(words) is not None]
+        is_most = 2 * counts[known].sum() > counts[list(there)].sum()
+        if is_most and len(known) >= (1 if its.is_classification else FEWEST_AGES):
             return task
     return None
 
