@@ -21,6 +21,7 @@ GROUPS = {
     "evaluate": {
         "evaluate": "test a classifier on a dataset's split",
         "audit": "compare groups: gaps, fairness metrics, calibration",
+        "mitigate": "treat groups more alike, and see what it costs",
         "compare": "compare two runs on the same faces, with intervals",
         "cross_evaluate": "test runs on several datasets: a matrix and a report",
         "gradcam": "show what in a face a prediction depends on",

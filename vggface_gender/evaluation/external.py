@@ -179,7 +179,7 @@ def _years(
 ) -> dict[str, np.ndarray]:
     """The column of predicted ages, in years or bands; {} where the table has none."""
     (role,) = TASKS[task].output_columns()
-    if role not in roles:
+    if role not in roles or frame[roles[role]].isna().all():
         return {}
     years = pd.to_numeric(frame[roles[role]], errors="coerce")
     if (years.isna() & frame[roles[role]].notna()).any():
@@ -203,17 +203,18 @@ def _probabilities(
         columns = [external_columns.numbers(frame, column, where) for column in given.values()]
         shares = _shares(np.stack(columns, axis=1), notes, f"{task}'s probabilities")
         return dict(zip(given, shares.T, strict=True))
-    if f"{task}_predicted" not in roles:
+    if f"{task}_predicted" not in roles or frame[roles[f"{task}_predicted"]].isna().all():
         return {}
     column = roles[f"{task}_predicted"]
     predicted = external_columns.said(frame, column, task=task, meaning=meaning, where=where)
     names = _taxonomy(task, set(predicted) - {None})
     shares = np.array([[label == name for name in names] for label in predicted], float)
     shares[np.array([label is None for label in predicted])] = np.nan
-    if f"{task}_score" not in roles:
+    scored = roles.get(f"{task}_score")
+    if scored is None or frame[scored].isna().all():
         notes.append(f"{task}: labels alone, so neither calibration nor abstention")
         return dict(zip(its.output_columns(names), shares.T, strict=True))
-    column = roles[f"{task}_score"]
+    column = scored
     score = _shares(external_columns.numbers(frame, column, where)[:, None], notes, column)[:, 0]
     confidence = _confidence(score, shares, names, column=column, where=where, notes=notes)
     rest = (1 - confidence) / (len(names) - 1)

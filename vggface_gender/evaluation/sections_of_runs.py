@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from vggface_gender.base import runs
 from vggface_gender.data import records
@@ -32,14 +33,35 @@ def of(tested: Sequence[Test], *, robust: bool = False) -> list[dict]:
     Returns:
         See `report.page`.
     """
-    return [section for test in tested for section in _of_one(test, robust=robust)]
+    return [section for tests in together(tested) for section in _of_tests(tests, robust=robust)]
 
 
-def _of_one(test: Test, *, robust: bool) -> list[dict]:
-    dataset, table, path = test.dataset, test.table, test.folder / runs.CLASSIFIER
-    overlap = list(table[predictions.OVERLAP]) if predictions.OVERLAP in table else None
+def together(tested: Sequence[Test]) -> list[list[Test]]:
+    """Tests whose faces are one section: the folds of a run on the dataset that it was trained on.
+
+    Each fold's classifier predicts the faces that it has not learned from, so that together they
+    predict every face of the dataset, out-of-fold: likely wrong labels are found among all.
+    """
+    found: dict[tuple[str, ...], list[Test]] = {}
+    for test in tested:
+        is_fold = test.is_in_domain and test.repeat.startswith("fold-")
+        key = (test.run, test.label) if is_fold else (test.name, test.label)
+        found.setdefault(key, []).append(test)
+    return list(found.values())
+
+
+def _of_tests(tests: Sequence[Test], *, robust: bool) -> list[dict]:
+    test = tests[0]  # of several folds the one whose maps are drawn
+    dataset, path = test.dataset, test.folder / runs.CLASSIFIER
+    overlap = None
+    if predictions.OVERLAP in test.table:
+        overlap = list(test.table[predictions.OVERLAP])
     trained = classifier.load(path)
-    jpegs = dict(zip(table.name, records.jpegs(dataset, SPLIT), strict=True))
+    jpegs = {
+        name: jpeg
+        for one in tests
+        for name, jpeg in zip(one.table.name, records.jpegs(one.dataset, SPLIT), strict=True)
+    }
     summary = None
     if robust:
         perturbed = perturbations.standard(trained.size)
@@ -47,8 +69,8 @@ def _of_one(test: Test, *, robust: bool) -> list[dict]:
             path, trained, dataset=dataset, split=SPLIT, perturbed=perturbed
         )
     found = sections.of_table(
-        table,
-        run=test.name,
+        pd.concat([one.table for one in tests], ignore_index=True),
+        run=test.name if len(tests) == 1 else f"{test.run} (out-of-fold)",
         dataset=test.label,
         is_in_domain=test.is_in_domain,
         images=lambda name: crops.decode(jpegs[name]),
