@@ -72,8 +72,8 @@ def main(argv: list[str] | None = None) -> None:
         "a": {"run": arguments.a, "repeats": list(a)},
         "b": {"run": arguments.b, "repeats": list(b)},
     }
-    for letter, side in (("A", a), ("B", b)):
-        print(f"{letter}: {comparison_notes.describe(about[letter.lower()]['run'], side)}")
+    for letter, run, side in (("A", arguments.a, a), ("B", arguments.b, b)):
+        print(f"{letter}: {comparison_notes.describe(run, side)}")
     print(f"{dataset} {split}".strip())
     print(f"\n{comparison_report.report(compared)}", end="")
     if arguments.json:

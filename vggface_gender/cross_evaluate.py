@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender import __version__
 from vggface_gender.base import console, extras, files, options, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
@@ -114,7 +113,7 @@ def _of_tables(arguments: argparse.Namespace, made_by: str) -> None:
     from vggface_gender.evaluation import cells, external, sections
 
     given = options.external_arguments(arguments)
-    images = sections.in_folder(arguments.images) if arguments.images else None
+    images = sections.in_folder(arguments.images) if arguments.images else sections.no_image
     dataset = arguments.truth.stem if arguments.truth else "the same faces"
     tables = {}
     for path in arguments.predictions:
@@ -122,11 +121,10 @@ def _of_tables(arguments: argparse.Namespace, made_by: str) -> None:
         print("".join(f"{path}: {note}\n" for note in found.notes), end="")
         tables[path.stem, dataset] = found.table
     made = [cells.of(table, run=run, dataset=dataset) for (run, _), table in tables.items()]
-    more = {"images": images} if images else {}
     shown = [
         section
         for (run, _), table in tables.items()
-        for section in sections.of_table(table, run=run, dataset=dataset, **more)
+        for section in sections.of_table(table, run=run, dataset=dataset, images=images)
     ]
     _write(arguments, made, names, shown=lambda: shown, tables=tables, made_by=made_by)
 
@@ -244,6 +242,8 @@ def _today() -> str:
 def _versions() -> str:
     """What computed the figures, each with its version."""
     used = ("fairlearn", "scikit-learn", "statsmodels", "pandas", "numpy")
+    from vggface_gender import __version__
+
     every = [("vggface-gender", __version__)]
     every += [(name, importlib.metadata.version(name)) for name in used]
     return ", ".join(map(" ".join, every))

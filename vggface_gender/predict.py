@@ -263,7 +263,7 @@ def _ask_another(arguments: argparse.Namespace) -> int:
     photos = tqdm(
         [Path(source.name) for source in found], unit="photo", disable=len(found) < FEW or None
     )
-    counts = others.write(ask, photos, arguments.csv, resume=arguments.resume)
+    counts = others.write(ask, photos, path=arguments.csv, resume=arguments.resume)
     said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     print(f"{arguments.other}: {said}\ntable: {arguments.csv}", file=sys.stderr)
     unreadable = counts["unreadable"]

@@ -32,7 +32,11 @@ def found(tables: dict, **domains) -> list[str]:
         section
         for (run, dataset), its in tables.items()
         for section in sections.of_table(
-            its, run=run, dataset=dataset, is_in_domain=domains.get(dataset)
+            its,
+            run=run,
+            dataset=dataset,
+            images=sections.no_image,
+            is_in_domain=domains.get(dataset),
         )
     ]
     return findings.most_important(shown, findings.differences(tables))
@@ -45,7 +49,9 @@ def test_who_is_failed_most_and_who_beats_whom_are_named_first():
     }
     most, beats, *_ = found(tables)
     assert most.startswith("Failed most, by gender x race, is female, Black:")
-    audited = sections.of_table(tables["weak", "faces"], run="", dataset="")[0]["audit"]
+    audited = sections.of_table(
+        tables["weak", "faces"], run="", dataset="", images=sections.no_image
+    )[0]["audit"]
     gap = audited["gaps"]["gender x race"]
     assert f"{100 * gap['difference']:.1f} points below {gap['best']}" in most or "strong" in most
     assert "The same group is last for" in most and "may be chance" not in most
@@ -83,5 +89,7 @@ def test_different_faces_are_said_not_to_be_comparable():
 
 
 def test_the_question_names_classifiers_tasks_and_counts():
-    question = findings.summary(sections.of_table(table(0.9), run="a", dataset="f"))
+    question = findings.summary(
+        sections.of_table(table(0.9), run="a", dataset="f", images=sections.no_image)
+    )
     assert "One classifier (a) predicted the perceived gender of faces (1,500 of f)" in question

@@ -8,6 +8,7 @@ from reproduce import trainings
 from reproduce.request import Request
 from vggface_gender.base import runs, text
 from vggface_gender.evaluation import (
+    cells,
     held_out,
     matrix,
     matrix_figure,
@@ -72,10 +73,10 @@ def cross_evaluated(request: Request, trained: Sequence[str], names: Sequence[st
     found = matrix.tests(
         matrix.trainings(trained), names, source=request.source, data_dir=request.data_dir
     )
-    cells = matrix.cells(found)
-    means = matrix.means(found, cells)
+    figures = matrix.cells(found)
+    means = cells.means(figures, [test.run for test in found])
     folder = runs.MODEL_FILES / trainings.name(request, "matrix")
-    matrix.write(cells, means, folder=folder)
+    cells.write(figures, means, folder=folder)
     matrix_figure.save(matrix_figure.figure(means), folder / "matrix.png")
-    print(f"\n{matrix_report.report(cells, means)}\n\nmatrix: {folder / 'matrix.csv'}")
-    return cells
+    print(f"\n{matrix_report.report(figures, means)}\n\nmatrix: {folder / 'matrix.csv'}")
+    return figures

@@ -200,7 +200,9 @@ def _probabilities(
     its = TASKS[task]
     given = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
     if given:
-        columns = [external_columns.numbers(frame, column, where) for column in given.values()]
+        columns = [
+            external_columns.numbers(frame, column, where=where) for column in given.values()
+        ]
         shares = _shares(np.stack(columns, axis=1), notes, f"{task}'s probabilities")
         return dict(zip(given, shares.T, strict=True))
     if f"{task}_predicted" not in roles or frame[roles[f"{task}_predicted"]].isna().all():
@@ -215,7 +217,9 @@ def _probabilities(
         notes.append(f"{task}: labels alone, so neither calibration nor abstention")
         return dict(zip(its.output_columns(names), shares.T, strict=True))
     column = scored
-    score = _shares(external_columns.numbers(frame, column, where)[:, None], notes, column)[:, 0]
+    score = _shares(external_columns.numbers(frame, column, where=where)[:, None], notes, column)[
+        :, 0
+    ]
     confidence = _confidence(score, shares, names, column=column, where=where, notes=notes)
     rest = (1 - confidence) / (len(names) - 1)
     shares = np.where(shares == 1, confidence[:, None], shares * 0 + rest[:, None])

@@ -13,8 +13,10 @@ from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import predictions
 
 # What columns are called elsewhere, in small letters, other signs as _.
-NAMES = ("name", "file", "filename", "file_name", "image", "image_path", "img", "img_path")
-NAMES += ("photo", "path", "filepath", "file_path", "face", "id")
+NAMES = (
+    *("name", "file", "filename", "file_name", "image", "image_path", "img", "img_path"),
+    *("photo", "path", "filepath", "file_path", "face", "id"),
+)
 TRUE = ("true", "y_true", "label", "labels", "target", "actual", "truth", "ground_truth", "gt")
 PREDICTED = ("predicted", "y_pred", "pred", "prediction", "predictions", "output", "dominant")
 SCORE = ("score", "y_score", "prob", "proba", "probability", "confidence")
@@ -83,7 +85,7 @@ def _guessed(
     called: dict[str, str] = {}
     for column in free:
         called.setdefault(plain(column), column)
-    roles = {}
+    roles: dict[str, str] = {}
 
     def take(role: str, names: Iterable[str]) -> None:
         for name in names:
@@ -112,7 +114,7 @@ def _guessed(
     of = predicted or true
     if of and (task := _task_of(frame[of], meaning)):
         own = {task: true, f"{task}_predicted": predicted, f"{task}_score": predicted and score}
-        roles |= {role: column for role, column in own.items() if column and role not in roles}
+        roles |= {role: one for role, one in own.items() if one and role not in roles}
     return roles
 
 
@@ -132,7 +134,7 @@ def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str
     if not TASKS[task].is_classification:
         return {}
     found: dict[str, str] = {}
-    bare = {}
+    bare: dict[str, str] = {}
     for name, column in called.items():
         if column in roles.values():
             continue
@@ -168,11 +170,13 @@ def _of_task(roles: Mapping[str, str], task: str) -> bool:
 
 
 def describe(roles: Mapping[str, str]) -> str:
+    """A line on what columns were taken for, where their names don't say it; "" where all do."""
     said = [f"{column} as {role}" for role, column in roles.items() if column != role]
     return f"read {', '.join(said)}" if said else ""
 
 
 def listed(frame: pd.DataFrame) -> str:
+    """The first of a table's columns, to read."""
     return text.listed([str(column) for column in frame.columns], 12)
 
 
@@ -243,7 +247,7 @@ def names(cells: pd.Series, where: str) -> np.ndarray:
     return cells.to_numpy(object)
 
 
-def numbers(frame: pd.DataFrame, column: str, where: str) -> np.ndarray:
+def numbers(frame: pd.DataFrame, column: str, *, where: str) -> np.ndarray:
     """A column of numbers, NaN where a cell is empty."""
     numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
     bad = frame[column].notna().to_numpy() & ~np.isfinite(numbers)

@@ -79,8 +79,8 @@ def _of_grouping(
     np.add.at(cells, (places, true, predicted), 1)
     rng = np.random.default_rng(0)
     # Faces drawn with replacement are counts drawn from the cells' shares.
-    drawn = rng.multinomial(len(true), (cells / len(true)).ravel(), size=draws)
-    drawn = _rates(drawn.reshape(draws, *cells.shape))
+    counts = rng.multinomial(len(true), (cells / len(true)).ravel(), size=draws)
+    drawn = _rates(counts.reshape(draws, *cells.shape))
     shuffled = _rates(_shuffled(cells, rng, draws))
     own = _rates(cells[None])
     labels: dict[str, dict] = {}

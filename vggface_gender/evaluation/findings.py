@@ -4,12 +4,13 @@ what else is largest. Every figure in a sentence is one of the report's.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from vggface_gender.base import text
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.evaluation import predictions, same_images, unseen
+from vggface_gender.evaluation import groups, predictions, same_images, unseen
 
 SIGNIFICANT = 0.05
 FEWEST_UNPREDICTED = 0.005  # the share of faces without a prediction from which it is worth a word
@@ -96,8 +97,20 @@ def most_important(sections: Sequence[Mapping], compared: Sequence[Mapping]) -> 
     first = [section for section in sections if section["task"] == sections[0]["task"]]
     main = [each for each in compared if each["task"] == first[0]["task"]]
     found = [_failed_most(first), *_beaten(main)]
-    others = (_unpredicted(first), _shift(first), _confidence(first), _labels(first))
-    return [sentence for sentence in (*found, *others) if sentence][:3]
+    others = [
+        finding
+        for finding in (_unpredicted(first), _shift(first), _confidence(first), _labels(first))
+        if finding
+    ]
+    others.sort(key=lambda finding: -finding.share)
+    return [*found, *(finding.sentence for finding in others)][:3]
+
+
+class _Finding(NamedTuple):
+    """A sentence, and how much it is of, in shares of the faces: what findings are ordered by."""
+
+    share: float
+    sentence: str
 
 
 def _failed_most(sections: Sequence[Mapping]) -> str:
@@ -142,30 +155,31 @@ def _beaten(compared: Sequence[Mapping]) -> list[str]:
     ]
 
 
-def _unpredicted(sections: Sequence[Mapping]) -> str:
+def _unpredicted(sections: Sequence[Mapping]) -> _Finding | None:
     having = [section for section in sections if "unpredicted" in section["audit"]]
     if not having:
-        return ""
+        return None
     section = max(having, key=lambda one: one["audit"]["unpredicted"]["all"]["all"]["share"])
     shares = section["audit"]["unpredicted"]
     every = shares["all"]["all"]
     if every["share"] < FEWEST_UNPREDICTED:
-        return ""
-    groups = [
+        return None
+    large = [
         (name, group)
         for grouping, members in shares.items()
         for name, group in members.items()
         if grouping != "all" and not group["small"]
     ]
-    most = max(groups, key=lambda each: each[1]["share"], default=None)
+    most = max(large, key=lambda each: each[1]["share"], default=None)
     worst = f", most of {most[0]} ({text.percent(most[1]['share'])})" if most else ""
-    return (
+    return _Finding(
+        every["share"],
         f"{section['run']} has no prediction for {text.percent(every['share'])} of the "
-        f"{every['count']:,} faces of {section['dataset']}{worst}; no other figure counts them."
+        f"{every['count']:,} faces of {section['dataset']}{worst}; no other figure counts them.",
     )
 
 
-def _shift(sections: Sequence[Mapping]) -> str:
+def _shift(sections: Sequence[Mapping]) -> _Finding | None:
     """How much accuracy a classifier loses on a dataset that it was not trained on."""
     drops = [
         (one["audit"]["accuracy"] - other["audit"]["accuracy"], one, other)
@@ -173,45 +187,54 @@ def _shift(sections: Sequence[Mapping]) -> str:
         if one["run"] == other["run"] and one["is_in_domain"] and other["is_in_domain"] is False
     ]
     if not drops:
-        return ""
+        return None
     drop, one, other = max(drops, key=lambda each: each[0])
-    if drop <= 0:
-        return ""
-    return (
+    audits = one["audit"], other["audit"]
+    low, high = groups.newcombe(
+        [round(each["accuracy"] * each["count"]) for each in audits],
+        [each["count"] for each in audits],
+    )
+    if low <= 0:  # no more than chance
+        return None
+    return _Finding(
+        drop,
         f"{one['run']} loses {100 * drop:.1f} points of accuracy in {one['task']} from "
         f"{one['dataset']}, on which it was trained "
         f"({text.percent(one['audit']['accuracy'])}), to {other['dataset']}, on which it wasn't "
-        f"({text.percent(other['audit']['accuracy'])})."
+        f"({text.percent(other['audit']['accuracy'])}; 95% interval {100 * low:.1f} to "
+        f"{100 * high:.1f}).",
     )
 
 
-def _confidence(sections: Sequence[Mapping]) -> str:
+def _confidence(sections: Sequence[Mapping]) -> _Finding | None:
     """Whose confidence is furthest from its accuracy, and in which direction."""
     having = [section for section in sections if section["audit"]["calibration"]]
     if not having:
-        return ""
+        return None
     section = max(having, key=lambda one: one["audit"]["calibration"]["ece"])
     calibration = section["audit"]["calibration"]
     count = sum(one["count"] for one in calibration["bins"])
     mean = sum(one["count"] * one["confidence"] for one in calibration["bins"]) / count
     is_over = mean > section["audit"]["accuracy"]
-    return (
+    return _Finding(
+        calibration["ece"],
         f"Confidence is furthest from accuracy for {section['run']} on {section['dataset']}, "
         f"which is {'over' if is_over else 'under'}confident: a mean confidence of "
         f"{text.percent(mean)} where {text.percent(section['audit']['accuracy'])} are right "
-        f"(expected calibration error {calibration['ece']:.3f})."
+        f"(expected calibration error {calibration['ece']:.3f}).",
     )
 
 
-def _labels(sections: Sequence[Mapping]) -> str:
+def _labels(sections: Sequence[Mapping]) -> _Finding | None:
     """How many labels are likely wrong."""
     counts = [(len(section["suspects"]), section) for section in sections if section["suspects"]]
     if not counts:
-        return ""
+        return None
     number, section = max(counts, key=lambda each: each[0])
-    return (
+    return _Finding(
+        number / section["audit"]["count"],
         f"{number:,} {section['task']} labels of {section['dataset']} are likely wrong, by the "
-        f"confidence of {section['run']}."
+        f"confidence of {section['run']}.",
     )
 
 

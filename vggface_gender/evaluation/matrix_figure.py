@@ -23,7 +23,7 @@ def figure(means: Sequence[Mapping]) -> matplotlib.figure.Figure:
     Darker is better. In-domain cells have a frame.
 
     Args:
-        means: see `matrix.means`.
+        means: see `cells.means`.
     """
     tasks = [task for task in TASKS if any(task in row for row in means)]
     names = list(dict.fromkeys(row["run"] for row in means))

@@ -29,6 +29,7 @@ from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
 THUMB = 96  # pixels of a face in a montage
+MOST_SUSPECTS = 14  # faces with a likely wrong label that are shown
 THRESHOLD = 0.9  # the confidence from which the table of groups has them answered
 
 
@@ -87,6 +88,7 @@ def page(
             if section["robustness"]
         ],
         shown=_shown_maps(sections),
+        suspected=_suspected(sections),
         detections=detections,
         suspects_csv=_address(suspects_csv),
         small=SMALL,
@@ -205,6 +207,32 @@ def _shown_maps(sections: Sequence[Mapping]) -> list[Mapping]:
 
 def _is_better(section: Mapping, other: Mapping) -> bool:
     return bool(section["is_in_domain"]) and not other["is_in_domain"]
+
+
+def _suspected(sections: Sequence[Mapping]) -> list[dict]:
+    """For each dataset and task the faces whose label is likely wrong: those that the most
+    classifiers suspect first, then those that one is surest of."""
+    found = []
+    for key in dict.fromkeys((section["dataset"], section["task"]) for section in sections):
+        its = [one for one in sections if (one["dataset"], one["task"]) == key and one["suspects"]]
+        votes: dict[str, list[dict]] = {}
+        for section in its:
+            for face in section["suspects"]:
+                votes.setdefault(face["name"], []).append(face)
+        surest = sorted(
+            votes.values(),
+            key=lambda faces: (-len(faces), -max(one["confidence"] for one in faces)),
+        )
+        if surest:
+            shown = [
+                faces[0] | {"votes": len(faces), "picture": picture}
+                for faces in surest
+                if (picture := next(filter(None, (one["picture"] for one in faces)), None))
+            ]
+            counts = {section["run"]: len(section["suspects"]) for section in its}
+            about = {"dataset": key[0], "task": key[1], "counts": counts}
+            found.append(about | {"faces": shown[:MOST_SUSPECTS]})
+    return found
 
 
 def _robustness(section: Mapping) -> matplotlib.figure.Figure:

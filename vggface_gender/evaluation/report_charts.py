@@ -19,6 +19,7 @@ from vggface_gender.evaluation import palette
 from vggface_gender.evaluation.groups import SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
 
+FAINT = 0.3  # opacity of what is of few faces
 CLOSE = 0.02  # of the coverage: points so close have one name
 WIDTH = 3.7  # inches: 355 CSS pixels
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
@@ -42,9 +43,9 @@ def groups(audits: Audits, title: str) -> markupsafe.Markup:
             if figures is None:
                 continue
             y = place + apart[run]
-            faint = {"alpha": 0.3} if figures["small"] else {}
-            axes.plot(figures["interval"], [y, y], color=colour, linewidth=1.4, **faint)
-            axes.plot(figures["accuracy"], y, mark, color=colour, markersize=4, **faint)
+            alpha = FAINT if figures["small"] else 1
+            axes.plot(figures["interval"], [y, y], color=colour, linewidth=1.4, alpha=alpha)
+            axes.plot(figures["accuracy"], y, mark, color=colour, markersize=4, alpha=alpha)
         axes.plot([], [], mark, color=colour, markersize=4, label=name)
     for place in range(1, len(rows)):
         if rows[place][0] != rows[place - 1][0]:
@@ -115,9 +116,11 @@ def reliability(audits: Audits, title: str) -> markupsafe.Markup:
         bins = audit["calibration"]["bins"]
         lowest = min(lowest, *(one["from"] for one in bins))
         for one in bins:
-            faint = {"alpha": 0.3} if one["count"] < SMALL else {}
-            axes.plot([one["confidence"]] * 2, one["interval"], color=colour, **faint)
-            axes.plot(one["confidence"], one["accuracy"], mark, color=colour, markersize=4, **faint)
+            alpha = FAINT if one["count"] < SMALL else 1
+            axes.plot([one["confidence"]] * 2, one["interval"], color=colour, alpha=alpha)
+            axes.plot(
+                one["confidence"], one["accuracy"], mark, color=colour, markersize=4, alpha=alpha
+            )
         ece = audit["calibration"]["ece"]
         axes.plot([], [], mark, color=colour, markersize=4, label=f"{name}, error {ece:.3f}")
     axes.set_xlim(lowest, 1.01)

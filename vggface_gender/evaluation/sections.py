@@ -15,7 +15,7 @@ from vggface_gender.evaluation import audit, groups, metrics, predictions, repor
 from vggface_gender.evaluation.metrics import Compared
 from vggface_gender.photos import read
 
-ERRORS, SUSPECTS = 8, 12  # faces that are shown
+ERRORS, SUSPECTS = 8, 24  # faces that have a picture
 WORST = 3  # groups whose errors are shown
 
 Images = Callable[[str], np.ndarray | None]  # a face's crop by its name; None where it is not there
@@ -27,7 +27,7 @@ def of_table(
     run: str,
     dataset: str,
     is_in_domain: bool | None = None,
-    images: Images = lambda name: None,
+    images: Images,
 ) -> list[dict]:
     """The report's sections of one table of predictions, one for each classification task.
 
@@ -59,7 +59,7 @@ def of_table(
                 "robustness": None,
                 "figures": [],
                 "suspects": suspects(compared, task, images=images),
-                "errors": errors(compared, audited, task, images=images),
+                "errors": errors(compared, audited, images=images),
             }
         )
     return found
@@ -74,6 +74,10 @@ def audits(found: Sequence[Mapping]) -> list[dict]:
         | section["audit"]
         for section in found
     ]
+
+
+def no_image(name: str) -> None:
+    """No crop of any face, where none is at hand."""
 
 
 def in_folder(folder: Path) -> Images:
@@ -113,7 +117,7 @@ def suspects(compared: Compared, task: str, *, images: Images) -> list[dict]:
     ]
 
 
-def errors(compared: Compared, audited: Mapping, task: str, *, images: Images) -> list[dict]:
+def errors(compared: Compared, audited: Mapping, *, images: Images) -> list[dict]:
     """The most confident errors in the groups with the lowest accuracy.
 
     Returns:

