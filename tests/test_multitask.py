@@ -93,6 +93,15 @@ def test_cached_views_train_the_rest_alone(training, drawn):
 
 
 @pytest.mark.slow
+def test_cached_views_that_validate_worse_than_the_head_leave_the_head(training):
+    rates = ["--learning-rate", "0.001", "--rates", "backbone=3000"]
+    multitask.main([*training, "--run", "mine", "--views", "1", "--tasks", "gender", *rates])
+    history = pd.read_csv(RUN / "history.csv")
+    assert history.loc[history.val_loss.idxmin()].phase == "head"
+    assert predictions.read(RUN / TABLE).gender_female.notna().all()
+
+
+@pytest.mark.slow
 def test_the_published_rates_balance_and_choice_are_taken(training, capsys):
     multitask.main(
         [

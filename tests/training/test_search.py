@@ -49,6 +49,15 @@ def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsy
     assert (place / "history.csv").stat().st_mtime_ns == done
 
 
+def test_what_diverges_is_a_row_and_the_others_go_on(line, capsys):
+    multitask.main([*line, "--head-epochs", "1", "--sweep", "rate=1e30,1e-3"])
+    table = pd.read_csv("model_files/tried/sweep.csv", dtype={"rate": str})
+    assert [*table.rate] == ["1e-3", "1e30"] and [*table.phase] == ["head", "diverged"]
+    assert np.isnan(table.val_loss[1]) and table.val_loss[0] > 0
+    said = capsys.readouterr().out
+    assert "diverged: " in said and "best on validation: --rate 1e-3\n" in said
+
+
 def test_every_combination_has_the_commands_arguments_and_its_own():
     parser = multitask.parser()
     line = ["--dataset", "UTKFace", "--augment", "flip=0", "noise=0.2"]
@@ -59,6 +68,10 @@ def test_every_combination_has_the_commands_arguments_and_its_own():
         "augment.noise": "0.1",
         "multipliers.gender": "2",
     }
+    # An option's other name is the same option.
+    other = ["--dataset", "UTKFace", "--multipliers", "shared=2", "--sweep", "rates.backbone=0.1"]
+    ((_, its),) = training_options.combinations(parser, parser.parse_args(other), line=other)
+    assert dict(its.multipliers) == {"shared": 2, "backbone": 0.1}
     settings = [training_options.tuning_settings(its) for _, its in found]
     assert [its["learning_rate"] for its in settings] == [1e-3, 1e-3, 2e-3, 2e-3]
     assert [its["augment"]["noise"] for its in settings] == [0, 0.1, 0, 0.1]
@@ -71,16 +84,25 @@ def test_every_combination_has_the_commands_arguments_and_its_own():
     [
         ("dataset=a,b", "settings of a training alone"),
         ("seed=1,2", "settings of a training alone"),
-        ("dropout=0.1,2", "2 is not a number from 0 to 1"),
+        ("dropout=0.1,2", "2 is not a number from 0 to under 1"),
         ("dropout=0.1,0.1", "each value once"),
-        ("nothing=1", "unrecognized arguments: --nothing=1"),
+        ("nothing=1", "--sweep nothing: there is no option --nothing"),
         ("loss-weights.race=1,2", "losses can't be compared"),
+        ("see=0,1", "there is no option --see"),  # an abbreviation of seed
+        ("smoothing=0,0.1", "losses can't be compared"),  # another name of label-smoothing
+        ("rate=1e-3,0.001", "rate=1e-3 and rate=0.001 are the same settings"),
+        ("rate=1e-3 learning-rate=2e-3", "--sweep rate and learning-rate: one option"),
+        ("rate=1e-3 rate=2e-3", "--sweep rate and rate: one option"),
+        ("multipliers.gender=1 rates=gender=3", "one option"),
+        ("multipliers.gender=1 rates.gender=2", "one option"),
+        ("flip-tta=1,0", "it takes no value"),
+        ("rate.backbone=1", "--rate has no parts"),
+        ("rate=1e-3 --find-learning-rate", "give one of them"),
     ],
-    ids=["dataset", "seed", "value", "twice", "option", "loss"],
 )
 def test_what_can_not_be_swept_is_refused_in_a_line(swept, said, line, capsys):
     with pytest.raises(SystemExit) as stopped:
-        multitask.main([*line, "--sweep", swept])
+        multitask.main([*line, "--sweep", *swept.split()])
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
     assert not Path("model_files").exists()

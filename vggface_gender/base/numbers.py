@@ -43,6 +43,11 @@ def share(text: str) -> float:
     return _real(text, lambda number: 0 <= number <= 1, "from 0 to 1")
 
 
+def below_one(text: str) -> float:
+    """A number from 0 up to, but not, 1."""
+    return _real(text, lambda number: 0 <= number < 1, "from 0 to under 1")
+
+
 def score(text: str) -> float:
     """A least detection score, from -1 to 10."""
     least, most = SCORES

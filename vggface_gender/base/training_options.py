@@ -3,7 +3,7 @@
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vggface_gender.base import numbers, options
 from vggface_gender.base.tasks import TASKS
@@ -86,7 +86,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--dropout",
-        type=options.share,
+        type=options.below_one,
         default=0.4,
         metavar="S",
         help="share of the head's inputs and hidden units that a training step leaves out",
@@ -189,7 +189,7 @@ def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ema",
         "--average",
-        type=options.share,
+        type=options.below_one,
         metavar="M",
         help="momentum of the exponential moving average of the weights, which is what is "
         "validated and kept; 0 for none (default: averages over about a tenth of the steps, at "
@@ -302,6 +302,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--sweep",
         nargs="+",
+        action="extend",
         type=swept,
         default=[],
         metavar="OPTION=A,B",
@@ -382,31 +383,66 @@ def combinations(
     Raises:
         SystemExit: an option is not one that can be swept, or takes no such value.
     """
-    found = []
+    if arguments.sweep and arguments.find_learning_rate:
+        parser.error("--sweep and --find-learning-rate: give one of them")
     line = sys.argv[1:] if line is None else line
-    for name, _ in arguments.sweep:
-        if name.partition(".")[0] in UNSWEPT:
-            parser.error(f"--sweep {name}: it is for settings of a training alone")
-        if name.partition(".")[0] in LOSS_CHANGES and arguments.select == "loss":
-            parser.error(
-                f"--sweep {name}: losses can't be compared then: add --select balanced-accuracy"
-            )
+    actions = [_swept_action(parser, name, arguments) for name, _ in arguments.sweep]
+    for place, ((name, _), action) in enumerate(zip(arguments.sweep, actions, strict=True)):
+        part = name.partition(".")[2]
+        for (other, _), its in zip(arguments.sweep[:place], actions, strict=False):
+            # Of one option several parts are swept together, but not a part and the whole.
+            if its is action and (not part or part == other.partition(".")[2] or "." not in other):
+                parser.error(f"--sweep {other} and {name}: one option; give its values together")
+    found: list[tuple[dict[str, str], argparse.Namespace]] = []
     names = [name for name, _ in arguments.sweep]
     for values in itertools.product(*(values for _, values in arguments.sweep)):
         chosen = dict(zip(names, values, strict=True))
         given: dict[str, list[str]] = {}
-        for option, value in chosen.items():
+        for (option, value), action in zip(chosen.items(), actions, strict=True):
             name, _, part = option.partition(".")
             if not part:
-                given[name] = [f"--{name}={value}"]
+                given[action.dest] = [f"--{name}={value}"]
                 continue
             # An option that is given twice counts as it is given last, so all of it is given again.
-            before = getattr(arguments, name.replace("-", "_"), None) or []
-            given.setdefault(name, [f"--{name}", *(f"{key}={number}" for key, number in before)])
-            given[name].append(f"{part}={value}")
+            before = getattr(arguments, action.dest, None) or []
+            again = [f"--{name}", *(f"{key}={number}" for key, number in before)]
+            given.setdefault(action.dest, again).append(f"{part}={value}")
         added = [each for several in given.values() for each in several]
-        found.append((chosen, parser.parse_args([*line, *added])))
+        its_own = parser.parse_args([*line, *added])
+        if same := next((other for other, its in found if vars(its) == vars(its_own)), None):
+            parser.error(f"--sweep: {_said(same)} and {_said(chosen)} are the same settings")
+        found.append((chosen, its_own))
     return found
+
+
+def _said(chosen: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in chosen.items())
+
+
+def _swept_action(
+    parser: argparse.ArgumentParser, name: str, arguments: argparse.Namespace
+) -> argparse.Action:
+    """The option that a sweep names, by any of its names but no abbreviation.
+
+    Raises:
+        SystemExit: there is none, or it can't be swept.
+    """
+    option, _, part = name.partition(".")
+    action = next((each for each in parser._actions if f"--{option}" in each.option_strings), None)
+    if action is None:
+        parser.error(f"--sweep {name}: there is no option --{option}")
+    names = [each.removeprefix("--") for each in action.option_strings]
+    if set(names) & set(UNSWEPT):
+        parser.error(f"--sweep {name}: it is for settings of a training alone")
+    if action.nargs == 0:
+        parser.error(f"--sweep {name}: it takes no value; train with and without it")
+    if part and action.nargs != "+":
+        parser.error(f"--sweep {name}: --{option} has no parts")
+    if set(names) & set(LOSS_CHANGES) and arguments.select == "loss":
+        parser.error(
+            f"--sweep {name}: losses can't be compared then: add --select balanced-accuracy"
+        )
+    return action
 
 
 def search(arguments: argparse.Namespace) -> str:
@@ -433,7 +469,7 @@ def add_tasks_argument(parser: argparse.ArgumentParser, *, default: list[str] | 
 def swept(text: str) -> tuple[str, list[str]]:
     """An argument's type: OPTION=A,B, an option without its dashes and the values to try."""
     name, _, values = text.partition("=")
-    each = values.split(",")
+    name, each = name.strip(), [value.strip() for value in values.split(",")]
     if not name or not all(each) or len(set(each)) < len(each):
         raise argparse.ArgumentTypeError(f"{text} is not OPTION=A,B, each value once")
     return name.removeprefix("--"), each

@@ -134,7 +134,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             raise InputError(
                 f"{source}: {len(unread):,} label{'s are' if len(unread) > 1 else ' is'} not "
                 f"understood, the first: {unread[0].where}: {unread[0].refusal}, or nothing; or "
-                "keep going with these labels missing (keep_going)"
+                "keep going with these labels missing (--keep-going)"
             )
         self._require_room(listed)
         images, skipped = self._check(listed, source)
@@ -182,7 +182,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             why = "; ".join(summary.reasons(skipped))
             raise InputError(
                 f"{source}: {len(skipped)} of {len(listed)} images can't be used ({why}); mend them"
-                + (", or keep going without them (keep_going)" if images else "")
+                + (", or keep going without them (--keep-going)" if images else "")
             )
         return images, skipped
 

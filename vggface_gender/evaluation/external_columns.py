@@ -104,18 +104,20 @@ def _guessed(
                 take(f"{task}_predicted", (task,))
         else:
             take(task, (task,))
-    true, predicted, score = (
-        next(
-            (called[name] for name in names if called.get(name) not in (None, *roles.values())),
-            None,
-        )
-        for names in (TRUE, PREDICTED, SCORE)
-    )
+    true, predicted, score = (_free(called, names, roles) for names in (TRUE, PREDICTED, SCORE))
     of = predicted or true
-    if of and (task := _task_of(frame[of], meaning)):
-        own = {task: true, f"{task}_predicted": predicted, f"{task}_score": predicted and score}
-        roles |= {role: one for role, one in own.items() if one and role not in roles}
+    whose = _task_of(frame[of], meaning) if of else None
+    if whose:
+        own = {whose: true, f"{whose}_predicted": predicted}
+        own |= {f"{whose}_score": score} if predicted else {}
+        roles |= {role: its for role, its in own.items() if its and role not in roles}
     return roles
+
+
+def _free(called: Mapping[str, str], names: Iterable[str], roles: Mapping[str, str]) -> str | None:
+    """The first column of some names that has no role yet; None where there is none."""
+    there = (called[name] for name in names if name in called)
+    return next((column for column in there if column not in roles.values()), None)
 
 
 def first(frame: pd.DataFrame, names: Iterable[str]) -> str | None:

@@ -22,7 +22,11 @@ from vggface_gender.training import run, selection, space, tensorboard
 HISTORY = "history.csv"
 SHOWN_AFTER = 5.0  # seconds of an epoch until its progress bar is shown
 
-DIVERGED = "lower the learning rate, and train again; the last whole epoch is kept"
+ADVICE = "lower the learning rate, and train again; the last whole epoch is kept"
+
+
+class Diverged(InputError):
+    """A loss is not finite."""
 
 
 class Plateau(NamedTuple):
@@ -152,7 +156,7 @@ class _Extras(keras.callbacks.Callback):
         # an image of validation.
         for name in ("val_loss", "val_score"):
             if not math.isfinite(logs.get(name, 0)):
-                raise InputError(f"{name} is {logs[name]} after epoch {epoch + 1}: {DIVERGED}")
+                raise Diverged(f"{name} is {logs[name]} after epoch {epoch + 1}: {ADVICE}")
         if self.extras:
             logs.update(self.extras())
 
@@ -171,9 +175,9 @@ class _FiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict) -> None:
         if not math.isfinite(logs["loss"]):
             where = f" ({self.describe(self.epoch, batch)})" if self.describe else ""
-            raise InputError(
+            raise Diverged(
                 f"the loss is {logs['loss']} in epoch {self.epoch + 1}, batch {batch + 1}{where}: "
-                f"{DIVERGED}"
+                f"{ADVICE}"
             )
 
 

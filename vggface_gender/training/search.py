@@ -10,10 +10,11 @@ import pandas as pd
 from vggface_gender.base import files, locks, state, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.training import learning_rates, run, selection, train
+from vggface_gender.training import learning_rates, loop, run, selection, train
 from vggface_gender.training.train import Training
 
 TABLE = "sweep.csv"
+DIVERGED = "diverged"  # the phase of a training whose loss came not to be finite
 VALIDATED = "validation.json"  # in a training's folder: what its best epoch validated; it is done
 
 
@@ -69,8 +70,9 @@ def sweep(
         overwrite: replace a sweep of other settings.
 
     Returns:
-        A row a combination: the options' values, `trainings`, and the means of `epoch`, `val_loss`
-        and each task's figures on validation, of several trainings with their standard deviations.
+        A row a combination: the options' values, `trainings`, the `phase` of the best epoch
+        (`DIVERGED` where there is none), and the means of `epoch`, `val_loss` and each task's
+        figures on validation, of several trainings with their standard deviations.
 
     Raises:
         InputError: a folder holds something else, or another process is at it; see `train.fit`.
@@ -89,6 +91,8 @@ def sweep(
             rows.append({**chosen, **_spread(pd.DataFrame(reached))})
             table = pd.DataFrame(rows)
             score = "val_score" if "val_score" in table else "val_loss"
+            if score not in table:  # until now all have diverged
+                table[score] = float("nan")
             table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
             with files.whole(folder / TABLE) as part:
                 table.to_csv(part, index=False)
@@ -113,6 +117,10 @@ def report(table: pd.DataFrame, chosen: Sequence[str]) -> str:
 
 def _cell(row: pd.Series, name: str) -> str:
     """A mean, and of several trainings their standard deviation."""
+    if isinstance(row[name], str):
+        return row[name]
+    if pd.isna(row[name]):
+        return "-"
     return f"{row[name]:.4g}" + (f" ± {sd:.2g}" if (sd := row.get(f"{name}_sd")) else "")
 
 
@@ -125,6 +133,7 @@ SHOWN = {
         for task, its in TASKS.items()
         for metric in (("accuracy",) if its.is_classification else ("mae",))
     },
+    "phase": "best in phase",
     "epoch": "epoch",
 }
 
@@ -154,18 +163,28 @@ def _validated(training: Training, folder: Path, *, cache: Path, overwrite: bool
     done = folder / VALIDATED
     if not run.is_finished(folder, settings, by=VALIDATED):
         run.begin(folder, settings, overwrite=overwrite)
-        history = train.fit(training, folder, cache=cache).history
-        if history is None:
-            raise InputError("nothing is trained: give --head-epochs or --unfreeze")
-        reached = selection.best(history)
-        values = {"phase": str(reached.phase)} | {
-            _named(name, training.tasks): float(reached[name])
-            for name in history
-            if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
-        }
+        try:
+            history = train.fit(training, folder, cache=cache).history
+        except loop.Diverged as error:  # that is what this combination does; the others go on
+            print(f"diverged: {error}")
+            values: dict[str, str | float] = {"phase": DIVERGED}
+        else:
+            if history is None:
+                raise InputError("nothing is trained: give --head-epochs or --unfreeze")
+            values = _reached(history, training.tasks)
         files.write_json(values, done)
         run.end(folder)
-    return state.read(done, {"phase": str, "val_loss": float})
+    return state.read(done, {"phase": str})
+
+
+def _reached(history: pd.DataFrame, tasks: Collection[str]) -> dict[str, str | float]:
+    """What the epoch that is kept validates, and the phase that it is of."""
+    reached = selection.best(history)
+    return {"phase": str(reached.phase)} | {
+        _named(name, tasks): float(reached[name])
+        for name in history
+        if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
+    }
 
 
 def _named(name: str, tasks: Collection[str]) -> str:
@@ -176,10 +195,12 @@ def _named(name: str, tasks: Collection[str]) -> str:
     return name.replace("val_", f"val_{task}_", 1)
 
 
-def _spread(reached: pd.DataFrame) -> dict[str, float]:
-    """Means over trainings, and of several their standard deviations."""
+def _spread(reached: pd.DataFrame) -> dict[str, float | str]:
+    """The phases that the best epochs are of, means over trainings, and of several their standard
+    deviations."""
     numbers = reached.drop(columns="phase")
-    found: dict[str, float] = {"trainings": len(reached), **numbers.mean()}
+    phases = ", ".join(dict.fromkeys(reached["phase"]))
+    found = {"trainings": len(reached), "phase": phases, **numbers.mean()}
     if len(reached) > 1:
         found |= {f"{name}_sd": value for name, value in numbers.std().items()}
     return found

@@ -258,7 +258,7 @@ def fit(training: Training, folder: Path, *, cache: Path, tested: bool = False) 
         history = phases.train_backbone(config, network, history=history, **given)
     kept = run.keep(folder, history)
     if kept != "backbone":  # the classifier is the head on the backbone as it was
-        config = dataclasses.replace(config, unfreeze="none")
+        config = dataclasses.replace(config, unfreeze="none", views=0)
     return Fitted(network, config, known, history)
 
 
