@@ -15,16 +15,11 @@ their own; copies of training images are left out.
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vggface_gender.base import console, files, options
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,11 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     """Audit each task of a predictions table, print the reports and write the figures."""
     arguments = parser().parse_args(argv)
 
-    from vggface_gender.evaluation import audit, predictions, tables
+    from vggface_gender.evaluation import audit, external, predictions, tables
 
     given = options.external_arguments(arguments)
     if arguments.predictions:
-        table = _external(arguments.predictions, given)
+        table = external.read_all([arguments.predictions], **given)[0].table
         path, about = arguments.predictions, {"predictions": str(arguments.predictions)}
     else:
         if any(given.values()):
@@ -89,15 +84,6 @@ def main(argv: list[str] | None = None) -> None:
         print(audit.report(each))
     if arguments.json:
         files.write_json(about | {"tasks": audited}, arguments.json)
-
-
-def _external(path: Path, given: Mapping) -> "pd.DataFrame":
-    """A table that others made; how it was understood is printed."""
-    from vggface_gender.evaluation import external
-
-    found = external.read(path, **given)
-    print("".join(f"{note}\n" for note in found.notes))
-    return found.table
 
 
 if __name__ == "__main__":

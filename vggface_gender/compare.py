@@ -107,6 +107,8 @@ def _with_tables(arguments: argparse.Namespace, given: dict) -> tuple[str, list[
     from vggface_gender.evaluation import comparison_notes, external, repeats
 
     names = (arguments.a, arguments.b)
+    if names[0] == names[1]:
+        raise InputError(f"{names[0]} is given twice: give two tables")
     sides: dict[str, Side] = {}
     dataset = "" if given["truth"] is None else given["truth"].stem
     for name in names:
@@ -121,13 +123,9 @@ def _with_tables(arguments: argparse.Namespace, given: dict) -> tuple[str, list[
             }
             # Faces, true labels and groups are the run's, unless a table of them is given.
             given = given | {"truth": given["truth"] or next(iter(sides[name].values())).table}
-    for name in names:
-        if name not in sides:
-            found = external.read(name, **given)
-            print("".join(f"{name}: {note}\n" for note in found.notes), end="")
-            sides[name] = {Path(name).stem: repeats.Repeat(found.table)}
-    if names[0] == names[1]:
-        raise InputError(f"{names[0]} is given twice: give two tables")
+    tables = [name for name in names if name not in sides]
+    for name, found in zip(tables, external.read_all(tables, **given), strict=True):
+        sides[name] = {Path(name).stem: repeats.Repeat(found.table)}
     return dataset, list(comparison_notes.in_common(sides[names[0]], sides[names[1]]))
 
 

@@ -115,11 +115,8 @@ def _of_tables(arguments: argparse.Namespace, made_by: str) -> None:
     given = options.external_arguments(arguments)
     images = sections.in_folder(arguments.images) if arguments.images else sections.no_image
     dataset = arguments.truth.stem if arguments.truth else "the same faces"
-    tables = {}
-    for path in arguments.predictions:
-        found = external.read(path, **given)
-        print("".join(f"{path}: {note}\n" for note in found.notes), end="")
-        tables[path.stem, dataset] = found.table
+    read = external.read_all(arguments.predictions, **given)
+    tables = {(name, dataset): one.table for name, one in zip(names, read, strict=True)}
     made = [cells.of(table, run=run, dataset=dataset) for (run, _), table in tables.items()]
     shown = [
         section

@@ -117,11 +117,8 @@ def _tables(
             raise InputError("--predictions takes --validation, the predictions to fit on")
         if arguments.beside or arguments.dataset:
             raise InputError("--beside and --dataset are of --run, not of --predictions")
-        both = []
-        for path in (arguments.validation, arguments.predictions):
-            found = external.read(path, **given)
-            print("".join(f"{path}: {note}\n" for note in found.notes), end="")
-            both.append(found.table)
+        found = external.read_all((arguments.validation, arguments.predictions), **given)
+        both = [one.table for one in found]
         if shared := set(both[0]["name"]) & set(both[1]["name"]):
             raise InputError(
                 f"{arguments.validation} and {arguments.predictions} have {len(shared):,} faces in "

@@ -73,6 +73,14 @@ def test_one_labels_probability_is_told_from_the_predicted_labels(faces, answers
         external.understood(answers.assign(confidence=0.3), truth=faces)
 
 
+def test_a_score_that_is_a_tie_is_of_the_predicted_label(faces, answers):
+    """Of two labels a rounded 50% says nothing; the label does."""
+    tied = external.understood(answers.dropna().assign(confidence=50), truth=faces).table
+    hard = external.understood(answers.drop(columns="confidence"), truth=faces).table
+    accuracies = [metrics.evaluate(table)["gender"]["accuracy"] for table in (tied, hard)]
+    assert accuracies[0] == accuracies[1]
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -245,7 +253,8 @@ def test_an_audit_names_whom_it_has_no_prediction_for(folder, faces, answers, ca
         ]
     )
     said = capsys.readouterr().out
-    assert "read image as name, y_pred as gender_predicted, confidence as gender_score" in said
+    read = "read image as name, y_pred as gender_predicted, confidence as gender_score"
+    assert f"theirs.csv: {read}" in said
     found = pd.read_json("out.json", typ="series")["tasks"]["gender"]
     lacking = found["unpredicted"]["race"]["White"]
     chosen = faces.race == "white"
@@ -265,6 +274,10 @@ def test_two_tables_are_compared_on_the_faces_that_both_predict(folder, faces, a
     assert test["count"] == known.sum() and found["unpredicted"] == (~known).sum()
     assert test["only_b"] == ((faces.gender != answers.y_pred) & known).sum()
     assert test["only_a"] == 0 and "cross_entropy" not in found["metrics"]
+    line = ["theirs.csv", "ours.csv", "--truth", "faces.csv", "--columns"]
+    compare.main([*line, "gender_score=confidence"])  # one of the tables has it
+    with pytest.raises(InputError, match="no column 'nothing'"):
+        compare.main([*line, "gender_score=nothing"])
     for arguments, message in (
         (["theirs.csv", "theirs.csv"], "given twice"),
         (["theirs.csv", "ours.csv"], "no face has a true label"),
@@ -282,7 +295,8 @@ def test_a_report_of_tables_needs_no_tensorflow(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     page = (folder / "o" / "report.html").read_text()
-    assert "ours beats theirs" in page and "theirs has no prediction for" in page
+    assert "<li>On faces, in gender, ours beats theirs: " in page
+    assert "faces have no prediction of gender, and are in none of its figures" in page
     rows = pd.read_csv(folder / "o" / "likely-wrong-labels.csv")
     assert set(rows.run) == {"theirs"} and rows.columns[3] == "name"
 

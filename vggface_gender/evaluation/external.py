@@ -13,7 +13,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from vggface_gender.base.errors import InputError, first_line
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import external_columns, external_truth, groups, predictions
 
+TIE = 1e-9  # by how much a predicted label is ahead of others with its score
 ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
 
 
@@ -61,12 +62,48 @@ def read(
     return understood(
         _read(Path(path)),
         where=str(path),
-        truth=truth if truth is None or isinstance(truth, pd.DataFrame) else _read(Path(truth)),
-        truth_where="the true labels" if isinstance(truth, pd.DataFrame) else str(truth),
+        **_truth(truth),
         columns=columns,
         values=values,
         grouped_by=grouped_by,
     )
+
+
+def read_all(
+    paths: Sequence[str | os.PathLike],
+    *,
+    columns: Mapping[str, str] | None = None,
+    **given: Any,
+) -> list[External]:
+    """Several tables, of which each may have other columns; how each was understood is printed.
+
+    Args:
+        columns, given: see `read`. A column need be in one of the tables alone.
+
+    Raises:
+        InputError: see `read`; no table has one of the columns.
+    """
+    frames = [(str(path), _read(Path(path))) for path in paths]
+    for column in (columns or {}).values():
+        if not any(column in frame for _, frame in frames):
+            raise InputError(f"no column {column!r} in {', '.join(where for where, _ in frames)}")
+    truth = given.pop("truth", None)
+    found = []
+    for where, frame in frames:
+        its = {role: column for role, column in (columns or {}).items() if column in frame}
+        one = understood(frame, where=where, columns=its, **_truth(truth), **given)
+        found.append(one)
+        print("".join(f"{where}: {note}\n" for note in one.notes), end="")
+    return found
+
+
+def _truth(truth: str | os.PathLike | pd.DataFrame | None) -> dict[str, Any]:
+    """A table of true labels and what to call it, as `understood` takes them."""
+    if truth is None:
+        return {"truth": None}
+    if isinstance(truth, pd.DataFrame):
+        return {"truth": truth, "truth_where": "the true labels"}
+    return {"truth": _read(Path(truth)), "truth_where": str(truth)}
 
 
 def understood(
@@ -222,7 +259,11 @@ def _probabilities(
     ]
     confidence = _confidence(score, shares, names, column=column, where=where, notes=notes)
     rest = (1 - confidence) / (len(names) - 1)
-    shares = np.where(shares == 1, confidence[:, None], shares * 0 + rest[:, None])
+    is_predicted = shares == 1
+    shares = np.where(is_predicted, confidence[:, None], shares * 0 + rest[:, None])
+    # A score that rounding made a tie, 50% of two labels, is still of the predicted one.
+    others = np.where(is_predicted, 0, shares).max(axis=1, keepdims=True)
+    shares = np.where(is_predicted, np.maximum(shares, others + TIE), shares)
     if len(names) > 2:
         notes.append(f"{task}: what {column} leaves is shared evenly by the other labels")
     return dict(zip(its.output_columns(names), shares.T, strict=True))

@@ -239,7 +239,7 @@ def _said(audits: Audits, what: str) -> str:
 
 
 def _finished(figure: matplotlib.figure.Figure, title: str, said: str) -> markupsafe.Markup:
-    """A chart of one panel with its title above and its legend below."""
+    """A chart of one panel with its legend and its title above."""
     (axes,) = figure.axes
     axes.set_title(title, fontsize=8, loc="left", x=0, wrap=True)
     for label in (axes.xaxis.label, axes.yaxis.label):
@@ -247,7 +247,7 @@ def _finished(figure: matplotlib.figure.Figure, title: str, said: str) -> markup
     handles, names = axes.get_legend_handles_labels()
     if handles:
         figure.legend(
-            handles, names, loc="outside lower center", ncols=1, frameon=False, fontsize=7.5
+            handles, names, loc="outside upper left", ncols=1, frameon=False, fontsize=7.5
         )
     return svg(figure, f"{title}: {said}")
 
