@@ -12,7 +12,7 @@ import stand_ins
 from benchmark import faces
 from reproduce import command, figures, heads, nii, tables, trainings, utkface
 from vggface_gender import datasets
-from vggface_gender.base import labels, runs
+from vggface_gender.base import device, labels, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets.adience import adience_dataset_builder as adience
 from vggface_gender.evaluation import predictions
@@ -228,6 +228,27 @@ def test_bad_input_is_one_line(line, said, capsys):
     assert stopped.value.code == 2
     written = capsys.readouterr().err
     assert said in written and written.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("adience-five-folds", "Adience is not in the records"),
+        ("nii-cross-dataset", "none of its datasets is there"),
+        ("nii-fine-tuning", "needs KaggleGender, which has no builder: it is Kaggle's .* --tables"),
+        ("nii-pseudo-labels", "UTKFace is not in the records"),
+        ("resnet50-subgroups", "needs MORPH, which has no builder: it is MORPH II"),
+        ("utkface-multitask", "UTKFace is not in the records"),
+        ("vggface-transfer", "none of its datasets is there"),
+    ],
+)
+def test_without_data_it_is_said_at_once_what_to_get(name, said, workplace, monkeypatch, capsys):
+    monkeypatch.delenv("FACES_DIR", raising=False)
+    monkeypatch.setattr(device, "start", lambda **_: pytest.fail("TensorFlow was started"))
+    with pytest.raises(InputError, match=said):
+        command.main([name])
+    assert tables.describe(name) in capsys.readouterr().out  # it is published all the same
+    assert not any(workplace.iterdir())
 
 
 def test_an_embedding_that_is_not_there_comes_after_what_was_published(workplace, capsys):

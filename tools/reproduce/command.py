@@ -158,21 +158,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _reproduce(arguments: argparse.Namespace) -> None:
     """Make ours of a table, and print and write them."""
-    from vggface_gender.base import device
-
-    device.start(seed=0)
-    from reproduce import heads, nii, subgroups, utkface
     from reproduce.request import Request
 
-    made_by = {
-        "adience-five-folds": heads.adience_five_folds,
-        "nii-cross-dataset": nii.nii_cross_dataset,
-        "nii-fine-tuning": nii.nii_fine_tuning,
-        "nii-pseudo-labels": nii.nii_pseudo_labels,
-        "resnet50-subgroups": subgroups.resnet50_subgroups,
-        "utkface-multitask": utkface.utkface_multitask,
-        "vggface-transfer": heads.vggface_transfer,
-    }
     request = Request(
         arguments.name,
         runs=tuple(arguments.runs),
@@ -185,6 +172,22 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         training=tuple(arguments.training),
     )
     published = tables.PUBLISHED[arguments.name]
+    request.check_all(published)
+
+    from vggface_gender.base import device
+
+    device.start(seed=0)
+    from reproduce import heads, nii, subgroups, utkface
+
+    made_by = {
+        "adience-five-folds": heads.adience_five_folds,
+        "nii-cross-dataset": nii.nii_cross_dataset,
+        "nii-fine-tuning": nii.nii_fine_tuning,
+        "nii-pseudo-labels": nii.nii_pseudo_labels,
+        "resnet50-subgroups": subgroups.resnet50_subgroups,
+        "utkface-multitask": utkface.utkface_multitask,
+        "vggface-transfer": heads.vggface_transfer,
+    }
     found = made_by[arguments.name](request, published)
     if arguments.json:
         files.write_json({"published": published, "ours": found}, arguments.json)

@@ -1,10 +1,11 @@
 """What is to be reproduced, and where its datasets and runs are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vggface_gender import datasets
+from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue, mixes
 from vggface_gender.datasets.mixes import Mix
@@ -61,6 +62,24 @@ class Request:
         place = self.place(name)
         mixes.check(place, self.source_of(place), data_dir=self.data_dir)
 
+    def check_all(self, published: Mapping) -> None:
+        """Refuse at once what would be refused after TensorFlow is loaded.
+
+        Not where runs are there, from which some tables are made without any dataset.
+
+        Args:
+            published: see `tables`.
+
+        Raises:
+            InputError: something that is needed is not at hand, or nothing at all is.
+        """
+        if self.runs or any(runs.MODEL_FILES.glob("reproduce-*")):
+            return
+        for name in published["needs"]:
+            self.check(name)
+        if not published["needs"]:
+            self._those_there(published["datasets"], self.check)
+
     def available(self, names: Sequence[str]) -> dict[str, str]:
         """Those of the datasets that are there; others are printed, with how to get them.
 
@@ -70,11 +89,16 @@ class Request:
         Raises:
             InputError: none is there.
         """
-        found = {}
+        there = self._those_there(names, lambda name: self.prepared(self.place(name)))
+        return {name: self.place(name) for name in there}
+
+    def _those_there(self, names: Sequence[str], look: Callable[[str], object]) -> list[str]:
+        """Those that looking for raises no InputError; of others what it says is printed."""
+        found = []
         for name in names:
             try:
-                self.prepared(self.place(name))
-                found[name] = self.place(name)
+                look(name)
+                found.append(name)
             except InputError as error:
                 print(f"left out: {error}")
         if not found:

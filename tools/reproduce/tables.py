@@ -1,9 +1,10 @@
 """The published tables: what `published.json` says of each, and how it is printed.
 
-A table has `what` it is of, its `source`, the `datasets` that ours takes, and `notes`, such as
-where the source contradicts itself. Its `figures` are tables by title, each with a `form`, in which
-its figures were published (a format of Python's: `.2%` of shares of 1, `,d` of counts), and `rows`
-of figures by column. What else stands there is what ours is made with.
+A table has `what` it is of, its `source`, the `datasets` that ours takes, those that it `needs`
+(if none, any of them will do), and `notes`, such as where the source contradicts itself. Its
+`figures` are tables by title, each with a `form`, in which its figures were published (a format of
+Python's: `.2%` of shares of 1, `,d` of counts), and `rows` of figures by column. What else stands
+there is what ours is made with.
 """
 
 import json
