@@ -1,5 +1,6 @@
 """Print published figures beside ours, each table by its name.
 
+    python tools/reproduce.py --list
     python tools/reproduce.py utkface-multitask --source path/to/faces
     python tools/reproduce.py resnet50-subgroups --tables MORPH=MORPH/faces.csv --runs RUN
     python tools/reproduce.py vggface-transfer --source path/to/faces

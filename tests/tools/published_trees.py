@@ -5,7 +5,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from benchmark import faces
 from vggface_gender.base import labels
@@ -21,7 +20,10 @@ SIZE = 48  # pixels a side: what is small is decoded fast
 
 
 def write_all(folder: Path, *, count: int = 120) -> None:
-    """Every dataset that a published table needs, but MORPH, which has no builder, in `morph`."""
+    """Every dataset that a published table needs; those without a builder in folders as they come.
+
+    These are MORPH, `kaggle` and `politicians`.
+    """
     faces.draw(folder / "UTKFace", count)
     drawn = []
     for path in sorted((folder / "UTKFace").iterdir()):
@@ -40,7 +42,8 @@ def write_all(folder: Path, *, count: int = 120) -> None:
         gender = labels.GENDERS[i % 2]
         put(folder / "kaggle" / "Training" / gender / f"{i}.jpg", drawn, 300 + i)
         put(folder / "kaggle" / "Validation" / gender / f"{i}.jpg", drawn, 400 + i)
-    write_table(folder / "morph", drawn, count=60)
+        put(folder / "politicians" / gender / f"{i}.jpg", drawn, 500 + i)
+    write_morph(folder / "MORPH", drawn)
 
 
 def put(path: Path, drawn: list[np.ndarray], number: int) -> None:
@@ -75,14 +78,14 @@ def write_adience(folder: Path, drawn: list[np.ndarray]) -> None:
         (folder / f"Adience/fold_{fold}_data.txt").write_text("\n".join(lines) + "\n")
 
 
-def write_table(folder: Path, drawn: list[np.ndarray], *, count: int) -> None:
-    """`faces.csv`, of both genders and two races, a third of it a train split and the rest test."""
-    for i in range(count):
-        put(folder / f"{i}.jpg", drawn, 500 + i)
-    table = {
-        "file": [f"{i}.jpg" for i in range(count)],
-        "gender": ["female", "male"] * (count // 2),
-        "race": ["White", "White", "Black", "Black"] * (count // 4),
-        "split": ["train"] * (count // 3) + ["test"] * (count - count // 3),
-    }
-    pd.DataFrame(table).to_csv(folder / "faces.csv", index=False)
+def write_morph(folder: Path, drawn: list[np.ndarray], *, people: int = 80) -> None:
+    """MORPH II's own table and photos: two of each person, of both genders and three races."""
+    lines = ["id_num,picture_num,dob,doa,race,gender,facial_hair,age,age_diff,glasses,photo"]
+    for i in range(people):
+        person, gender, race = f"{9055 + i:06d}", "FM"[i % 2], "WBWBH"[i // 2 % 5]
+        for number in (0, 1):
+            photo = f"Album2/{person}_{number}{gender}{20 + i % 40}.JPG"
+            cells = [person, number, "10/27/1953", "10/05/2007", race, gender, "", 20 + i % 40]
+            lines.append(",".join(map(str, [*cells, number, "", photo])))
+            put(folder / photo, drawn, 600 + 2 * i + number)
+    (folder / "morph_2008_nonCommercial.csv").write_text("\n".join(lines) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vggface_gender.backbones import onnx_network
 from vggface_gender.base import labels, runs
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records
@@ -78,6 +79,8 @@ def _train(command: str, given) -> None:
         )
         settings = one._asdict() | {"command": command, "dataset": given.dataset, "tasks": tasks}
         settings |= {"fingerprint": mix.fingerprint, "counts": mix.counts}
+        if backbone := getattr(given, "backbone", None):
+            settings["backbone"] = onnx_network.named(backbone)
         run.begin(folder, settings | {"init": getattr(given, "init", None)})
         path = folder / runs.CLASSIFIER
         path.write_text(f"{given.run} {place}")

@@ -1,7 +1,7 @@
 """Our figures: read from the runs' predictions, and set beside the published ones."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from reproduce import trainings
@@ -23,11 +23,12 @@ class Compared(NamedTuple):
 
     what: str
     published: float | None  # None where it is not known
-    ours: dict  # see `spread`
+    ours: Mapping  # see `spread`
+    form: str = ".2%"  # in which it was published; shares are compared in points
 
 
-def tested(request: Request, run: str, dataset: str) -> list[dict]:
-    """A run's metrics on a dataset's test split (see `metrics.evaluate`), one for each repeat."""
+def tested(request: Request, run: str, dataset: str, *, split: str = matrix.SPLIT) -> list[dict]:
+    """A run's metrics on a dataset's split (see `metrics.evaluate`), one for each repeat."""
     found = []
     for folder in runs.repeats(runs.folder(run)).values():
         path = folder / runs.CLASSIFIER
@@ -37,34 +38,42 @@ def tested(request: Request, run: str, dataset: str) -> list[dict]:
             source=request.source_of(dataset),
             data_dir=request.data_dir,
         )
-        found.append(metrics.evaluate(testing.predicted(path, prepared, split=matrix.SPLIT)))
+        found.append(metrics.evaluate(testing.predicted(path, prepared, split=split)))
     return found
 
 
-def spread(values: Sequence[float]) -> dict:
+def spread(values: Iterable[float]) -> dict:
     """Mean, standard deviation (None of one), number and values."""
+    values = list(values)
     return {
         "mean": statistics.fmean(values),
         "sd": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
-        "values": list(values),
+        "values": values,
     }
 
 
 def side_by_side(rows: Sequence[Compared]) -> str:
     """A table of what was published beside the spread of ours."""
     header = ["", "published", "ours", "sd of n", "difference"]
-    return text.table(header, [_cells(*row) for row in rows])
+    return text.table(header, [_cells(row) for row in rows])
 
 
-def _cells(what: str, published: float | None, ours: dict) -> list[str]:
-    is_known = published is not None
+def _cells(row: Compared) -> list[str]:
+    is_share = row.form.endswith("%")
+    form, scale, unit = (".2%", 100, " points") if is_share else (row.form, 1, "")
+    digits = ".2f" if is_share else row.form
+    mean, sd = row.ours["mean"], row.ours["sd"]
+    published, difference = "-", "-"
+    if row.published is not None:
+        published = format(row.published, row.form)
+        difference = f"{(mean - row.published) * scale:+{digits}}{unit}"
     return [
-        what,
-        f"{published:.4f}" if is_known else "-",
-        f"{ours['mean']:.4f}",
-        "n = 1" if ours["sd"] is None else f"{ours['sd']:.4f} of {ours['n']}",
-        f"{ours['mean'] - published:+.4f}" if is_known else "-",
+        row.what,
+        published,
+        format(mean, form),
+        "n = 1" if sd is None else f"{sd * scale:{digits}} of {row.ours['n']}",
+        difference,
     ]
 
 

@@ -11,8 +11,7 @@ import pandas as pd
 from reproduce import figures, trainings
 from reproduce.figures import Compared
 from reproduce.request import Request
-from vggface_gender.base import runs
-from vggface_gender.base.errors import InputError
+from vggface_gender.base import runs, text
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import records, sampling
 from vggface_gender.datasets import Dataset
@@ -31,6 +30,8 @@ from vggface_gender.inference.classifier import Classifier
 OVERSAMPLED = "validation-oversampled"
 VERSION = 1  # of how that split is drawn
 PUBLISHED = ("gender", "race")  # the tasks
+ACCURACY = "accuracy on validation"
+COUNTED = {"faces by gender": "gender", "faces by race": "race"}  # titles, and what is counted
 SEVERAL, BALANCED = "several tasks", "several, balanced"
 KINDS = {  # of training, and the tasks of each
     "multitask": ("gender", "race", "age"),
@@ -46,12 +47,7 @@ Tables = Mapping[str, list[pd.DataFrame]]  # a kind of training to its repeats' 
 
 def utkface_multitask(request: Request, published: dict) -> dict:
     """One network for gender, race and age against one network a task, under both protocols."""
-    if request.runs and len(request.runs) != len(KINDS):
-        raise InputError(
-            f"{request.table} takes four runs: of several tasks, of gender, of race, and of "
-            "several tasks with races balanced as published"
-        )
-    names = dict(zip(KINDS, request.runs or _trained(request, published), strict=True))
+    names = request.runs_of(tuple(KINDS)) or _trained(request, published)
     sides = {kind: repeats.folders(run) for kind, run in names.items()}
     copies = published["protocol"]["copies"]
     oversampled = {
@@ -65,6 +61,9 @@ def utkface_multitask(request: Request, published: dict) -> dict:
     clean = {kind: [each.table for each in side.values()] for kind, side in tested.items()}
     found: dict = {OVERSAMPLED: accuracies(oversampled), "test": accuracies(clean)}
     print(report(found, published))
+    first = next(iter(sides["multitask"].values()))
+    found["faces"] = counts(_utkface(request, first), copies=copies)
+    print(f"\n{describe_counts(found['faces'], published)}")
     for task in PUBLISHED:
         compared = comparison.compare(tested[task], tested["multitask"])
         found[f"{task}, one task against several"] = compared
@@ -75,13 +74,13 @@ def utkface_multitask(request: Request, published: dict) -> dict:
     return found
 
 
-def _trained(request: Request, published: dict) -> list[str]:
+def _trained(request: Request, published: dict) -> dict[str, str]:
     """The run of each kind."""
     copies = published["protocol"]["copies"]
     balance = "race:" + ",".join(f"{race}={times}" for race, times in copies.items())
     options = [*published["training"], "--repeats", str(request.repeats)]
-    return [
-        trainings.train(
+    return {
+        kind: trainings.train(
             request,
             f"reproduce-utkface-{kind}",
             command="multitask",
@@ -94,7 +93,7 @@ def _trained(request: Request, published: dict) -> list[str]:
             trainings=request.repeats,
         )
         for kind, tasks in KINDS.items()
-    ]
+    }
 
 
 def _utkface(request: Request, folder: Path) -> Dataset:
@@ -185,6 +184,36 @@ def predict_changed(
     return {task: np.concatenate([part[task] for part in parts]) for task in trained.tasks}
 
 
+def counts(dataset: Dataset, *, copies: Mapping[str, int]) -> dict[str, dict[str, dict[str, int]]]:
+    """Our UTKFace counted as the published tables count theirs: by title, row and label.
+
+    Args:
+        dataset: divided as ours is, into train, validation and test.
+        copies: how often a face of each race is there; once where a race is not named.
+    """
+    truth = {split: records.labels(dataset, split) for split in dataset.counts}
+    rows = {"raw": pd.concat(truth.values(), ignore_index=True)}
+    for split in ("train", "validation"):
+        times = truth[split].race.map(copies).fillna(1).astype(int)
+        rows[f"{split}, rarer races copied"] = truth[split].loc[truth[split].index.repeat(times)]
+    return {
+        title: {row: faces[task].value_counts().to_dict() for row, faces in rows.items()}
+        for title, task in COUNTED.items()
+    }
+
+
+def describe_counts(found: Mapping, published: Mapping) -> str:
+    """The published counts beside ours."""
+    rows = [
+        [f"{row}: {label}", f"{theirs:,d}", f"{found[title][row].get(label, 0):,d}"]
+        for title in COUNTED
+        for row, its in published["figures"][title]["rows"].items()
+        for label, theirs in its.items()
+    ]
+    table = text.table(["faces", "published", "ours"], rows)
+    return f"{table}\n\nours is split 80/10/10, theirs 90/10: train and validation differ by it"
+
+
 def report(found: Mapping, published: Mapping) -> str:
     """The published accuracies beside ours, under both protocols."""
     titles = {
@@ -195,7 +224,7 @@ def report(found: Mapping, published: Mapping) -> str:
     for split, title in titles.items():
         rows = []
         for task, kinds in found[split].items():
-            theirs = published["figures"][task]["accuracy"]
+            theirs = published["figures"][ACCURACY]["rows"][task]
             for kind, ours in kinds.items():
                 # What was published of several tasks was trained balanced.
                 their = theirs[SEVERAL if kind == BALANCED else kind]
