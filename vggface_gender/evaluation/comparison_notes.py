@@ -39,7 +39,8 @@ def unseen_faces(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
             lines.append(f"{near:,} faces are near-duplicates of training images of {letter}")
     if not seen:
         return a, b, lines
-    lines.insert(0, f"{len(seen):,} faces are left out, copies of training images of A or B")
+    count = "1 face is" if len(seen) == 1 else f"{len(seen):,} faces are"
+    lines.insert(0, f"{count} left out, copied from training images of A or B")
     a, b = (
         {
             key: repeat._replace(
