@@ -13,7 +13,7 @@ Two ways that need nothing but predictions, fitted on a validation split, measur
 Trainings that mitigate (`--balance`, `--group-loss`) are runs of their own, and stand beside these.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -79,21 +79,19 @@ def mitigate(
         )
     chosen = np.isin(its_groups, large)
     fit = Compared(fit.faces[chosen], fit.names, fit.true[chosen], fit.probability[chosen])
-    ways: dict[str, Callable] = {"reweighing": _reweighing}
+    fit_groups = its_groups[chosen]
+    changed = {BEFORE: held_out.probability}
     if len(fit.names) == 2:
-        ways = {"thresholds": _thresholds} | ways
-    after = {BEFORE: _table(held_out, held_out.probability, task)}
-    for name, way in ways.items():
-        changed = way(
+        changed["thresholds"] = _thresholds(
             fit,
-            its_groups[chosen],
+            fit_groups,
             held_out.probability,
-            test_groups,
+            called=test_groups,
             constraint=constraint,
             seed=seed,
         )
-        after[name] = _table(held_out, changed, task)
-    return after
+    changed["reweighing"] = _reweighing(fit, fit_groups, held_out.probability)
+    return {name: _table(held_out, shares, task) for name, shares in changed.items()}
 
 
 def _grouped(table: pd.DataFrame, task: str, by: str) -> tuple[Compared, np.ndarray]:
@@ -140,8 +138,8 @@ def _thresholds(
     fit: Compared,
     fit_groups: np.ndarray,
     probability: np.ndarray,
-    called: np.ndarray,
     *,
+    called: np.ndarray,
     constraint: str,
     seed: int,
 ) -> np.ndarray:
@@ -163,15 +161,7 @@ def _thresholds(
     return np.eye(2)[labels]
 
 
-def _reweighing(
-    fit: Compared,
-    fit_groups: np.ndarray,
-    probability: np.ndarray,
-    called: np.ndarray,
-    *,
-    constraint: str,
-    seed: int,
-) -> np.ndarray:
+def _reweighing(fit: Compared, fit_groups: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Probabilities by a logistic regression on log-probabilities, with reweighed examples."""
     regression = LogisticRegression(max_iter=1000)
     regression.fit(_logits(fit.probability), fit.true, sample_weight=weights(fit.true, fit_groups))
