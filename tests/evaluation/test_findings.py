@@ -93,3 +93,19 @@ def test_the_question_names_classifiers_tasks_and_counts():
         sections.of_table(table(0.9), run="a", dataset="f", images=sections.no_image)
     )
     assert "One classifier (a) predicted the perceived gender of faces (1,500 of f)" in question
+
+
+def test_the_folds_of_a_run_are_one_section_where_it_was_trained():
+    """Each fold predicts the faces that it has not learned from: together all of the dataset."""
+    from vggface_gender.evaluation import sections_of_runs
+    from vggface_gender.evaluation.matrix import Test
+
+    def tested(run: str, repeat: str, label: str, is_in_domain: bool) -> Test:
+        return Test(run, repeat, None, None, label, is_in_domain, None)
+
+    every = [tested("cv", f"fold-{k}", "home", True) for k in range(3)]
+    every += [tested("cv", f"fold-{k}", "away", False) for k in range(3)]
+    every += [tested("several", f"seed-{k}", "home", True) for k in range(2)]
+    together = sections_of_runs.together(every)
+    assert [len(tests) for tests in together] == [3, 1, 1, 1, 1, 1]
+    assert {test.repeat for test in together[0]} == {"fold-0", "fold-1", "fold-2"}
