@@ -71,7 +71,7 @@ def test_what_can_not_be_told_apart_is_not_called_better():
     assert each["scores"] == pytest.approx([one.mean() for one in right])
 
 
-def test_the_third_is_the_largest_of_the_rest():
+def test_the_third_is_of_answers_before_trust():
     lacking = table(0.9, seed=1)
     lacking.loc[:99, ["gender_female", "gender_male"]] = np.nan
     assert "a has no prediction for 6.7% of the 1,500 faces" in found({("a", "f"): lacking})[1]

@@ -4,7 +4,6 @@ what else is largest. Every figure in a sentence is one of the report's.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from vggface_gender.evaluation import groups, predictions, same_images, unseen
 
 SIGNIFICANT = 0.05
 FEWEST_UNPREDICTED = 0.005  # the share of faces without a prediction from which it is worth a word
+LEAST_ERROR = 0.03  # the expected calibration error from which it is worth one
 MOST_RUNS = 4  # of more, each is compared with the first alone
 
 
@@ -90,27 +90,15 @@ def most_important(sections: Sequence[Mapping], compared: Sequence[Mapping]) -> 
         compared: see `differences`.
 
     Returns:
-        Whom the classifiers fail most; whether one beats another, of several; and the largest of
-        the rest: faces without a prediction, accuracy lost from in-domain to cross-dataset, or how
-        far confidence is from accuracy.
+        Whom the classifiers fail most; whether one beats another, of several; and what there is
+        first of: faces without a prediction, accuracy lost from in-domain to cross-dataset, a
+        confidence that is far from accuracy, labels that are likely wrong.
     """
     first = [section for section in sections if section["task"] == sections[0]["task"]]
     main = [each for each in compared if each["task"] == first[0]["task"]]
     found = [_failed_most(first), *_beaten(main)]
-    others = [
-        finding
-        for finding in (_unpredicted(first), _shift(first), _confidence(first), _labels(first))
-        if finding
-    ]
-    others.sort(key=lambda finding: -finding.share)
-    return [*found, *(finding.sentence for finding in others)][:3]
-
-
-class _Finding(NamedTuple):
-    """A sentence, and how much it is of, in shares of the faces: what findings are ordered by."""
-
-    share: float
-    sentence: str
+    others = (_unpredicted(first), _shift(first), _confidence(first), _labels(first))
+    return [*found, *filter(None, others)][:3]
 
 
 def _failed_most(sections: Sequence[Mapping]) -> str:
@@ -155,15 +143,15 @@ def _beaten(compared: Sequence[Mapping]) -> list[str]:
     ]
 
 
-def _unpredicted(sections: Sequence[Mapping]) -> _Finding | None:
+def _unpredicted(sections: Sequence[Mapping]) -> str:
     having = [section for section in sections if "unpredicted" in section["audit"]]
     if not having:
-        return None
+        return ""
     section = max(having, key=lambda one: one["audit"]["unpredicted"]["all"]["all"]["share"])
     shares = section["audit"]["unpredicted"]
     every = shares["all"]["all"]
     if every["share"] < FEWEST_UNPREDICTED:
-        return None
+        return ""
     large = [
         (name, group)
         for grouping, members in shares.items()
@@ -172,14 +160,13 @@ def _unpredicted(sections: Sequence[Mapping]) -> _Finding | None:
     ]
     most = max(large, key=lambda each: each[1]["share"], default=None)
     worst = f", most of {most[0]} ({text.percent(most[1]['share'])})" if most else ""
-    return _Finding(
-        every["share"],
+    return (
         f"{section['run']} has no prediction for {text.percent(every['share'])} of the "
-        f"{every['count']:,} faces of {section['dataset']}{worst}; no other figure counts them.",
+        f"{every['count']:,} faces of {section['dataset']}{worst}; no other figure counts them."
     )
 
 
-def _shift(sections: Sequence[Mapping]) -> _Finding | None:
+def _shift(sections: Sequence[Mapping]) -> str:
     """How much accuracy a classifier loses on a dataset that it was not trained on."""
     drops = [
         (one["audit"]["accuracy"] - other["audit"]["accuracy"], one, other)
@@ -187,7 +174,7 @@ def _shift(sections: Sequence[Mapping]) -> _Finding | None:
         if one["run"] == other["run"] and one["is_in_domain"] and other["is_in_domain"] is False
     ]
     if not drops:
-        return None
+        return ""
     drop, one, other = max(drops, key=lambda each: each[0])
     audits = one["audit"], other["audit"]
     low, high = groups.newcombe(
@@ -195,46 +182,45 @@ def _shift(sections: Sequence[Mapping]) -> _Finding | None:
         [each["count"] for each in audits],
     )
     if low <= 0:  # no more than chance
-        return None
-    return _Finding(
-        drop,
+        return ""
+    return (
         f"{one['run']} loses {100 * drop:.1f} points of accuracy in {one['task']} from "
         f"{one['dataset']}, on which it was trained "
         f"({text.percent(one['audit']['accuracy'])}), to {other['dataset']}, on which it wasn't "
         f"({text.percent(other['audit']['accuracy'])}; 95% interval {100 * low:.1f} to "
-        f"{100 * high:.1f}).",
+        f"{100 * high:.1f})."
     )
 
 
-def _confidence(sections: Sequence[Mapping]) -> _Finding | None:
+def _confidence(sections: Sequence[Mapping]) -> str:
     """Whose confidence is furthest from its accuracy, and in which direction."""
     having = [section for section in sections if section["audit"]["calibration"]]
     if not having:
-        return None
+        return ""
     section = max(having, key=lambda one: one["audit"]["calibration"]["ece"])
     calibration = section["audit"]["calibration"]
+    if calibration["ece"] < LEAST_ERROR:
+        return ""
     count = sum(one["count"] for one in calibration["bins"])
     mean = sum(one["count"] * one["confidence"] for one in calibration["bins"]) / count
     is_over = mean > section["audit"]["accuracy"]
-    return _Finding(
-        calibration["ece"],
+    return (
         f"Confidence is furthest from accuracy for {section['run']} on {section['dataset']}, "
         f"which is {'over' if is_over else 'under'}confident: a mean confidence of "
         f"{text.percent(mean)} where {text.percent(section['audit']['accuracy'])} are right "
-        f"(expected calibration error {calibration['ece']:.3f}).",
+        f"(expected calibration error {calibration['ece']:.3f})."
     )
 
 
-def _labels(sections: Sequence[Mapping]) -> _Finding | None:
+def _labels(sections: Sequence[Mapping]) -> str:
     """How many labels are likely wrong."""
     counts = [(len(section["suspects"]), section) for section in sections if section["suspects"]]
     if not counts:
-        return None
+        return ""
     number, section = max(counts, key=lambda each: each[0])
-    return _Finding(
-        number / section["audit"]["count"],
+    return (
         f"{number:,} {section['task']} labels of {section['dataset']} are likely wrong, by the "
-        f"confidence of {section['run']}.",
+        f"confidence of {section['run']}."
     )
 
 
