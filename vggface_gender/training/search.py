@@ -1,16 +1,17 @@
 """A search for settings on validation alone: every combination trained, none of them tested."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from vggface_gender.base import files, locks, state, text
+from vggface_gender.base import files, locks, runs, state, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.training import learning_rates, run, selection, train
+from vggface_gender.training import learning_rates, loop, run, selection, tracking, train
+from vggface_gender.training.tracking import Group
 from vggface_gender.training.train import Training
 
 TABLE = "sweep.csv"
@@ -31,6 +32,7 @@ def train_or_search(
     cache: Path,
     find_learning_rate: bool = False,
     overwrite: bool = False,
+    track: str | None = None,
 ) -> None:
     """What a training command does: train and test, or compare settings, or try learning rates.
 
@@ -40,6 +42,7 @@ def train_or_search(
         cache: where features are kept.
         find_learning_rate: try learning rates instead, in the first training.
         overwrite: replace a run of other settings.
+        track: what keeps the experiment, too (see `tracking.connected`).
 
     Raises:
         InputError: see `train.train_all` and `sweep`.
@@ -49,14 +52,19 @@ def train_or_search(
         curve = train.find_learning_rate(next(iter(trainings.values())), folder, cache=cache)
         print(f"{learning_rates.describe(curve)}\ncurve: {folder / learning_rates.NAME}.png")
     elif chosen:
-        table = sweep(combinations, folder, cache=cache, overwrite=overwrite)
+        table = sweep(combinations, folder, cache=cache, overwrite=overwrite, track=track)
         print(f"\n{report(table, list(chosen))}\ntable: {folder / TABLE}")
     else:
-        train.train_all(trainings, folder, cache=cache, overwrite=overwrite)
+        train.train_all(trainings, folder, cache=cache, overwrite=overwrite, track=track)
 
 
 def sweep(
-    combinations: Sequence[Combination], folder: Path, *, cache: Path, overwrite: bool = False
+    combinations: Sequence[Combination],
+    folder: Path,
+    *,
+    cache: Path,
+    overwrite: bool = False,
+    track: str | None = None,
 ) -> pd.DataFrame:
     """Train every combination, and write the table of what they validate, best first.
 
@@ -67,6 +75,7 @@ def sweep(
         folder: the sweep's.
         cache: where features are kept.
         overwrite: replace a sweep of other settings.
+        track: what keeps the experiment, too (see `tracking.connected`).
 
     Returns:
         A row a combination: the options' values, `trainings`, and the means of `epoch`, `val_loss`
@@ -79,19 +88,24 @@ def sweep(
     with locks.held(folder, wait=False):
         if (folder / "config.json").exists():
             raise InputError(f"{folder} holds a run: name another with --run")
-        for number, (chosen, trainings) in enumerate(combinations, start=1):
-            print(f"{number} of {len(combinations)}: {' '.join(options(chosen))}")
-            place = folder / _called(chosen)
-            reached = [
-                _validated(training, place / repeat, cache=cache, overwrite=overwrite)
-                for repeat, training in trainings.items()
-            ]
-            rows.append({**chosen, **_spread(pd.DataFrame(reached))})
-            table = pd.DataFrame(rows)
-            score = "val_score" if "val_score" in table else "val_loss"
-            table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
-            with files.whole(folder / TABLE) as part:
-                table.to_csv(part, index=False)
+        tracker = tracking.connected(track, runs.MODEL_FILES)
+        with tracking.grouped(tracker, folder, grows=True) as group:
+            for number, (chosen, trainings) in enumerate(combinations, start=1):
+                print(f"{number} of {len(combinations)}: {' '.join(options(chosen))}")
+                place = folder / _called(chosen)
+                reached = [
+                    _validated(
+                        training, place / repeat, cache=cache, overwrite=overwrite, group=group
+                    )
+                    for repeat, training in trainings.items()
+                ]
+                rows.append({**chosen, **_spread(pd.DataFrame(reached))})
+                table = pd.DataFrame(rows)
+                score = "val_score" if "val_score" in table else "val_loss"
+                table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
+                with files.whole(folder / TABLE) as part:
+                    table.to_csv(part, index=False)
+            group.keep({}, [folder / TABLE])
     return table
 
 
@@ -148,32 +162,27 @@ def _called(chosen: Mapping[str, str]) -> str:
     return re.sub(r"[^\w.,=+-]", "-", said)
 
 
-def _validated(training: Training, folder: Path, *, cache: Path, overwrite: bool) -> dict:
+def _validated(
+    training: Training, folder: Path, *, cache: Path, overwrite: bool, group: Group
+) -> dict:
     """What a training's best epoch validates, trained first unless it was."""
     settings = training.config.settings()
     done = folder / VALIDATED
     if not run.is_finished(folder, settings, by=VALIDATED):
         run.begin(folder, settings, overwrite=overwrite)
-        history = train.fit(training, folder, cache=cache).history
-        if history is None:
-            raise InputError("nothing is trained: give --head-epochs or --unfreeze")
-        reached = selection.best(history)
-        values = {"phase": str(reached.phase)} | {
-            _named(name, training.tasks): float(reached[name])
-            for name in history
-            if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
-        }
-        files.write_json(values, done)
-        run.end(folder)
+        with tracking.tracked(group, folder, settings=settings) as tracked:
+            history = train.fit(training, folder, cache=cache, watch=tracked.show).history
+            if history is None:
+                raise InputError("nothing is trained: give --head-epochs or --unfreeze")
+            best, reached = selection.best(history), train.validated(history, training.tasks)
+            values = {"phase": str(best.phase), "epoch": float(best.epoch)}
+            values |= {f"val_{name}": value for name, value in reached.items()}
+            compared = {f"validation/{name}": value for name, value in reached.items()}
+            train.log_hparams(training, compared, folder)
+            tracked.keep(compared, [folder / "config.json", folder / loop.HISTORY])
+            files.write_json(values, done)
+            run.end(folder)
     return state.read(done, {"phase": str, "val_loss": float})
-
-
-def _named(name: str, tasks: Collection[str]) -> str:
-    """A figure of validation by its task: of a single one Keras leaves the task's name out."""
-    if len(tasks) > 1 or name in ("epoch", "val_loss", "val_score"):
-        return name
-    [task] = tasks
-    return name.replace("val_", f"val_{task}_", 1)
 
 
 def _spread(reached: pd.DataFrame) -> dict[str, float]:
