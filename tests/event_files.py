@@ -6,10 +6,7 @@ import numpy as np
 
 
 def read(folder: Path) -> dict[str, list[tuple[int, object]]]:
-    """Every tag's steps and values, an image's value being (height, width), a text's its words.
-
-    Read as TensorBoard does, file by file, dropping what a restart says is no longer so.
-    """
+    """Every tag's steps and values, an image's value being (height, width), a text's its words."""
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

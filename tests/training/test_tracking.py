@@ -155,19 +155,21 @@ def test_what_ends_a_training_early_is_kept_too(memory, folder):
 
 def test_repeats_belong_to_what_has_the_runs_name(memory, workplace):
     parent = Path("model_files/mine")
-    for attempt in range(2):  # the first is killed after a repeat
+
+    def train(seeds):
         with tracking.grouped(memory, parent) as group:
-            for seed in range(attempt, attempt + 1):
-                place = parent / f"seed-{seed}"
-                run.begin(place, SETTINGS)
-                with tracking.tracked(group, place, settings=SETTINGS) as one:
+            for seed in seeds:
+                if seed is None:
+                    raise KeyboardInterrupt
+                run.begin(parent / f"seed-{seed}", SETTINGS)
+                with tracking.tracked(group, parent / f"seed-{seed}", settings=SETTINGS) as one:
                     one.keep(FINAL, [])
-            if not attempt:
-                kept = (parent / tracking.RECORD).read_text()
-            else:
-                group.keep({"mean/gender_accuracy": 0.9}, [])
-        if not attempt:
-            (parent / tracking.RECORD).write_text(kept)
+            group.keep({"mean/gender_accuracy": 0.9}, [])
+
+    with pytest.raises(KeyboardInterrupt):
+        train([0, None])
+    assert memory.runs["0"]["status"] == "killed"
+    train([1])
     names = {key: (its["name"], its["group"]) for key, its in memory.runs.items()}
     assert names == {"0": ("mine", None), "1": ("mine/seed-0", "0"), "2": ("mine/seed-1", "0")}
     assert memory.runs["0"]["metrics"] == [("mean/gender_accuracy", 0, 0.9)]
@@ -196,7 +198,8 @@ def test_a_training_is_kept_as_its_files_say_and_is_not_lost_with_its_tracker(
         assert capsys.readouterr().err.count("warning: mine can't be tracked") == 1
         return
     [its] = memory.runs.values()
-    assert its["settings"] == flattened(json.loads((place / "config.json").read_text())["settings"])
+    settings = json.loads((place / "config.json").read_text())["settings"]
+    assert json.loads(json.dumps(its["settings"])) == flattened(settings)
     written = pd.read_csv(place / "history.csv")
     for name in ("loss", "val_loss", "val_accuracy", "learning_rate"):
         logged = [value for key, _, value in its["metrics"] if key == f"head/{name}"]
@@ -264,11 +267,10 @@ def test_mlflow_keeps_what_it_is_given(folder, monkeypatch, capsys):
     store = "sqlite:///model_files/mlflow/mlflow.db"
     assert capsys.readouterr().out == f"tracked: mlflow ui --backend-store-uri {store}\n"
     final = FINAL | {"test by age/gender_accuracy/70+": 0.7, "test by x/gender_accuracy/a, b": 0.6}
-    with tracking.grouped(tracker, folder) as group:
+    with tracking.grouped(tracker, folder.parent / "several") as group:
         one = tracking.Tracked(group, folder, SETTINGS)
         one.show(history(2))
         again = tracking.Tracked(group, folder, SETTINGS)  # as after a kill
-        again.run = one.run
         again.show(history(3, 1))
         again.keep(final, [folder / "config.json"])
     client = mlflow.MlflowClient(tracking_uri=store)

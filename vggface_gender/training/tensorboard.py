@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from vggface_gender.base import files
 from vggface_gender.data.sheets import sheet
 from vggface_gender.evaluation import board
 from vggface_gender.training.config import flattened
@@ -28,7 +29,7 @@ class Curves(keras.callbacks.Callback):
     In place of Keras's own callback, which makes several copies of each weight while it counts, of
     VGG-Face's published head gigabytes, where evenly spaced values show the same; and which keeps
     an epoch's numbers in memory for minutes, so that a kill loses them. Here they are in the file
-    before the epoch's checkpoint is; a resumed training takes back what comes after the checkpoint.
+    before the epoch's checkpoint is; a resumed training removes what comes after the checkpoint.
     """
 
     def __init__(self, folder: Path, *, done: int = 0):
@@ -37,16 +38,15 @@ class Curves(keras.callbacks.Callback):
         Args:
             folder: of the phase; what was trained on goes to `train` in it, what was validated to
                 `validation`.
-            done: epochs before a resumed training; what an earlier file says of later ones is
-                forgotten by who reads it.
+            done: epochs before a resumed training; what there is of later ones is removed.
         """
         super().__init__()
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        places = {part: str(folder / part) for part in ("train", "validation")}
-        self._writers = {part: EventFileWriter(place) for part, place in places.items()}
-        for part in self._writers:
-            self._add(part, done + 1, session_log=_STARTED)
+        places = {part: folder / part for part in ("train", "validation")}
+        for place in places.values():
+            _keep_until(done, place)
+        self._writers = {part: EventFileWriter(str(place)) for part, place in places.items()}
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write them."""
@@ -76,7 +76,22 @@ class Curves(keras.callbacks.Callback):
         self._writers[part].add_event(Event(step=step, wall_time=time.time(), **content))
 
 
-_STARTED = {"status": 1}  # SessionLog.START: readers drop earlier events from its step on
+def _keep_until(step: int, folder: Path) -> None:
+    """Remove the events of later steps from a folder, if it is there."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    if not folder.is_dir():
+        return
+    with files.whole(folder, replace=True) as part:
+        writer = EventFileWriter(str(part))
+        for path in sorted(folder.glob("events*")):
+            for content in RawEventFileLoader(str(path)).Load():
+                event = Event.FromString(content)
+                if event.HasField("summary") and event.step <= step:
+                    writer.add_event(event)
+        writer.close()
 
 
 def log_images(images: np.ndarray, title: str, *, folder: Path) -> None:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from vggface_gender.base import files, locks, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
@@ -247,10 +248,15 @@ def validated(history: pd.DataFrame, tasks: Collection[str]) -> dict[str, float]
 
 
 def log_hparams(training: Training, figures: Mapping[str, float], folder: Path) -> None:
-    """Write what TensorBoard compares runs by: settings, and what is validated and tested."""
+    """Write what TensorBoard compares runs by: settings, the loss, and every task's score.
+
+    Its page shows the first five figures by name; all of them are elsewhere.
+    """
+    named = ("loss", "score", *(f"{task}_{TASKS[task].score}" for task in training.tasks))
+    scores = {name: value for name, value in figures.items() if name.rpartition("/")[2] in named}
     logs = folder / runs.TENSORBOARD / "hparams"
     settings = training.config.settings()
-    tensorboard.log_hparams(settings, figures, folder=logs, name=run.name(folder))
+    tensorboard.log_hparams(settings, scores, folder=logs, name=run.name(folder))
 
 
 def _small(folder: Path) -> list[Path]:
