@@ -178,7 +178,7 @@ def _validated(
             values = {"phase": str(best.phase), "epoch": float(best.epoch)}
             values |= {f"val_{name}": value for name, value in reached.items()}
             compared = {f"validation/{name}": value for name, value in reached.items()}
-            train.log_hparams(training, compared, folder)
+            train.log_hparams(training, compared, folder=folder)
             tracked.keep(compared, [folder / "config.json", folder / loop.HISTORY])
             files.write_json(values, done)
             run.end(folder)

@@ -223,7 +223,7 @@ def train(training: Training, folder: Path, *, cache: Path, tracked: Tracked) ->
         called = "test" if path.name == runs.METRICS else f"test on {label}"
         figures |= board.scalars(runs.figures(path), called=called)
         by_group |= board.by_group(runs.figures(path), called=called)
-    log_hparams(training, figures, folder)
+    log_hparams(training, figures, folder=folder)
     tracked.keep(figures | by_group, [*tested.values(), *_small(folder)])
     run.end(folder)
 
@@ -247,7 +247,7 @@ def validated(history: pd.DataFrame, tasks: Collection[str]) -> dict[str, float]
     return found
 
 
-def log_hparams(training: Training, figures: Mapping[str, float], folder: Path) -> None:
+def log_hparams(training: Training, figures: Mapping[str, float], *, folder: Path) -> None:
     """Write what TensorBoard compares runs by: settings, the loss, and every task's score.
 
     Its page shows the first five figures by name; all of them are elsewhere.
