@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import event_files
 import keras
 import numpy as np
 import pandas as pd
@@ -37,18 +38,6 @@ def kernel(run: Path, layer: str) -> np.ndarray:
     return backbone.get_layer(layer).get_weights()[0]
 
 
-def events_of(folder: Path) -> dict[str, set[str]]:
-    """TensorBoard's tags, each with the folders that hold it."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    tags = {}
-    for place in {path.parent for path in folder.rglob("events*")}:
-        for found in EventAccumulator(str(place)).Reload().Tags().values():
-            for tag in found if isinstance(found, list) else []:
-                tags.setdefault(tag, set()).add(place.name)
-    return tags
-
-
 def test_a_run_holds_two_phases_and_only_what_is_unfrozen_moved(tiny_run, drawn):
     history = pd.read_csv(tiny_run / "history.csv")
     assert history.phase.tolist() == ["head"] * 2 + ["backbone"] * 2
@@ -70,13 +59,40 @@ def test_a_run_holds_two_phases_and_only_what_is_unfrozen_moved(tiny_run, drawn)
 
 
 def test_tensorboard_holds_what_is_promised(tiny_run):
-    tags = events_of(tiny_run / "tensorboard")
-    assert {"epoch_gender_loss", "epoch_gender_accuracy", "epoch_age_mae"} <= tags.keys()
-    assert {"train", "validation"} <= tags["epoch_gender_loss"]
-    assert {"epoch_learning_rate", "epoch_learning_rate_backbone"} <= tags.keys()
-    assert {"crops, train", "crops as trained on"} <= tags.keys()
-    assert any("hparams" in tag for tag in tags) and "test/gender_accuracy" in tags
-    assert {"conv2/kernel", "gender/kernel"} <= tags.keys()  # histograms
+    logs, history = tiny_run / "tensorboard", pd.read_csv(tiny_run / "history.csv")
+    for phase in ("head", "backbone"):
+        written = history[history.phase == phase]
+        for part, prefix in (("train", ""), ("validation", "val_")):
+            found = event_files.read(logs / phase / part)
+            for name in ("loss", "gender_accuracy", "race_loss", "age_mae"):
+                steps, values = zip(*found[f"epoch_{name}"], strict=True)
+                assert steps == (1, 2)
+                assert values == pytest.approx(written[prefix + name].tolist(), rel=1e-6)
+        train = event_files.read(logs / phase / "train")
+        assert len(train["gender/kernel"]) == 2  # histograms
+    assert {"conv2/kernel", "epoch_learning_rate_backbone"} <= train.keys()
+    [[(step, (height, width))]] = event_files.read(logs / "crops").values()
+    assert step == 0 and height == width / 2  # 32 crops in rows of 8
+    assert [*event_files.read(logs / "augmented")] == ["crops as trained on"]
+
+
+def test_hparams_are_the_settings_beside_what_was_validated_and_tested(tiny_run):
+    folder = tiny_run / "tensorboard" / "hparams"
+    name, found = event_files.settings(folder)
+    settings = json.loads((tiny_run / "config.json").read_text())["settings"]
+    assert name == "tiny"
+    assert found["learning_rate"] == settings["learning_rate"]
+    assert found["augment.flip"] == settings["augment"]["flip"]
+    assert found["dataset"] == settings["dataset"] and "fingerprint" not in found
+    assert found["tasks"] == '["gender", "race", "age"]'
+    shown = event_files.scalars(folder)
+    history = pd.read_csv(tiny_run / "history.csv")
+    best = history[history.is_best].iloc[-1]
+    assert shown["validation/loss"] == pytest.approx(best.val_loss, rel=1e-6)
+    assert shown["validation/age_mae"] == pytest.approx(best.val_age_mae, rel=1e-6)
+    tasks = json.loads((tiny_run / "metrics.json").read_text())["tasks"]
+    assert shown["test/race_accuracy"] == pytest.approx(tasks["race"]["accuracy"], rel=1e-6)
+    assert len(shown) == 7  # of each task on both splits its score, and the loss
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    training_options.check_tracker(arguments)
     wanted = training_options.combinations(parser(), arguments, line=argv)
     for _, its in wanted:
         networks.check(its.backbone)
@@ -95,6 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         cache=runs.features_folder(arguments.data_dir),
         find_learning_rate=arguments.find_learning_rate,
         overwrite=arguments.overwrite,
+        track=arguments.track,
     )
 
 

@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    training_options.check_tracker(arguments)
     networks.check(arguments.backbone)
     padding = networks.padding(arguments.backbone, arguments.padding)
 
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> None:
         runs.MODEL_FILES / name,
         cache=runs.features_folder(arguments.data_dir),
         overwrite=arguments.overwrite,
+        track=arguments.track,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import event_files
 import numpy as np
 import pytest
 from drawn_tables import table
@@ -32,6 +33,41 @@ def test_what_is_published_is_computed_from_the_written_table(tmp_path, capsys):
     assert [*figures] == ["dataset", "split", "count", "tasks"]
     assert len(predictions.read(tmp_path / "predictions-Faces-test.csv")) == len(faces)
     assert capsys.readouterr().out == ""
+
+
+def test_of_a_run_with_tensorboards_folder_every_figure_is_shown_there_once(tmp_path):
+    publish(tmp_path, table(1, 0.5))
+    assert not (tmp_path / runs.TENSORBOARD).exists()  # of a folder that is no run
+    (tmp_path / runs.TENSORBOARD).mkdir()
+    for skill in (0.2, 0.5):
+        figures = publish(tmp_path, table(1, skill, count=200))
+    [place] = (tmp_path / runs.TENSORBOARD).iterdir()
+    assert place.name == "Faces-test"
+    shown, tasks = event_files.scalars(place), figures["tasks"]
+    for name, figure in (
+        ("test/gender_accuracy", tasks["gender"]["accuracy"]),
+        ("test/age_mae", tasks["age"]["mae"]),
+        ("test by race/race_accuracy/Black", tasks["race"]["groups"]["race"]["Black"]["accuracy"]),
+        (
+            "test by gender/age_mae/not known",
+            tasks["age"]["ungrouped"]["gender"]["mae"],
+        ),
+        (
+            "test by gender x race/gender_accuracy/female, White",
+            tasks["gender"]["groups"]["gender x race"]["female, White"]["accuracy"],
+        ),
+    ):
+        assert shown[name] == pytest.approx(figure, rel=1e-6)
+    others = event_files.read(place)
+    assert {tag for tag in others if tag.endswith("confusion matrix")} == {
+        "gender confusion matrix",
+        "race confusion matrix",
+    }
+    [(_, (height, width))] = others["race confusion matrix"]
+    assert 300 < height < width == 555
+    [(_, text)] = others["gender by group"]
+    black = tasks["gender"]["groups"]["race"]["Black"]
+    assert f"| race | Black | {black['count']} | {black['accuracy']:.1%} |" in text
 
 
 def repeats(folder, **settings):

@@ -3,11 +3,13 @@
 import errno
 import shutil
 
+import event_files
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+from vggface_gender.base import runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.data import batches, sampling
 from vggface_gender.training import heads, loop, losses, run, tensorboard
@@ -252,21 +254,54 @@ def test_a_long_epoch_has_a_bar_with_the_time_left(tmp_path, monkeypatch, capsys
     assert "head, epoch 1/1" in bar and "/10 [" in bar and " steps" in bar
 
 
+def curves(folder):
+    """The numbers that TensorBoard reads of a phase, as the history has them."""
+    logs = folder / runs.TENSORBOARD / "head"
+    found = {}
+    for part, prefix in (("train", ""), ("validation", "val_")):
+        for tag, values in event_files.read(logs / part).items():
+            if tag.startswith("epoch_"):
+                found[tag.replace("epoch_", prefix, 1)] = values
+    return found
+
+
+def are_the_historys(found, history):
+    logged = history.drop(columns=["phase", "epoch", "is_best"])
+    assert set(found) == set(logged)
+    for name, values in found.items():
+        assert [step for step, _ in values] == history.epoch.tolist()
+        np.testing.assert_allclose([value for _, value in values], logged[name], rtol=1e-6)
+
+
+def test_curves_are_the_historys_however_often_a_training_was_killed(tmp_path, monkeypatch):
+    with pytest.raises(Killed):  # in an epoch
+        fit(tmp_path, patience=8, epochs=4, callbacks=[KillAt(1, 5)])
+
+    def kill(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):  # before it was kept
+        patched.setattr(loop._Checkpoint, "on_epoch_end", kill)
+        fit(tmp_path, patience=8, epochs=4)
+    shown = []
+    _, history = fit(tmp_path, patience=8, epochs=4, watch=lambda it: shown.append(len(it)))
+    are_the_historys(curves(tmp_path), history)
+    assert shown == [1, 2, 3, 4]
+    kernels = event_files.read(tmp_path / runs.TENSORBOARD / "head" / "train")["gender/kernel"]
+    assert [step for step, _ in kernels] == [1, 2, 3, 4]
+
+
 def test_histograms_are_written_without_many_copies_of_the_weights(tmp_path):
     """Keras's own take several times a weight's size; these, a sample of it."""
     import resource
 
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     x = keras.Input((2000,))
     model = keras.Model(x, keras.layers.Dense(20_000, name="wide")(x))  # 160 MB
-    shown = tensorboard.Histograms(tmp_path)
+    shown = tensorboard.Curves(tmp_path)
     shown.set_model(model)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     shown.on_epoch_end(0)
     shown.on_train_end()
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 400
-    events = EventAccumulator(str(tmp_path), {"tensors": 0}).Reload()
-    kernel = events.Tensors("wide/kernel")[0].tensor_proto
-    counts = np.frombuffer(kernel.tensor_content, np.float64).reshape(-1, 3)[:, 2]
-    assert 9000 < counts.sum() <= tensorboard.MOST_VALUES
+    [(step, kernel)] = event_files.read(tmp_path / "train")["wide/kernel"]
+    assert step == 1 and 9000 < kernel[:, 2].sum() <= tensorboard.MOST_VALUES

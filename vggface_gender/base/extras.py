@@ -2,6 +2,8 @@
 
 import importlib.util
 
+from vggface_gender.base.errors import InputError
+
 # Modules by the extra that brings them. What every installation has is not here.
 EXTRAS = {
     "train": (
@@ -16,6 +18,7 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "starlette", "python_multipart", "prometheus_client"),
     "parquet": ("pyarrow",),
     "heif": ("pi_heif",),
+    "track": ("mlflow", "trackio"),
 }
 
 
@@ -58,3 +61,13 @@ def is_here() -> bool:
 def missing(extra: str) -> str | None:
     """A module of an extra that is not there; None where all are."""
     return next((name for name in EXTRAS[extra] if not importlib.util.find_spec(name)), None)
+
+
+def require(module: str) -> None:
+    """Refuse what takes a module that is not there.
+
+    Raises:
+        InputError: it is not; the line names the extra that brings it.
+    """
+    if not importlib.util.find_spec(module):
+        raise InputError(absence(module))

@@ -5,11 +5,13 @@ import itertools
 import sys
 from collections.abc import Mapping, Sequence
 
-from vggface_gender.base import numbers, options
+from vggface_gender.base import extras, numbers, options
+from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 
 AGE_HEADS = ("distribution", "laplace")
 SCHEDULES = ("cosine", "constant", "decay", "plateau")
+TRACKERS = ("mlflow", "trackio")
 SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
 # What `--sweep` may not change: what is learned from, and how a training is called and repeated.
 LOSS_CHANGES = ("label-smoothing", "smoothing", "loss-weights")  # options that change its meaning
@@ -17,6 +19,7 @@ UNSWEPT = (
     *("dataset", "source", "data-dir", "init", "tasks", "teacher", "split-seed", "keep-going"),
     *("align", "frame"),
     *("seed", "repeats", "folds", "resplit", "run", "overwrite", "sweep", "find-learning-rate"),
+    "track",
     *("select", "age-head"),  # of which validation's figures can't be compared
 )
 
@@ -64,7 +67,26 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, resplit: bool = False)
     group.add_argument(
         "--overwrite", action="store_true", help="replace a run of other settings in that folder"
     )
+    group.add_argument(
+        "--track",
+        choices=TRACKERS,
+        help="keep settings, every epoch's figures and the test's in MLflow or Trackio, too, on "
+        "this machine unless their environment variables say otherwise",
+    )
     options.add_precision_argument(group)
+
+
+def check_tracker(arguments: argparse.Namespace) -> None:
+    """Refuse a `--track` that can't be done, before anything is read.
+
+    Raises:
+        InputError: the package is not installed, or nothing is trained that could be tracked.
+    """
+    if arguments.track is None:
+        return
+    if getattr(arguments, "find_learning_rate", False):
+        raise InputError("--find-learning-rate trains no run: leave --track out")
+    extras.require(arguments.track)
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:

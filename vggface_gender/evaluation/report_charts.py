@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import markupsafe
 import matplotlib
 import matplotlib.axes
+import matplotlib.backends.backend_agg
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
@@ -22,6 +23,7 @@ from vggface_gender.evaluation.intervals import CONFIDENCE
 FAINT = 0.3  # opacity of what is of few faces
 CLOSE = 0.02  # of the coverage: points so close have one name
 WIDTH = 3.7  # inches: 355 CSS pixels
+PIXELS = 150  # an inch, of a figure as a picture
 PERCENT = matplotlib.ticker.PercentFormatter(1.0, decimals=0)
 
 Audits = Mapping[str, Mapping]  # by classifier, what `audit.audit` gives of one dataset
@@ -184,10 +186,24 @@ def names_of_points(
 
 def confusion(audit: Mapping, title: str) -> markupsafe.Markup:
     """A confusion matrix: of each true label, the share that each label is predicted for."""
-    names = [name.replace("_", " ") for name in audit["labels"]]
-    counts = np.array(audit["confusion"], float)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    diagonal = ", ".join(
+        f"{name} {share:.0%}"
+        for name, share in zip(audit["labels"], _shares(audit).diagonal(), strict=True)
+    ).replace("_", " ")
+    figure = confusion_figure(audit, title)
+    return svg(figure, f"{title}: confusion matrix; recalls: {diagonal}")
+
+
+def confusion_figure(figures: Mapping, title: str) -> matplotlib.figure.Figure:
+    """The same, to be drawn in whatever form.
+
+    Args:
+        figures: of a classification task: its `labels`, and `confusion`, counts with a row for each
+            true label.
+    """
+    names = [name.replace("_", " ") for name in figures["labels"]]
+    totals = np.sum(figures["confusion"], axis=1)
+    shares = _shares(figures)
     figure = _figure(WIDTH, 0.3 * len(names) + 1.7)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -196,16 +212,29 @@ def confusion(audit: Mapping, title: str) -> markupsafe.Markup:
         axes.text(
             column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=7
         )
-    labels = [f"{name} ({int(n):,})" for name, n in zip(names, totals[:, 0], strict=True)]
+    labels = [f"{name} ({int(n):,})" for name, n in zip(names, totals, strict=True)]
     axes.set_yticks(range(len(names)), labels)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_ylabel("true (faces)")
     axes.set_xlabel("predicted, % of the true label")
     axes.tick_params(length=0)
-    diagonal = ", ".join(
-        f"{name} {share:.0%}" for name, share in zip(names, shares.diagonal(), strict=True)
-    )
-    return _finished(figure, title, f"confusion matrix; recalls: {diagonal}")
+    return _titled(figure, title)
+
+
+def _shares(figures: Mapping) -> np.ndarray:
+    """Of each true label, the share that each label is predicted for: (k, k)."""
+    counts = np.array(figures["confusion"], float)
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+
+
+def pixels(figure: matplotlib.figure.Figure) -> np.ndarray:
+    """A figure as a picture: (h, w, 3) `uint8`."""
+    _plain(figure)
+    figure.set_dpi(PIXELS)
+    canvas = matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def svg(figure: matplotlib.figure.Figure, said: str = "") -> markupsafe.Markup:
@@ -214,9 +243,7 @@ def svg(figure: matplotlib.figure.Figure, said: str = "") -> markupsafe.Markup:
     Args:
         said: what the picture shows, for those who don't see it.
     """
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
+    _plain(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -224,6 +251,13 @@ def svg(figure: matplotlib.figure.Figure, said: str = "") -> markupsafe.Markup:
     drawn = re.sub("<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
     label = f'<svg role="img" aria-label="{markupsafe.escape(said)}" '
     return markupsafe.Markup(drawn.replace("<svg ", label, 1) if said else drawn)
+
+
+def _plain(figure: matplotlib.figure.Figure) -> None:
+    """Leave out the frame's lines that say nothing."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
 
 
 def _said(audits: Audits, what: str) -> str:
@@ -240,6 +274,11 @@ def _said(audits: Audits, what: str) -> str:
 
 def _finished(figure: matplotlib.figure.Figure, title: str, said: str) -> markupsafe.Markup:
     """A chart of one panel with its legend and its title above."""
+    return svg(_titled(figure, title), f"{title}: {said}")
+
+
+def _titled(figure: matplotlib.figure.Figure, title: str) -> matplotlib.figure.Figure:
+    """The same figure with its title and its legend."""
     (axes,) = figure.axes
     axes.set_title(title, fontsize=8, loc="left", x=0, wrap=True)
     for label in (axes.xaxis.label, axes.yaxis.label):
@@ -249,7 +288,7 @@ def _finished(figure: matplotlib.figure.Figure, title: str, said: str) -> markup
         figure.legend(
             handles, names, loc="outside upper left", ncols=1, frameon=False, fontsize=7.5
         )
-    return svg(figure, f"{title}: {said}")
+    return figure
 
 
 def _figure(width: float, height: float) -> matplotlib.figure.Figure:

@@ -23,7 +23,7 @@ def publish(
     made_by: Mapping | None = None,
     learned_from: Mapping | None = None,
 ) -> dict:
-    """Write a predictions table, the metrics file and, of a run, its card.
+    """Write a predictions table, the metrics file and, of a run, its card and TensorBoard's events.
 
     Args:
         table: see `predictions.table`.
@@ -55,6 +55,10 @@ def publish(
         figures["few"] = few
     if made_by:
         figures["made_by"] = dict(made_by)
+    if (board_of_run := folder / runs.TENSORBOARD).is_dir():
+        from vggface_gender.evaluation import board  # takes TensorFlow, this module else does not
+
+        board.write(figures, board_of_run / path.stem.removeprefix("predictions-"))
     files.write_json(figures, metrics_path)
     card.write(folder)
     return figures
@@ -81,6 +85,21 @@ def summary(folder: Path, repeats: Sequence[Path]) -> dict:
         content["folds"] = fold_rows(repeats, shared["dataset"])
     files.write_json(content, folder / SUMMARY)
     return content
+
+
+def means(summary: Mapping) -> dict[str, float]:
+    """The means that `summary` gives, by name, and how far the repeats are apart.
+
+    Returns:
+        "mean/gender_accuracy", "sd/gender_accuracy" and the like; no spread of one value.
+    """
+    return {
+        f"{kind}/{task}_{metric}": spread[kind]
+        for task, spreads in summary["tasks"].items()
+        for metric, spread in spreads.items()
+        for kind in ("mean", "sd")
+        if spread[kind] is not None
+    }
 
 
 def describe_summary(summary: Mapping) -> str:

@@ -136,6 +136,21 @@ class Config:
         return Amounts(**self.augment)
 
 
+def flattened(settings: Mapping) -> dict[str, Any]:
+    """Settings without those within others, which have both names.
+
+    >>> flattened({"seed": 0, "augment": {"flip": 0.5}})
+    {'seed': 0, 'augment.flip': 0.5}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{within}": one for within, one in flattened(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
 class Recipe(NamedTuple):
     """What a head is trained with where nobody says otherwise, as a part of a `Config`."""
 

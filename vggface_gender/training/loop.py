@@ -29,6 +29,9 @@ class Diverged(InputError):
     """A loss is not finite."""
 
 
+Watch = Callable[[pd.DataFrame], None]  # takes the history so far (see `fit`)
+
+
 class Plateau(NamedTuple):
     """How the learning rate falls whenever validation stops improving."""
 
@@ -54,6 +57,7 @@ def fit(
     extras: Callable[[], Mapping[str, float]] | None = None,
     describe: Callable[[int, int], str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    watch: Watch | None = None,
 ) -> pd.DataFrame:
     """Train until validation has not got better for `patience` epochs; keep the best weights.
 
@@ -76,6 +80,7 @@ def fit(
         extras: further numbers for the history and TensorBoard, computed after every epoch.
         describe: an epoch's and a batch's number to the examples in it, for errors.
         callbacks: further ones, called first.
+        watch: takes the history after every epoch, and as a resumed training goes on.
 
     Returns:
         The history, a row an epoch: `phase`, `epoch` (from 1), Keras's logs, `val_score` where
@@ -95,8 +100,9 @@ def fit(
         plateau=plateau,
     )
     first = checkpoint.restore(model)
+    if watch and first:  # what a training that was killed may not have shown
+        watch(checkpoint.history())
     if not checkpoint.is_over(first):
-        logs = folder / runs.TENSORBOARD / phase
         averaging = [keras.callbacks.SwapEMAWeights()] if model.optimizer.use_ema else []
         model.fit(
             batches(first),
@@ -112,9 +118,9 @@ def fit(
                 _Progress(phase, steps, epochs),
                 *averaging,
                 _Extras(score, extras),
-                keras.callbacks.TensorBoard(logs, histogram_freq=0),
-                tensorboard.Histograms(logs / "train"),
+                tensorboard.Curves(folder / runs.TENSORBOARD / phase, done=first),
                 checkpoint,
+                *([_Watched(watch, checkpoint)] if watch else []),
             ],
         )
     return checkpoint.finish(model)
@@ -159,6 +165,17 @@ class _Extras(keras.callbacks.Callback):
                 raise Diverged(f"{name} is {logs[name]} after epoch {epoch + 1}: {ADVICE}")
         if self.extras:
             logs.update(self.extras())
+
+
+class _Watched(keras.callbacks.Callback):
+    """Shows the history, once an epoch is kept."""
+
+    def __init__(self, watch: Watch, checkpoint: "_Checkpoint"):
+        super().__init__()
+        self.watch, self.checkpoint = watch, checkpoint
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        self.watch(self.checkpoint.history())
 
 
 class _FiniteLoss(keras.callbacks.Callback):
@@ -262,11 +279,11 @@ class _Checkpoint(keras.callbacks.Callback):
     def finish(self, model: keras.Model) -> pd.DataFrame:
         """Put the best epoch's weights into `model`; returns the history."""
         # A kill may have come between the last epoch's weights and its row.
-        write_history(self._history(), self.folder)
+        write_history(self.history(), self.folder)
         state = self._state(len(self.rows))
         with self._reading(state):
             model.load_weights(state / "best.weights.h5")
-        return self._history()
+        return self.history()
 
     def _state(self, epoch: int) -> Path:
         return self.states / f"epoch-{epoch:04d}"
@@ -304,7 +321,7 @@ class _Checkpoint(keras.callbacks.Callback):
             # Not CSV: pandas 2 reads some numbers back a last digit off.
             (part / "history.json").write_text(json.dumps(self.rows))
         shutil.rmtree(before, ignore_errors=True)
-        write_history(self._history(), self.folder)
+        write_history(self.history(), self.folder)
         self.model.stop_training = self.is_over(epoch + 1)
 
     def _write_weights(self, folder: Path, best_before: Path) -> None:
@@ -320,7 +337,8 @@ class _Checkpoint(keras.callbacks.Callback):
         else:
             shutil.copy(last, best)
 
-    def _history(self) -> pd.DataFrame:
+    def history(self) -> pd.DataFrame:
+        """That of all phases so far (see `fit`)."""
         history = pd.DataFrame(self.rows)
         history = history.assign(is_best=[i == self._best for i in range(len(history))])
         history.insert(0, "phase", self.phase)

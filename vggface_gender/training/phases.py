@@ -53,6 +53,7 @@ def train_head(
     draw: np.ndarray | None,
     folder: Path,
     cache: Path,
+    watch: loop.Watch | None = None,
 ) -> pd.DataFrame:
     """Train the head on the frozen backbone's features; the best epoch's weights are kept in it.
 
@@ -61,6 +62,7 @@ def train_head(
         draw: how often each example is drawn (see `sampling.epoch`); None for all alike.
         folder: the run's.
         cache: where features are kept.
+        watch: takes the history after every epoch.
 
     Returns:
         The history (see `loop.fit`).
@@ -92,6 +94,7 @@ def train_head(
         folder=folder,
         epochs=config.head_epochs,
         patience=config.head_patience,
+        watch=watch,
     )
 
 
@@ -105,6 +108,7 @@ def train_backbone(
     folder: Path,
     cache: Path,
     history: pd.DataFrame | None,
+    watch: loop.Watch | None = None,
 ) -> pd.DataFrame:
     """Train the network from one of the backbone's layers on; the best weights are kept in it.
 
@@ -113,7 +117,7 @@ def train_backbone(
     validated better is printed.
 
     Args:
-        known, held_out, draw, folder, cache: see `train_head`.
+        known, held_out, draw, folder, cache, watch: see `train_head`.
         history: of the phase before.
 
     Returns:
@@ -125,7 +129,8 @@ def train_backbone(
     if top is network.backbone:
         rows = sampling.epoch(draw, len(known), seed=config.seed, number=0)[:32]
         crops = read(rows, np.random.default_rng(config.seed))
-        tensorboard.log_images(crops, "crops as trained on", folder=folder / runs.TENSORBOARD)
+        logs = folder / runs.TENSORBOARD / "augmented"
+        tensorboard.log_images(crops, "crops as trained on", folder=logs)
     is_plateau = config.schedule == "plateau"
     with device.scope(config.distribute):
         model = networks.joined(top, network.head, batch_norm=config.batch_norm)
@@ -151,6 +156,7 @@ def train_backbone(
         patience=config.patience,
         plateau=loop.Plateau() if is_plateau else None,
         before=history,
+        watch=watch,
     )
     if not history[history.phase == "backbone"].is_best.any():
         for part, weights in zip(network, began, strict=True):

@@ -65,7 +65,8 @@ def publish(
         learned = trained_on.continued(learned, before)
     trained_on.write(learned, path)
     figures = {}
-    for place, dataset in reversed(list(enumerate(_tested(mix)))):
+    paths = metrics_paths(mix, folder)
+    for dataset in reversed(_tested(mix)):
         for split in _published(config):
             truth, outputs = _predicted(trained, network, config, dataset, split, cache)
             table = predictions.table(
@@ -77,13 +78,12 @@ def publish(
             )
             made_by = provenance.made_by(path, dataset, split=split)
             if split == "test":
-                name = f"metrics-{dataset.label}-test.json" if place else runs.METRICS
                 figures = results.publish(
                     table,
                     dataset=dataset,
                     split=split,
                     folder=folder,
-                    metrics_path=folder / name,
+                    metrics_path=paths[dataset.label],
                     made_by=made_by,
                     learned_from=trained_on.about(path, dataset, split=split),
                 )
@@ -94,6 +94,14 @@ def publish(
                 )
                 predictions.write(table, where, made_by=made_by)
     return figures
+
+
+def metrics_paths(mix: Mix, folder: Path) -> dict[str, Path]:
+    """Where a run's metrics on each dataset's test split lie, by the dataset's label."""
+    first, *others = (dataset.label for dataset in _tested(mix))
+    return {first: folder / runs.METRICS} | {
+        label: folder / f"metrics-{label}-test.json" for label in others
+    }
 
 
 def wanted(config: Config, mix: Mix) -> list[Wanted]:

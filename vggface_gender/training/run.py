@@ -72,6 +72,14 @@ def label(each: Mapping[str, Training]) -> str:
     return f"seed{first}" if first == last else f"seeds{first}-{last}"
 
 
+def name(folder: Path) -> str:
+    """What a training is called: its folder's place among the runs, such as "mine/seed-0"."""
+    try:
+        return folder.relative_to(runs.MODEL_FILES).as_posix()
+    except ValueError:  # elsewhere
+        return folder.name
+
+
 def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
     """Begin the run in `folder`, or resume it.
 

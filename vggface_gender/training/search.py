@@ -1,16 +1,17 @@
 """A search for settings on validation alone: every combination trained, none of them tested."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from vggface_gender.base import files, locks, state, text
+from vggface_gender.base import files, locks, runs, state, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
-from vggface_gender.training import learning_rates, loop, run, selection, train
+from vggface_gender.training import learning_rates, loop, run, selection, tracking, train
+from vggface_gender.training.tracking import Group
 from vggface_gender.training.train import Training
 
 TABLE = "sweep.csv"
@@ -32,6 +33,7 @@ def train_or_search(
     cache: Path,
     find_learning_rate: bool = False,
     overwrite: bool = False,
+    track: str | None = None,
 ) -> None:
     """What a training command does: train and test, or compare settings, or try learning rates.
 
@@ -41,6 +43,7 @@ def train_or_search(
         cache: where features are kept.
         find_learning_rate: try learning rates instead, in the first training.
         overwrite: replace a run of other settings.
+        track: what keeps the experiment, too (see `tracking.connected`).
 
     Raises:
         InputError: see `train.train_all` and `sweep`.
@@ -50,14 +53,19 @@ def train_or_search(
         curve = train.find_learning_rate(next(iter(trainings.values())), folder, cache=cache)
         print(f"{learning_rates.describe(curve)}\ncurve: {folder / learning_rates.NAME}.png")
     elif chosen:
-        table = sweep(combinations, folder, cache=cache, overwrite=overwrite)
+        table = sweep(combinations, folder, cache=cache, overwrite=overwrite, track=track)
         print(f"\n{report(table, list(chosen))}\ntable: {folder / TABLE}")
     else:
-        train.train_all(trainings, folder, cache=cache, overwrite=overwrite)
+        train.train_all(trainings, folder, cache=cache, overwrite=overwrite, track=track)
 
 
 def sweep(
-    combinations: Sequence[Combination], folder: Path, *, cache: Path, overwrite: bool = False
+    combinations: Sequence[Combination],
+    folder: Path,
+    *,
+    cache: Path,
+    overwrite: bool = False,
+    track: str | None = None,
 ) -> pd.DataFrame:
     """Train every combination, and write the table of what they validate, best first.
 
@@ -68,6 +76,7 @@ def sweep(
         folder: the sweep's.
         cache: where features are kept.
         overwrite: replace a sweep of other settings.
+        track: what keeps the experiment, too (see `tracking.connected`).
 
     Returns:
         A row a combination: the options' values, `trainings`, the `phase` of the best epoch
@@ -81,21 +90,26 @@ def sweep(
     with locks.held(folder, wait=False):
         if (folder / "config.json").exists():
             raise InputError(f"{folder} holds a run: name another with --run")
-        for number, (chosen, trainings) in enumerate(combinations, start=1):
-            print(f"{number} of {len(combinations)}: {' '.join(options(chosen))}")
-            place = folder / _called(chosen)
-            reached = [
-                _validated(training, place / repeat, cache=cache, overwrite=overwrite)
-                for repeat, training in trainings.items()
-            ]
-            rows.append({**chosen, **_spread(pd.DataFrame(reached))})
-            table = pd.DataFrame(rows)
-            score = "val_score" if "val_score" in table else "val_loss"
-            if score not in table:  # until now all have diverged
-                table[score] = float("nan")
-            table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
-            with files.whole(folder / TABLE) as part:
-                table.to_csv(part, index=False)
+        tracker = tracking.connected(track, runs.MODEL_FILES)
+        with tracking.grouped(tracker, folder, grows=True) as group:
+            for number, (chosen, trainings) in enumerate(combinations, start=1):
+                print(f"{number} of {len(combinations)}: {' '.join(options(chosen))}")
+                place = folder / _called(chosen)
+                reached = [
+                    _validated(
+                        training, place / repeat, cache=cache, overwrite=overwrite, group=group
+                    )
+                    for repeat, training in trainings.items()
+                ]
+                rows.append({**chosen, **_spread(pd.DataFrame(reached))})
+                table = pd.DataFrame(rows)
+                score = "val_score" if "val_score" in table else "val_loss"
+                if score not in table:  # until now all have diverged
+                    table[score] = float("nan")
+                table = table.sort_values(score, ascending=score == "val_loss", kind="stable")
+                with files.whole(folder / TABLE) as part:
+                    table.to_csv(part, index=False)
+            group.keep({}, [folder / TABLE])
     return table
 
 
@@ -157,42 +171,38 @@ def _called(chosen: Mapping[str, str]) -> str:
     return re.sub(r"[^\w.,=+-]", "-", said)
 
 
-def _validated(training: Training, folder: Path, *, cache: Path, overwrite: bool) -> dict:
+def _validated(
+    training: Training, folder: Path, *, cache: Path, overwrite: bool, group: Group
+) -> dict:
     """What a training's best epoch validates, trained first unless it was."""
     settings = training.config.settings()
     done = folder / VALIDATED
     if not run.is_finished(folder, settings, by=VALIDATED):
         run.begin(folder, settings, overwrite=overwrite)
-        try:
-            history = train.fit(training, folder, cache=cache).history
-        except loop.Diverged as error:  # that is what this combination does; the others go on
-            print(f"diverged: {error}")
-            values: dict[str, str | float] = {"phase": DIVERGED}
-        else:
-            if history is None:
-                raise InputError("nothing is trained: give --head-epochs or --unfreeze")
-            values = _reached(history, training.tasks)
-        files.write_json(values, done)
-        run.end(folder)
+        with tracking.tracked(group, folder, settings=settings) as tracked:
+            values = _tried(training, folder, cache=cache, tracked=tracked)
+            files.write_json(values, done)
+            run.end(folder)
     return state.read(done, {"phase": str})
 
 
-def _reached(history: pd.DataFrame, tasks: Collection[str]) -> dict[str, str | float]:
-    """What the epoch that is kept validates, and the phase that it is of."""
-    reached = selection.best(history)
-    return {"phase": str(reached.phase)} | {
-        _named(name, tasks): float(reached[name])
-        for name in history
-        if name == "epoch" or (name.startswith("val_") and pd.notna(reached[name]))
-    }
-
-
-def _named(name: str, tasks: Collection[str]) -> str:
-    """A figure of validation by its task: of a single one Keras leaves the task's name out."""
-    if len(tasks) > 1 or name in ("epoch", "val_loss", "val_score"):
-        return name
-    [task] = tasks
-    return name.replace("val_", f"val_{task}_", 1)
+def _tried(
+    training: Training, folder: Path, *, cache: Path, tracked: tracking.Tracked
+) -> dict[str, str | float]:
+    """The phase and the epoch that would be kept of a training, and what it validates."""
+    try:
+        history = train.fit(training, folder, cache=cache, watch=tracked.show).history
+    except loop.Diverged as error:  # that is what this combination does; the others go on
+        print(f"diverged: {error}")
+        return {"phase": DIVERGED}
+    if history is None:
+        raise InputError("nothing is trained: give --head-epochs or --unfreeze")
+    best, reached = selection.best(history), train.validated(history, training.tasks)
+    compared = {f"validation/{name}": value for name, value in reached.items()}
+    train.log_hparams(training, compared, folder=folder)
+    tracked.keep(compared, [folder / "config.json", folder / loop.HISTORY])
+    values: dict[str, str | float] = {"phase": str(best.phase), "epoch": float(best.epoch)}
+    return values | {f"val_{name}": value for name, value in reached.items()}
 
 
 def _spread(reached: pd.DataFrame) -> dict[str, float | str]:

@@ -10,7 +10,7 @@ Validation chooses the epoch and fits the temperatures; the test split is read o
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,20 +23,24 @@ from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
 from vggface_gender.datasets.mixes import Mix
-from vggface_gender.evaluation import few_examples, results
+from vggface_gender.evaluation import board, card, few_examples, results
 from vggface_gender.training import (
     classes,
     distillation,
     learning_rates,
+    loop,
     phases,
     publishing,
     run,
+    selection,
     space,
     tensorboard,
+    tracking,
 )
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples, examples
 from vggface_gender.training.network import Network
+from vggface_gender.training.tracking import Tracked
 
 
 class Plan(NamedTuple):
@@ -136,7 +140,12 @@ def _check_size(mix: Mix, settings: Mapping[str, Any]) -> None:
 
 
 def train_all(
-    trainings: Mapping[str, Training], folder: Path, *, cache: Path, overwrite: bool = False
+    trainings: Mapping[str, Training],
+    folder: Path,
+    *,
+    cache: Path,
+    overwrite: bool = False,
+    track: str | None = None,
 ) -> None:
     """Train each, each in a folder of its own, and write the spread of several.
 
@@ -147,11 +156,14 @@ def train_all(
         folder: the run's.
         cache: where features are kept.
         overwrite: replace a run of other settings.
+        track: what keeps the experiment, too (see `tracking.connected`).
 
     Raises:
-        InputError: a folder holds something else, or another process trains this run; see `train`.
+        InputError: a folder holds something else, or another process trains this run; what is to
+            keep the experiment can't be reached; see `train`.
     """
     with locks.held(folder, wait=False):
+        tracker = tracking.connected(track, runs.MODEL_FILES)
         # Of several that were not all finished, those that were need not be trained again.
         is_resumed = len(trainings) > 1 and not (folder / results.SUMMARY).exists()
         finished = {
@@ -162,30 +174,36 @@ def train_all(
         for place in trainings.keys() - finished:
             settings = trainings[place].config.settings()
             run.begin(folder / place, settings, overwrite=overwrite)
-        for place, training in trainings.items():
-            if place in finished:
-                files.sweep(folder / place)  # what a kill at its very end left
-                print(f"{folder / place} is finished already")
-                continue
-            train(training, folder / place, cache=cache)
-            print(f"run: {folder / place}")
-        if len(trainings) > 1:
-            summary = results.summary(folder, [folder / place for place in trainings])
-            print(f"\n{results.describe_summary(summary)}\nsummary: {folder / 'summary.json'}")
+        with tracking.grouped(tracker, folder, several=len(trainings) > 1) as group:
+            for place, training in trainings.items():
+                if place in finished:
+                    files.sweep(folder / place)  # what a kill at its very end left
+                    print(f"{folder / place} is finished already")
+                    continue
+                settings = training.config.settings()
+                with tracking.tracked(group, folder / place, settings=settings) as tracked:
+                    train(training, folder / place, cache=cache, tracked=tracked)
+                print(f"run: {folder / place}")
+            if len(trainings) > 1:
+                summary = results.summary(folder, [folder / place for place in trainings])
+                spread = results.describe_summary(summary)
+                print(f"\n{spread}\nsummary: {folder / results.SUMMARY}")
+                group.keep(results.means(summary), [folder / results.SUMMARY])
 
 
-def train(training: Training, folder: Path, *, cache: Path) -> None:
+def train(training: Training, folder: Path, *, cache: Path, tracked: Tracked) -> None:
     """Train, test on each dataset's test split, and write the run.
 
     Args:
         folder: the run's, begun.
         cache: where features are kept.
+        tracked: takes the history as it grows, and in the end the figures.
 
     Raises:
         InputError: see `fit`.
     """
-    fitted = fit(training, folder, cache=cache, tested=True)
-    figures = publishing.publish(
+    fitted = fit(training, folder, cache=cache, tested=True, watch=tracked.show)
+    publishing.publish(
         fitted.network,
         fitted.config,
         known=fitted.known,
@@ -195,10 +213,56 @@ def train(training: Training, folder: Path, *, cache: Path) -> None:
         folder=folder,
         cache=cache,
     )
-    tensorboard.log_hparams(
-        training.config.settings(), _scalars(figures), folder=folder / runs.TENSORBOARD
-    )
+    figures: dict[str, float] = {}
+    by_group: dict[str, float] = {}
+    if fitted.history is not None:
+        reached = validated(fitted.history, training.tasks)
+        figures = {f"validation/{name}": value for name, value in reached.items()}
+    tested = publishing.metrics_paths(training.mix, folder)
+    for label, path in tested.items():
+        called = "test" if path.name == runs.METRICS else f"test on {label}"
+        figures |= board.scalars(runs.figures(path), called=called)
+        by_group |= board.by_group(runs.figures(path), called=called)
+    log_hparams(training, figures, folder=folder)
+    tracked.keep(figures | by_group, [*tested.values(), *_small(folder)])
     run.end(folder)
+
+
+def validated(history: pd.DataFrame, tasks: Collection[str]) -> dict[str, float]:
+    """What the epoch that is kept validates: `loss`, a `score` that chose it, every task's figures.
+
+    Args:
+        history: of all phases.
+        tasks: that were learned.
+    """
+    reached = selection.best(history)
+    found = {}
+    for name in history:
+        if name.startswith("val_") and pd.notna(reached[name]):
+            figure = name.removeprefix("val_")
+            # Of a single task Keras leaves the task's name out.
+            if len(tasks) == 1 and figure not in ("loss", "score"):
+                figure = f"{next(iter(tasks))}_{figure}"
+            found[figure] = float(reached[name])
+    return found
+
+
+def log_hparams(training: Training, figures: Mapping[str, float], *, folder: Path) -> None:
+    """Write what TensorBoard compares runs by: settings, the loss, and every task's score.
+
+    Its page shows the first five figures by name; all of them are elsewhere.
+    """
+    named = ("loss", "score", *(f"{task}_{TASKS[task].score}" for task in training.tasks))
+    scores = {name: value for name, value in figures.items() if name.rpartition("/")[2] in named}
+    logs = folder / runs.TENSORBOARD / "hparams"
+    settings = training.config.settings()
+    tensorboard.log_hparams(settings, scores, folder=logs, name=run.name(folder))
+
+
+def _small(folder: Path) -> list[Path]:
+    """What of a run takes little room: all but its classifier, its predictions and hashes."""
+    names = ("config.json", loop.HISTORY, card.CARD)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 class Fitted(NamedTuple):
@@ -210,13 +274,21 @@ class Fitted(NamedTuple):
     history: pd.DataFrame | None  # of all phases (see `loop.fit`); None where nothing was trained
 
 
-def fit(training: Training, folder: Path, *, cache: Path, tested: bool = False) -> Fitted:
+def fit(
+    training: Training,
+    folder: Path,
+    *,
+    cache: Path,
+    tested: bool = False,
+    watch: loop.Watch | None = None,
+) -> Fitted:
     """Train, and keep what validates best; no test split is read.
 
     Args:
         folder: the run's, begun.
         cache: where features are kept.
         tested: whether the test splits' features will be wanted, too, so need room.
+        watch: takes the history after every epoch.
 
     Raises:
         InputError: a split has no labels of a task; fewer images than a batch takes have labels;
@@ -233,7 +305,9 @@ def fit(training: Training, folder: Path, *, cache: Path, tested: bool = False) 
         size=network.backbone.input_shape[1],
         padding=config.padding,
     )
-    tensorboard.log_images(next(iter(first))["image"].numpy(), "crops, train", folder=logs)
+    tensorboard.log_images(
+        next(iter(first))["image"].numpy(), "crops, train", folder=logs / "crops"
+    )
 
     given: dict[str, Any] = {
         "known": known,
@@ -241,6 +315,7 @@ def fit(training: Training, folder: Path, *, cache: Path, tested: bool = False) 
         "draw": _draws(config, known),
         "folder": folder,
         "cache": cache,
+        "watch": watch,
     }
     history = None
     if config.head_epochs:
@@ -317,13 +392,3 @@ def _draws(config: Config, known: Examples) -> np.ndarray | None:
     draw = sampling.factors(known.truth, by, copies=copies)
     print(f"{sampling.describe(known.truth, draw, by=by, draws=len(known))}\n")
     return draw
-
-
-def _scalars(figures: Mapping) -> dict[str, float]:
-    """The figures that TensorBoard compares runs by."""
-    return {
-        f"test/{task}_{metric}": one[metric]
-        for task, one in figures["tasks"].items()
-        for metric in TASKS[task].metrics
-        if metric in one
-    }
