@@ -114,7 +114,7 @@ def _of_tables(arguments: argparse.Namespace, made_by: str) -> None:
 
     given = options.external_arguments(arguments)
     images = sections.in_folder(arguments.images) if arguments.images else sections.no_image
-    dataset = arguments.truth.stem if arguments.truth else "the same faces"
+    dataset = arguments.truth.stem if arguments.truth else "these tables' faces"
     read = external.read_all(arguments.predictions, **given)
     tables = {(name, dataset): one.table for name, one in zip(names, read, strict=True)}
     made = [cells.of(table, run=run, dataset=dataset) for (run, _), table in tables.items()]

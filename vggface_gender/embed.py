@@ -150,7 +150,8 @@ def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
 def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
     from tqdm import tqdm
 
-    from vggface_gender.inference import embeddings
+    with console.silenced():  # TensorFlow's notes as it is imported
+        from vggface_gender.inference import embeddings
     from vggface_gender.photos import detect, folders, sources
 
     found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)

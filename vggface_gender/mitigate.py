@@ -111,12 +111,14 @@ def _tables(
     """The validation and the test table, and those of the runs beside."""
     given = options.external_arguments(arguments)
     if arguments.predictions:
-        from vggface_gender.evaluation import external
+        from vggface_gender.evaluation import external, groups
 
         if not arguments.validation:
             raise InputError("--predictions takes --validation, the predictions to fit on")
         if arguments.beside or arguments.dataset:
             raise InputError("--beside and --dataset are of --run, not of --predictions")
+        if arguments.by not in groups.GROUPINGS:
+            given["grouped_by"] = [*given["grouped_by"], arguments.by]
         found = external.read_all((arguments.validation, arguments.predictions), **given)
         both = [one.table for one in found]
         if shared := set(both[0]["name"]) & set(both[1]["name"]):

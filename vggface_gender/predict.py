@@ -241,6 +241,8 @@ def _ask_another(arguments: argparse.Namespace) -> int:
     """Have another classifier answer the photos; the exit status as of `main`."""
     if not arguments.csv:
         raise InputError("--with writes a table: give --csv FILE too")
+    if arguments.csv.suffix.lower() != ".csv":
+        raise InputError(f"{arguments.csv}: --with writes CSV: name a file that ends in .csv")
     if arguments.run or arguments.json or arguments.out or arguments.parquet:
         raise InputError("--with goes with --csv alone, not with --run, --json, --out or --parquet")
 
@@ -263,7 +265,14 @@ def _ask_another(arguments: argparse.Namespace) -> int:
     photos = tqdm(
         [Path(source.name) for source in found], unit="photo", disable=len(found) < FEW or None
     )
-    counts = others.write(ask, photos, path=arguments.csv, resume=arguments.resume)
+    called = f"{arguments.other} on crops" if arguments.crops else arguments.other
+    try:
+        counts = others.write(
+            ask, photos, path=arguments.csv, called=called, resume=arguments.resume
+        )
+    except KeyboardInterrupt:
+        print(f"{arguments.csv}: --resume goes on with what it has", file=sys.stderr)
+        raise
     said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     print(f"{arguments.other}: {said}\ntable: {arguments.csv}", file=sys.stderr)
     unreadable = counts["unreadable"]

@@ -187,6 +187,7 @@ def test_groups_are_any_columns_of_either_table(faces, answers):
         ),
         (lambda t: t.assign(confidence=170), "is not a probability"),
         (lambda t: t.drop(columns="image"), "no column names the faces"),
+        (lambda t: t.assign(y_pred=t.y_pred.str[:0] + "?"), "no column is understood"),
         (lambda t: t.drop(columns="y_pred"), "no column is understood as a prediction"),
         (lambda t: t.assign(image=t.image + "x"), None),  # another ending is the same face
         (lambda t: t.assign(image="z" + t.image), "no face has a prediction: it calls the first"),
@@ -200,6 +201,41 @@ def test_what_is_wrong_is_said_in_one_line(faces, answers, change, message):
     with pytest.raises(InputError) as refused:
         external.understood(theirs, truth=faces)
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_stated_labels_go_before_probabilities_that_say_otherwise(faces):
+    """A threshold of one's own: the label is not always the likeliest."""
+    p = np.random.default_rng(3).random(COUNT)
+    predicted = np.where(p > 0.9, "Man", "Woman")
+    theirs = pd.DataFrame({"file": faces.file, "gender_predicted": predicted, "gender_male": p})
+    found = external.understood(theirs.assign(gender_female=1 - p), truth=faces)
+    expected = (faces.gender == predicted).mean()
+    assert metrics.evaluate(found.table)["gender"]["accuracy"] == pytest.approx(expected)
+    assert predictions.are_hard(found.table, "gender")
+    differ = ((p > 0.5) != (p > 0.9)).sum()
+    assert any(f"is not the likeliest label of {differ} faces" in note for note in found.notes)
+    one = external.understood(theirs.drop(columns="gender_predicted"), truth=faces)
+    np.testing.assert_allclose(one.table.gender_female, 1 - p)
+
+
+def test_what_spreadsheets_make_of_a_table_is_read(faces, tmp_path):
+    lines = ["sep=;", "file;y_true;y_pred;score;;"]
+    lines += [
+        f"é{i}.jpg;F;{'F' if i % 4 else 'M'};{'0,75' if i % 2 else '80%'};;" for i in range(40)
+    ]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    with pytest.raises(InputError, match="neither the probability"):
+        external.read(tmp_path / "t.csv")  # one column is in percent, and isn't
+    (tmp_path / "t.csv").write_bytes("\r\n".join(lines).replace("80%", "0,8").encode("cp1252"))
+    found = external.read(tmp_path / "t.csv").table
+    assert found.name[1] == "é1.jpg" and found.gender_female[1] == 0.75
+    assert metrics.evaluate(found)["gender"]["accuracy"] == 0.75
+    (tmp_path / "t.csv").write_text("\n".join(lines[1:3]).replace("80%", "0,8"), encoding="utf-16")
+    assert external.read(tmp_path / "t.csv").table.name[0] == "é0.jpg"
+    bare = pd.DataFrame({"y_true": [0, 1, 1.0, None], "y_pred": [0, 1, 0, 1], "score": 0.9})
+    rows = external.understood(bare, values={"0": "female", "1": "male"})
+    assert rows.table.name[0] == "row 2"
+    assert metrics.evaluate(rows.table)["gender"]["accuracy"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("separator", "ending"), [(",", "csv"), (";", "csv"), ("\t", "tsv")])

@@ -75,6 +75,8 @@ def test_what_can_not_be_fitted_is_refused(splits):
     validation, test = splits
     with pytest.raises(InputError, match="1 groups have 30 validation faces"):
         mitigation.mitigate(validation[validation.race == "White"], test, task="gender", by="race")
+    with pytest.raises(InputError, match="are of one gender each"):
+        mitigation.mitigate(validation, test, task="gender", by="gender x race")
     with pytest.raises(InputError, match="no groups by skin"):
         mitigation.mitigate(validation, test, task="gender", by="skin")
 

@@ -87,6 +87,8 @@ def test_resume_asks_about_the_others_alone(photos, service, tmp_path):
     again = rows(table)
     assert len(asked) == 5  # the row that was torn among them
     assert [row["name"] for row in again] == [row["name"] for row in before]
+    with pytest.raises(InputError, match=f"is of {url}, not of {url}other"):
+        predict.main([str(photos), "--with", f"{url}other", "--csv", str(table), "--resume"])
     table.write_text("name,what\n")
     with pytest.raises(InputError, match="not a table that --with wrote"):
         predict.main([*arguments, "--resume"])
@@ -94,13 +96,23 @@ def test_resume_asks_about_the_others_alone(photos, service, tmp_path):
 
 def test_a_service_that_fails_ends_in_a_line_and_keeps_what_was_answered(photos, service, tmp_path):
     url, _ = service
-    with pytest.raises(InputError, match="the answer is no JSON"):
+    with pytest.raises(InputError, match=r"00.png: .*the answer is no JSON.*--resume goes on"):
         predict.main([str(photos), "--with", f"{url}page", "--csv", str(tmp_path / "a.csv")])
     with pytest.raises(InputError, match="refused"):
-        predict.main([str(photos), "--with", "http://127.0.0.1:1/", "--csv", "b.csv"])
+        predict.main(
+            [str(photos), "--with", "http://127.0.0.1:1/", "--csv", str(tmp_path / "b.csv")]
+        )
     with pytest.raises(InputError, match="has none of gender, race, age"):
         others.of_service({"faces": [{"mood": "fine"}]}, "url")
-    assert others.of_service({"gender": "Man", "age": 30}, "url") == {"gender": "Man", "age": 30}
+    assert others.of_service({"gender": "Man", "age": "30"}, "url") == {"gender": "Man", "age": 30}
+    for said in (
+        {"gender": "robot"},
+        {"gender": {"female": float("nan"), "male": 0.3}},
+        {"gender": {"female": 0.9, "male": 0.9}},
+        {"age": -4},
+    ):
+        with pytest.raises(InputError, match=r"is neither a gender|is no age"):
+            others.of_service(said, "url")
 
 
 def mean_network(path, channels_first: bool, scale: float) -> None:

@@ -25,7 +25,7 @@ def test_of_many_requests_a_fifth_hostile_each_gets_its_status_and_answer(start,
             assert said["error"] and "\n" not in said["error"]
             continue
         if request.content not in expected:
-            how = "hog" if request.path == "/predict" else "none"
+            how = "auto" if request.path == "/predict" else "none"
             found = model.predict(request.content, detector=how)
             expected[request.content] = found.to_dict()["faces"]
         assert said["faces"] == expected[request.content]

@@ -41,15 +41,16 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         frame: see `predictions.table`.
 
     Returns:
-        `count`, `labels`; `confusion`, counts by true and predicted label; `groups` and `gaps` by
-        grouping (see `rates` and `groups.gap`); `ungrouped`, the same rates of the faces in no
-        group of a grouping; `unpredicted`, where faces have no prediction, the share of each group
-        (see `without_prediction`); `fairness`, the differences that fairlearn has names for (see
+        `count`; `missing` and `dropped` faces (see `metrics.evaluate`); `labels`; `confusion`,
+        counts by true and predicted label; `groups` and `gaps` by grouping (see `rates` and
+        `groups.gap`); `ungrouped`, the same rates of the faces in no group of a grouping;
+        `unpredicted`, where faces have no prediction, the share of each group (see
+        `without_prediction`); `fairness`, the differences that fairlearn has names for (see
         `fairness.differences`); `overlap` (see `unseen.overlap`) and the `accuracy`
         `without_near`-duplicates of training images, where there are any; `calibration` and
         `abstention` of all faces (see `evaluation.calibration`; None where the outputs are labels
-        alone) and, as `calibration_by` (the
-        expected error) and `abstention_by`, of each gender, race and age band that is not small.
+        alone) and, as `calibration_by` (the expected error) and `abstention_by`, of each gender,
+        race and age band that is not small.
 
     Raises:
         InputError: no face that the classifier was not trained on has a true label that the outputs
@@ -86,6 +87,8 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
     return {
         "task": task,
         "count": len(faces),
+        "missing": figures["missing"],
+        "dropped": figures["dropped"],
         "labels": list(names),
         "overlap": overlap,
         "accuracy": figures["accuracy"],
@@ -225,6 +228,12 @@ def report(audited: Mapping) -> str:
     overlap = audited["overlap"]
     unmarked = "the table does not say which faces the classifier was trained on"
     heading = [f"{audited['task']}: {audited['count']:,} faces"]
+    for key, why in (
+        ("missing", "without a true label"),
+        ("dropped", "with a true label that the predictions have no name for"),
+    ):
+        if audited[key]:
+            heading.append(f"left out: {audited[key]:,} {why}")
     heading += [unmarked] if overlap is None else unseen.describe(overlap)
     if audited.get("without_near", {}).get("count"):
         share = text.percent(audited["without_near"]["accuracy"])

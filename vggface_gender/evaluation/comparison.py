@@ -104,6 +104,8 @@ def _compare_task(a: Side, b: Side, *, task: str, chosen: Mapping) -> dict:
     is_classification = TASKS[task].is_classification
     tables = [same_images.of_task(repeat.table, task) for _, repeat in repeats.named(a, b)]
     tables, unpredicted = same_images.all_predicted(tables, task)
+    if unpredicted and tables[0].empty:
+        return {"reason": "no face has a prediction by both"}
     for (where, _), table in zip(repeats.named(a, b), tables, strict=True):
         if reason := metrics.evaluate(table, by_group=False)[task].get("reason"):
             return {"reason": f"{reason} ({where})"}

