@@ -114,6 +114,7 @@ def accuracy(path: str, task: str = "gender") -> float:
     return float((names[predictions.probabilities(table, task).argmax(1)] == table[task]).mean())
 
 
+@pytest.mark.slow
 def test_vggface_transfer(run):
     printed, figures = run("vggface-transfer", "--repeats", "2", "--training", *BACKBONE, *TINY)
     for dataset, published in (("GenderDataset", 96.42), ("GenderDataset_Small", 94.11)):

@@ -49,6 +49,7 @@ def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsy
     assert (place / "history.csv").stat().st_mtime_ns == done
 
 
+@pytest.mark.slow
 def test_what_diverges_is_a_row_and_the_others_go_on(line, capsys):
     multitask.main([*line, "--head-epochs", "1", "--sweep", "rate=1e30,1e-3"])
     table = pd.read_csv("model_files/tried/sweep.csv", dtype={"rate": str})
@@ -135,6 +136,7 @@ def test_no_rate_is_suggested_where_nothing_falls():
     assert "no learning rate made the loss fall" in learning_rates.describe(curve)
 
 
+@pytest.mark.slow
 def test_learning_rates_are_tried_and_drawn_and_nothing_is_trained(line, capsys):
     multitask.main([*line, "--find-learning-rate"])
     curve = pd.read_csv("model_files/tried/learning_rates.csv")
