@@ -108,7 +108,7 @@ def _of_tables(arguments: argparse.Namespace, made_by: str) -> None:
         raise InputError("--datasets, --detect and --robustness are of --runs, not of predictions")
     names = [path.stem for path in arguments.predictions]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"two tables are called {twice[0]}: rename one, so that they can be told")
+        raise InputError(f"two tables are called {twice[0]}: rename one")
 
     from vggface_gender.evaluation import cells, external, sections
 

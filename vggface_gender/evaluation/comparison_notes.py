@@ -32,7 +32,7 @@ def unseen_faces(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
     for letter, side in (("A", a), ("B", b)):
         near = 0
         for repeat in side.values():
-            seen |= set(repeat.table["name"]) - set(unseen.faces(repeat.table)["name"])
+            seen |= unseen.copies(repeat.table)
             counts = unseen.overlap(repeat.table) or {"exact": 0, "near": 0}
             near = max(near, counts["near"] - counts["exact"])
         if near:

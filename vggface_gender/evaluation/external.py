@@ -235,11 +235,12 @@ def _years(
 ) -> dict[str, np.ndarray]:
     """The column of predicted ages, in years or bands; {} where the table has none."""
     (role,) = TASKS[task].output_columns()
-    if role not in roles or frame[roles[role]].isna().all():
+    column = _filled(frame, roles, role)
+    if column is None:
         return {}
-    years = pd.to_numeric(frame[roles[role]], errors="coerce")
-    if (years.isna() & frame[roles[role]].notna()).any():
-        years = external_columns.said(frame, roles[role], task=task, meaning=meaning, where=where)
+    years = pd.to_numeric(frame[column], errors="coerce")
+    if (years.isna() & frame[column].notna()).any():
+        years = external_columns.said(frame, column, task=task, meaning=meaning, where=where)
     return {role: np.asarray(years, float)}
 
 
@@ -254,48 +255,67 @@ def _probabilities(
 ) -> dict[str, np.ndarray]:
     """The columns of a classification task's probabilities; {} where the table has none."""
     its = TASKS[task]
-    given = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
-    if given:
-        found = _given(frame, its, given, where=where, notes=notes)
-        stated = roles.get(f"{task}_predicted")
-        if stated is None or frame[stated].isna().all():
-            return found
-        labels = external_columns.said(frame, stated, task=task, meaning=meaning, where=where)
-        called = [column.removeprefix(f"{task}_") for column in found]
-        likeliest = np.array(called, object)[np.stack([*found.values()], 1).argmax(axis=1)]
-        is_known = np.array([label is not None for label in labels])
-        if not (differ := int((likeliest != labels)[is_known].sum())):
-            return found
+    predicted = None
+    if stated := _filled(frame, roles, f"{task}_predicted"):
+        predicted = external_columns.said(frame, stated, task=task, meaning=meaning, where=where)
+    columns = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
+    if columns:
+        given = _given(frame, its, columns, where=where, notes=notes)
+        differ = 0 if predicted is None else _differing(predicted, given, its)
+        if not differ:
+            return given
         notes.append(
             f"{task}: {stated} is not the likeliest label of {differ:,} faces: the labels count, "
             "and the probabilities don't"
         )
-        roles = {**roles, f"{task}_score": ""}
-    if f"{task}_predicted" not in roles or frame[roles[f"{task}_predicted"]].isna().all():
+    if predicted is None:
         return {}
-    column = roles[f"{task}_predicted"]
-    predicted = external_columns.said(frame, column, task=task, meaning=meaning, where=where)
     names = _taxonomy(task, set(predicted) - {None})
     shares = np.array([[label == name for name in names] for label in predicted], float)
     shares[np.array([label is None for label in predicted])] = np.nan
-    scored = roles.get(f"{task}_score")
-    if not scored or frame[scored].isna().all():
+    scored = None if columns else _filled(frame, roles, f"{task}_score")
+    if scored is None:
         notes.append(f"{task}: labels alone, so neither calibration nor abstention")
-        return dict(zip(its.output_columns(names), shares.T, strict=True))
-    column = scored
-    score = _shares(external_columns.numbers(frame, column, where=where)[:, None], notes, column)[
-        :, 0
-    ]
-    confidence = _confidence(score, shares, names, column=column, where=where, notes=notes)
+    else:
+        shares = _scored(frame, scored, shares, names=names, where=where, notes=notes)
+        if len(names) > 2:
+            notes.append(f"{task}: what {scored} leaves is shared evenly by the other labels")
+    return dict(zip(its.output_columns(names), shares.T, strict=True))
+
+
+def _filled(frame: pd.DataFrame, roles: Mapping[str, str], role: str) -> str | None:
+    """The column of a role; None where there is none, or nothing in it."""
+    column = roles.get(role)
+    return None if column is None or frame[column].isna().all() else column
+
+
+def _differing(predicted: np.ndarray, given: Mapping[str, np.ndarray], its: Task) -> int:
+    """How many faces have a stated label that is not the likeliest."""
+    names = [column.removeprefix(f"{its.name}_") for column in given]
+    likeliest = np.array(names, object)[np.stack([*given.values()], axis=1).argmax(axis=1)]
+    is_known = np.array([label is not None for label in predicted])
+    return int((likeliest != predicted)[is_known].sum())
+
+
+def _scored(
+    frame: pd.DataFrame,
+    column: str,
+    hard: np.ndarray,
+    *,
+    names: Sequence[str],
+    where: str,
+    notes: list[str],
+) -> np.ndarray:
+    """Probabilities (n, k) from predicted labels, one-hot, and a column of their scores."""
+    score = external_columns.numbers(frame, column, where=where)
+    score = _shares(score, notes, column)
+    confidence = _confidence(score, hard, names, column=column, where=where, notes=notes)
     rest = (1 - confidence) / (len(names) - 1)
-    is_predicted = shares == 1
-    shares = np.where(is_predicted, confidence[:, None], shares * 0 + rest[:, None])
+    is_predicted = hard == 1
+    shares = np.where(is_predicted, confidence[:, None], hard * 0 + rest[:, None])
     # A score that rounding made a tie, 50% of two labels, is still of the predicted one.
     others = np.where(is_predicted, 0, shares).max(axis=1, keepdims=True)
-    shares = np.where(is_predicted, np.maximum(shares, others + TIE), shares)
-    if len(names) > 2:
-        notes.append(f"{task}: what {column} leaves is shared evenly by the other labels")
-    return dict(zip(its.output_columns(names), shares.T, strict=True))
+    return np.where(is_predicted, np.maximum(shares, others + TIE), shares)
 
 
 def _given(

@@ -42,7 +42,7 @@ def differences(tables: Mapping[tuple[str, str], pd.DataFrame]) -> list[dict]:
 
 
 def _difference(a: str, b: str, tables: Sequence[pd.DataFrame], *, dataset: str, task: str) -> dict:
-    seen = set().union(*({*table["name"]} - {*unseen.faces(table)["name"]} for table in tables))
+    seen = set().union(*map(unseen.copies, tables))
     kept = [table[~table["name"].isin(seen)] for table in tables]
     kept, _ = same_images.all_predicted(kept, task)
     kept = [same_images.of_task(table, task) for table in kept]

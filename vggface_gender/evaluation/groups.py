@@ -229,7 +229,7 @@ def detectable(share: float, counts: tuple[int, int], *, pairs: int = 1) -> floa
         counts: of faces in the better and in the worse group.
 
     Returns:
-        A difference of shares; None where even a share of 0 would not be told apart.
+        A difference of shares; None where even a share of 0 would not be detected.
     """
     h = NormalIndPower().solve_power(
         nobs1=counts[0],

@@ -56,17 +56,14 @@ def groups(audits: Audits, title: str) -> markupsafe.Markup:
     counts = _counts(audits)
     axes.set_yticks(range(len(rows)), [f"{row[1]} ({counts[row]})" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    lowest = (
-        min(
-            one["interval"][0]
-            for audit in audits.values()
-            for members in audit["groups"].values()
-            for one in members.values()
-            if not one["small"]
-        )
-        if _has_large(audits)
-        else 0.0
+    ends = (
+        one["interval"][0]
+        for audit in audits.values()
+        for members in audit["groups"].values()
+        for one in members.values()
+        if not one["small"]
     )
+    lowest = min(ends, default=0.0)
     axes.set_xlim(max(0.0, np.floor(10 * lowest) / 10 - 0.05), 1.005)
     axes.xaxis.set_major_formatter(PERCENT)
     axes.grid(axis="x", color="#e6e6e6")
@@ -91,15 +88,6 @@ def _counts(audits: Audits) -> dict[tuple[str, str], str]:
             for group, figures in members.items():
                 counts.setdefault((grouping, group), {})[figures["count"]] = None
     return {key: ", ".join(f"{count:,}" for count in its) for key, its in counts.items()}
-
-
-def _has_large(audits: Audits) -> bool:
-    return any(
-        not one["small"]
-        for audit in audits.values()
-        for members in audit["groups"].values()
-        for one in members.values()
-    )
 
 
 def _apart(count: int) -> np.ndarray:

@@ -26,6 +26,11 @@ def faces(frame: pd.DataFrame, *, without_near: bool = False) -> pd.DataFrame:
     return frame[~frame[predictions.OVERLAP].isin(left_out)].reset_index(drop=True)
 
 
+def copies(frame: pd.DataFrame) -> set[str]:
+    """The names of the faces that are copies of training images, as far as that is known."""
+    return set(frame["name"]) - set(faces(frame)["name"])
+
+
 def overlap(frame: pd.DataFrame) -> dict | None:
     """How many faces are among the training images; None where that is not known.
 
