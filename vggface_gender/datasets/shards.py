@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, hashing
 from tensorflow_datasets.core.utils import shard_utils
@@ -93,6 +92,8 @@ def read(part: Part) -> Written:
 
 def _write(folder: Path, tick: Tick, *, images: Path, is_aligned: bool) -> None:
     """Write a shard's records, and what is said of them, to a folder."""
+    import tensorflow as tf  # records that are there are found without it
+
     folder.mkdir()
     listed: list[Checked] = pickle.loads(images.read_bytes())
     form = features(is_aligned=is_aligned)
