@@ -5,6 +5,7 @@ loads with the first build, not with this package.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import io
@@ -69,6 +70,15 @@ class Dataset:
     def padding(self) -> float | None:
         """The crops' frame as `dlib.get_face_chip`'s padding; None where it is not known."""
         return self.summary["padding"]
+
+    @property
+    def light(self) -> "Dataset":
+        """The same without what its build says of single images, to hand to other processes."""
+        kept = ("counts", "fingerprint", "labels", "padding", "sizes")
+        said = {key: value for key, value in self.summary.items() if key in kept}
+        return dataclasses.replace(
+            self, summary=said | ({"alignment": {}} if self.is_aligned else {})
+        )
 
     def count(self, split: str) -> int:
         """Records of a split, or of all."""
