@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vggface_gender.backbones.onnx_network import OnnxNetwork
 from vggface_gender.backbones.surgery import FEATURES, maker
-from vggface_gender.base import device, files, locks, parts
+from vggface_gender.base import device, locks, parts
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.parts import HERE, Engine, Part, Tick
 from vggface_gender.data import augmentation, features_cache, records
@@ -92,15 +92,14 @@ def extract(
     if found := features_cache.whole(place):
         locks.sweep(place.done)
         return found
-    if load is not None and engine is not HERE:
-        folder = place.done.with_name(f".parts-{place.done.stem}")
-        folder.mkdir(parents=True, exist_ok=True)
+    if load is not None and (engine is not HERE or parts.is_begun(place.done)):
+        folder = parts.place(place.done, dataset.fingerprint)
         wanted = _parts(
             dataset, split, load=load, padding=padding, batch_size=batch_size, folder=folder
         )
         parts.finish(engine, wanted, f"features, {split}")
         with locks.held(place.done):
-            return _joined(wanted, place, folder=folder)
+            return _joined(wanted, place)
     with locks.held(place.done):
         if found := features_cache.whole(place):  # by who held the lock before
             return found
@@ -196,7 +195,7 @@ def _write_shard(
     rows.flush()
 
 
-def _joined(wanted: Sequence[Part], place: features_cache.Place, *, folder: Path) -> FeaturesFile:
+def _joined(wanted: Sequence[Part], place: features_cache.Place) -> FeaturesFile:
     """The features file of all shards' features, in the order of `records.labels`."""
     shards = [np.load(part.path, mmap_mode="r") for part in wanted]
     counts = [len(shard) for shard in shards]
@@ -211,7 +210,7 @@ def _joined(wanted: Sequence[Part], place: features_cache.Place, *, folder: Path
             some[its] = shards[owner][places[its] - starts[owner]]
         rows.write(start, some)
     place.part.replace(place.done)
-    files.remove(folder)
+    parts.discard(place.done)
     return FeaturesFile(place.done, **place.form)
 
 

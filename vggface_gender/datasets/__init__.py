@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vggface_gender.base import console, files, labels, locks
+from vggface_gender.base import console, files, labels, locks, parts
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.geometry import ALIGN
 from vggface_gender.base.parts import HERE, Engine
@@ -322,10 +322,8 @@ def _build(
     tfds.disable_progress_bar()  # the builder has its own
     with files.aside(data_dir) as aside:
         work = None
-        if engine.is_kept:
-            listing = builder_class.listing(builder_class.labelled(source))
-            work = Path(data_dir, f".parts-{directory.parts[-3]}-{config}", listing)
-            work.mkdir(parents=True, exist_ok=True)
+        if engine.is_kept or parts.is_begun(directory):
+            work = parts.place(directory, builder_class.listing(builder_class.labelled(source)))
         with _quiet():
             builder = builder_class(
                 **options,
@@ -339,8 +337,7 @@ def _build(
         directory.parent.mkdir(parents=True, exist_ok=True)
         files.remove(directory)
         built.rename(directory)
-        if work:
-            files.remove(work.parent)
+        parts.discard(directory)
 
 
 @contextlib.contextmanager
