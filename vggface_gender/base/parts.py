@@ -139,7 +139,7 @@ def share(number: int, count: int) -> Engine:
     return Engine(run, is_share=True)
 
 
-def finish(engine: Engine, parts: Sequence[Part], what: str) -> None:
+def finish(engine: Engine, parts: Sequence[Part], *, what: str) -> None:
     """Have an engine do the last parts of a work, before they are brought together.
 
     Raises:

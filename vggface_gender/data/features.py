@@ -97,7 +97,7 @@ def extract(
         wanted = _parts(
             dataset, split, load=load, padding=padding, batch_size=batch_size, folder=folder
         )
-        parts.finish(engine, wanted, f"features, {split}")
+        parts.finish(engine, wanted, what=f"features, {split}")
         with locks.held(place.done):
             return _joined(wanted, place)
     with locks.held(place.done):

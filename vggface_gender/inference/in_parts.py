@@ -73,7 +73,7 @@ def answer(
         )
         for photos, count in listed
     ]
-    parts.finish(engine, its, WHAT)
+    parts.finish(engine, its, what=WHAT)
     with contextlib.ExitStack() as stack:
         if csv is None:
             csv = stack.enter_context(files.aside(out.parent)) / "answers.csv"

@@ -40,6 +40,8 @@ def run(
         InputError: it failed; the line quotes why.
     """
     request = pickle.dumps((build, [f"--runner={runner}", *options]))
+    # Workers are started by Beam, and import what this process imports.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     is_direct = "direct" in runner.lower()  # of others people want to see what Beam says
     with subprocess.Popen(
         [sys.executable, "-c", _START.format(__name__), json.dumps(sys.path)],
@@ -47,6 +49,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL if is_direct else None,
         start_new_session=True,
+        env=environment,
     ) as child:
         assert child.stdin and child.stdout
         try:
