@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from vggface_gender.base import extras
 from vggface_gender.base.errors import LONGEST, InputError
+from vggface_gender.base.parts import Unfinished
 from vggface_gender.base.text import shortened
 
 # What the machine may refuse a sound program, and what its user can do about it.
@@ -53,9 +54,9 @@ def silenced() -> Iterator[None]:
 def run(main: Callable[[], int | None]) -> int:
     """Run a command's `main` and return its exit status.
 
-    0 means that the job was done, 2 that the input was bad or that the disk refused (one line on
-    standard error says what), 130 that Ctrl-C stopped it, 141 that the reader of its output went
-    away. SIGTERM is made to unwind like Ctrl-C, so that half-written files are removed. Programming
+    0 means that the job, or a share of it, was done, 2 that the input was bad or that the disk
+    refused (one line on standard error says what), 130 that Ctrl-C stopped it, 141 that the reader
+    of its output went away. SIGTERM is made to unwind like Ctrl-C, so that half-written files are removed. Programming
     errors keep their traceback.
     """
     quiet()
@@ -76,6 +77,9 @@ def run(main: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # the reader of our output has gone (`| head`)
         _drop_output()
         return 141
+    except Unfinished as stopped:
+        print(stopped)
+        return 0
     except Exception as error:
         reason = str(error) if isinstance(error, InputError) else _refusal(error) or _absence(error)
         if reason is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from vggface_gender.base import extras, numbers, runs, splits
+from vggface_gender.base import extras, numbers, parts, runs, splits
 from vggface_gender.base.geometry import ALIGN, PADDING
 
 T = TypeVar("T")
@@ -48,8 +48,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, epilog=epilog.strip("\n"), **kwargs)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The arguments; where the command's extra is not installed, one line and status 2."""
-        arguments = super().parse_args(args, namespace)
+        """The arguments; where the command's extra is not installed, one line and status 2.
+
+        Of a command that takes a runner, what it doesn't know are the runner's options.
+        """
+        arguments, unknown = super().parse_known_args(args, namespace)
+        if unknown and not getattr(arguments, "runner", None):
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        arguments.runner_options = unknown
         if self._extra and extras.is_here() and (module := extras.missing(self._extra)):
             self.exit(2, f"error: {extras.absence(module)}\n")
         return arguments
@@ -186,6 +192,25 @@ def dataset_arguments(arguments: argparse.Namespace) -> dict:
         "padding": arguments.frame,
         "align": arguments.align,
     }
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say what does the command's work, other than this process alone."""
+    group = parser.add_argument_group("several machines")
+    group.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="have Apache Beam do it: DirectRunner (this machine), FlinkRunner, SparkRunner, "
+        "DataflowRunner, DaskRunner; its own options pass through, as --direct_num_workers=2 "
+        f"(takes {extras.remedy('beam')})",
+    )
+    group.add_argument(
+        "--shards",
+        type=argument(parts.parse_share),
+        metavar="I/N",
+        help="do one of N shares here, from 1/N to N/N, as one of N jobs that see the same "
+        "folders; the same command without it brings their work together",
+    )
 
 
 def add_split_argument(parser: argparse._ActionsContainer, default: str = "test") -> None:
