@@ -44,20 +44,14 @@ class Tables(NamedTuple):
     recall: float  # the probability that a pair `near` bits apart meets in a table
 
 
-class Met(NamedTuple):
-    """What hashes that met were found to be."""
-
-    pairs: Pairs  # near-duplicates
-    compared: int  # pairs
-    skipped: int  # pairs that met and were not compared, in buckets of more than the window
-
-
 class Found(NamedTuple):
-    """The duplicates among n images."""
+    """The duplicates among some images, or those that one step has found."""
 
     pairs: Pairs
-    compared: int  # pairs of hashes; one that met in two tables counts twice
-    skipped: int  # see `Met`; what is skipped in one table may be compared in another
+    compared: int = 0  # pairs of hashes; one that met in two tables counts twice
+    # Pairs that met and were not compared, in buckets of more than the window; what is skipped in
+    # one table may be compared in another.
+    skipped: int = 0
 
 
 _NO_PLACES = np.zeros(0, np.int64)
@@ -81,13 +75,11 @@ def find(
         window: how many of its bucket a hash is compared with at most.
     """
     pairs, firsts = grouped(prints)
-    hashes = prints.hashes[firsts]
-    compared = skipped = 0
-    for band in tables(len(firsts), near=near, recall=recall, seed=seed).bands:
+    hashes, found = prints.hashes[firsts], Found(pairs)
+    for band in tables(len(prints.digests), near=near, recall=recall, seed=seed).bands:
         met = compare(keys(hashes, band), hashes, places=firsts, near=near, window=window)
-        pairs = joined([pairs, met.pairs])
-        compared, skipped = compared + met.compared, skipped + met.skipped
-    return Found(pairs, compared, skipped)
+        found = merged([found, met])  # at once: most pairs meet in many tables
+    return found
 
 
 def find_exhaustively(prints: Prints, *, near: int = NEAR) -> Found:
@@ -104,7 +96,7 @@ def find_exhaustively(prints: Prints, *, near: int = NEAR) -> Found:
         one, other = one[one < other], other[one < other]
         found.append(_near(firsts[start:], one, other, apart[one, other]))
         start += len(block)
-    return Found(joined(found), len(hashes) * (len(hashes) - 1) // 2, 0)
+    return Found(joined(found), len(hashes) * (len(hashes) - 1) // 2)
 
 
 def grouped(prints: Prints) -> tuple[Pairs, np.ndarray]:
@@ -161,7 +153,7 @@ def tables(count: int, *, near: int = NEAR, recall: float = RECALL, seed: int = 
     however many there are. The tables needed grow with n^0.3, and the cost with n^1.3.
 
     Args:
-        count: of the hashes, n.
+        count: of the images, n.
         near, recall, seed: see `find`.
     """
     width = min(64, max(10, round(1.8 * math.log2(max(count, 2)) - 11)))
@@ -211,7 +203,7 @@ def compare(
     places: np.ndarray,
     near: int = NEAR,
     window: int = WINDOW,
-) -> Met:
+) -> Found:
     """Compare the hashes that have the same key.
 
     Of a bucket of more than `window`, each hash is compared with just so many that follow it when
@@ -243,7 +235,7 @@ def compare(
         is_near = apart <= near
         found.append(_near(places, one[is_near], one[is_near] + step, apart[is_near]))
     met = int((sizes * (sizes - 1) // 2).sum())
-    return Met(joined(found), compared, met - compared)
+    return Found(joined(found), compared, met - compared)
 
 
 def _runs(keys: np.ndarray) -> np.ndarray:
@@ -267,6 +259,12 @@ def joined(several: Sequence[Pairs]) -> Pairs:
     is_new = np.ones(len(order), bool)
     is_new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return Pairs(*(array[order[is_new]] for array in pairs))
+
+
+def merged(several: Sequence[Found]) -> Found:
+    """What several steps have found, together."""
+    found, compared, skipped = zip(*several, strict=True)
+    return Found(joined(found), sum(compared), sum(skipped))
 
 
 def groups(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ it is the pictures that they were cut from which are compared.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.photos import crops
 from vggface_gender.photos import prints as pictures
-from vggface_gender.photos.prints import NEAR, NONE, Prints
+from vggface_gender.photos.prints import NEAR, Prints, stacked
 
 _PAIRS = 2**23  # compared at once: 64 MB
 _BATCH = 256  # images handed to the threads at once
@@ -53,10 +53,21 @@ def of_split(dataset: Dataset, split: str, *, rows: np.ndarray | None = None) ->
     key = dataset.directory, dataset.fingerprint, split, rows.tobytes()
     if key not in _known:
         title = f"{dataset.label}, {split}: image hashes"
-        field, look = (records.ORIGINAL, _kept) if dataset.is_aligned else ("image", _print)
+        field, look = _looked_at(dataset.is_aligned)
         batches = _column(dataset, split, rows, field)
         _known[key] = _prints(batches, look, title=title, count=len(rows))
     return _known[key]
+
+
+def of_batch(batch: Mapping[str, Sequence[bytes]], *, is_aligned: bool) -> Prints:
+    """Those of a batch of records, as `records.records` gives them."""
+    field, look = _looked_at(is_aligned)
+    return _prints([batch[field]], look, title=None, count=len(batch[field]))
+
+
+def _looked_at(is_aligned: bool) -> tuple[str, Callable[[bytes], tuple[int, np.ndarray]]]:
+    """The field of a record that is looked at, and how."""
+    return (records.ORIGINAL, _kept) if is_aligned else ("image", _print)
 
 
 def _column(dataset: Dataset, split: str, rows: np.ndarray, field: str) -> Iterator[list[bytes]]:
@@ -83,10 +94,7 @@ def _prints(
         for batch in batches:
             found += pool.map(look, batch)
             bar.update(len(batch))
-    if not found:
-        return NONE
-    digests, hashes = zip(*found, strict=True)
-    return Prints(np.array(digests, np.uint64), np.stack(hashes))
+    return stacked(found)
 
 
 def _print(image: bytes) -> tuple[int, np.ndarray]:

@@ -29,6 +29,14 @@ class Prints(NamedTuple):
 NONE = Prints(np.zeros(0, np.uint64), np.zeros((0, 4), np.uint64))
 
 
+def stacked(found: Sequence[tuple[int, np.ndarray]]) -> Prints:
+    """Those of images, of the digest and the hash of each."""
+    if not found:
+        return NONE
+    digests, hashes = zip(*found, strict=True)
+    return Prints(np.array(digests, np.uint64), np.stack(hashes))
+
+
 def joined(several: Sequence[Prints]) -> Prints:
     """Images of several sources, one after the other."""
     return Prints(*(np.concatenate(arrays) for arrays in zip(NONE, *several, strict=True)))
