@@ -87,11 +87,11 @@ def main(argv: list[str] | None = None) -> int:
     parts = _of_dataset(arguments, work) if arguments.dataset else _of_photos(arguments, work)
     does.run(parts, "image hashes")
 
-    from vggface_gender.evaluation import duplicates_report
+    from vggface_gender.evaluation import duplicates_images, duplicates_report
     from vggface_gender.scale import duplicates
 
     paths = [part.path for part in parts]
-    bad = duplicates_report.unreadable(paths)
+    bad = [each for path in paths for each in duplicates_images.read_unreadable(path)]
     count = sum(part.size for part in parts)
     if len(bad) == count:
         name, why = bad[0]

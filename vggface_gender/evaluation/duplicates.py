@@ -247,8 +247,8 @@ def _runs(keys: np.ndarray) -> np.ndarray:
 
 def _near(places: np.ndarray, one: np.ndarray, other: np.ndarray, bits: np.ndarray) -> Pairs:
     """Pairs of near-duplicates that stand at these indices of `places`."""
-    ends = np.sort(np.stack([places[one], places[other]]), axis=0)
-    return Pairs(*ends, np.zeros(len(one), bool), bits.astype(np.int64))
+    first, second = np.sort(np.stack([places[one], places[other]]), axis=0)
+    return Pairs(first, second, np.zeros(len(one), bool), bits.astype(np.int64))
 
 
 def joined(several: Sequence[Pairs]) -> Pairs:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -25,14 +24,6 @@ LABELS = ("gender", "race", "age")
 # What a part's file holds of each image that was read; text, "" where missing.
 FACTS = ("name", "split", *LABELS)
 _BATCH = 256  # images read at once
-
-
-class Looked(NamedTuple):
-    """What a part's file holds."""
-
-    facts: dict[str, np.ndarray]  # (n,) text by `FACTS`, of the images that were read
-    prints: Prints  # of these
-    unreadable: list[tuple[str, str]]  # the names of the others, and why
 
 
 def of_files(files: Sequence[str], folder: Path) -> list[Part]:
@@ -83,12 +74,16 @@ def count(path: Path) -> int:
         return len(kept["digests"])
 
 
-def read_part(path: Path) -> Looked:
-    """All that a part's file holds."""
+def read_facts(path: Path) -> dict[str, np.ndarray]:
+    """What is known of a part's images, by `FACTS`: (n,) text each."""
     with np.load(path) as kept:
-        facts = {name: kept[name] for name in FACTS}
-        unreadable = list(map(tuple, kept["unreadable"].tolist()))
-        return Looked(facts, Prints(kept["digests"], kept["hashes"]), unreadable)
+        return {name: kept[name] for name in FACTS}
+
+
+def read_unreadable(path: Path) -> list[tuple[str, str]]:
+    """The images of a part that could not be read, which are no others of it, and why."""
+    with np.load(path) as kept:
+        return [(name, why) for name, why in kept["unreadable"].tolist()]
 
 
 def _path(folder: Path, number: int, key: str) -> Path:
@@ -156,6 +151,6 @@ def _write(
     unreadable: Sequence[tuple[str, str]],
 ) -> None:
     """Write a part's file; its arrays hold no objects."""
-    arrays = {name: np.array(values, dtype=str) for name, values in facts.items()}
+    arrays: dict = {name: np.array(values, dtype=str) for name, values in facts.items()}
     bad = np.array(unreadable, dtype=str).reshape(-1, 2)
     np.savez(place, **arrays, **found._asdict(), unreadable=bad)

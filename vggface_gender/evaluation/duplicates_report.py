@@ -1,6 +1,6 @@
 """Duplicates as a table, as figures and as text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from vggface_gender.base import files, text
 from vggface_gender.base.splits import SPLITS
 from vggface_gender.evaluation import duplicates
 from vggface_gender.evaluation.duplicates import Found, Pairs
-from vggface_gender.evaluation.duplicates_images import FACTS, LABELS, read_part
+from vggface_gender.evaluation.duplicates_images import FACTS, LABELS, read_facts
 from vggface_gender.evaluation.predictions import EXACT
 from vggface_gender.evaluation.predictions import NEAR as NEAR_KIND
 from vggface_gender.photos.prints import NEAR
@@ -26,19 +26,21 @@ def members(pairs: Pairs, parts: Iterable[Path]) -> pd.DataFrame:
         parts: files of `duplicates_images`, whose images stand one after the other.
 
     Returns:
-        A row an image, in the order of their places: place, group (from 1) and `FACTS`.
+        A row an image, in the order of their places: place, group (from 1), name and, where the
+        images are of a dataset, its split and `LABELS`, text.
     """
     places, groups = duplicates.groups(pairs)
     found: dict[str, list[str]] = {name: [] for name in FACTS}
-    start = 0
+    start, is_of_dataset = 0, False
     for path in parts:
-        looked = read_part(path)
-        stop = start + len(looked.prints.digests)
+        facts = read_facts(path)
+        stop = start + len(facts["name"])
         within = places[slice(*np.searchsorted(places, [start, stop]))] - start
         for name in FACTS:
-            found[name] += looked.facts[name][within].tolist()
-        start = stop
-    return pd.DataFrame({"place": places, "group": groups + 1, **found})
+            found[name] += facts[name][within].tolist()
+        start, is_of_dataset = stop, is_of_dataset or bool((facts["split"] != "").any())
+    kept = found if is_of_dataset else {"name": found["name"]}
+    return pd.DataFrame({"place": places, "group": groups + 1, **kept})
 
 
 def table(pairs: Pairs, images: pd.DataFrame) -> pd.DataFrame:
@@ -55,9 +57,9 @@ def table(pairs: Pairs, images: pd.DataFrame) -> pd.DataFrame:
     by_place = images.set_index("place")
     one, other = (by_place.loc[ends].reset_index(drop=True) for ends in (pairs.first, pairs.second))
     kind = np.where(pairs.exact, EXACT, NEAR_KIND)
-    made = pd.DataFrame({"name": one.name, "other": other["name"], "kind": kind})
+    made = pd.DataFrame({"name": one["name"], "other": other["name"], "kind": kind})
     made = made.assign(bits=pairs.bits, group=one.group)
-    if (images.split != "").any():
+    if "split" in images:
         differ = pd.Series("", index=made.index)
         for label in LABELS:
             is_known = (one[label] != "") & (other[label] != "")
@@ -86,7 +88,7 @@ def summarize(made: pd.DataFrame, images: pd.DataFrame) -> dict:
         have different labels, in all and by label.
     """
     sizes = images.groupby("group").size()
-    figures = {
+    figures: dict = {
         "exact": int((made.kind == EXACT).sum()),
         "near": int((made.kind == NEAR_KIND).sum()),
         "groups": len(sizes),
@@ -115,7 +117,7 @@ def describe(figures: Mapping) -> str:
     ]
     if across := figures.get("across"):
         by_split = [f"{split} {count:,}" for split, count in across.items() if split != "groups"]
-        named = f": {text.listed(by_split)} images" if by_split else ""
+        named = f", with these images: {text.listed(by_split)}" if by_split else ""
         lines.append(f"across splits: {across['groups']:,} groups{named}")
     if differ := figures.get("differ"):
         by_label = ", ".join(f"{label} {differ[label]:,}" for label in LABELS)
@@ -146,8 +148,3 @@ def recall(found: Pairs, truth: Pairs) -> str:
         share = text.percent(its.mean()) if len(its) else "-"
         rows.append([name, f"{len(its):,}", f"{its.sum():,}", share])
     return text.table(["", "pairs", "found", "recall"], rows)
-
-
-def unreadable(parts: Sequence[Path]) -> list[tuple[str, str]]:
-    """The images that could not be read, and why."""
-    return [bad for path in parts for bad in read_part(path).unreadable]

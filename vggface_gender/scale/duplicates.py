@@ -234,12 +234,12 @@ def _write(met: tuple[int, Iterable[Found]], *, folder: Path) -> None:
     number, several = met
     found = duplicates.merged(list(several))
     with files.whole(folder / f"{number:06}.npz") as place:
-        counts = {"compared": found.compared, "skipped": found.skipped}
-        np.savez(place, **found.pairs._asdict(), **counts)
+        counts = np.array([found.compared, found.skipped])
+        np.savez(place, counts=counts, **found.pairs._asdict())
 
 
 def _read(path: Path) -> Found:
     """What `_write` wrote."""
     with np.load(path) as kept:
         pairs = Pairs(*(kept[name] for name in Pairs._fields))
-        return Found(pairs, int(kept["compared"]), int(kept["skipped"]))
+        return Found(pairs, *kept["counts"].tolist())
