@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = options.Parser("records", __doc__, extra="train")
     options.add_dataset_arguments(parser, catalogue.NAMED)
+    options.add_engine_arguments(parser)
     return parser
 
 
@@ -27,8 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
 
     from vggface_gender import datasets
+    from vggface_gender.scale import engine
 
-    datasets.prepare(**options.dataset_arguments(arguments))
+    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    datasets.prepare(**options.dataset_arguments(arguments), engine=does)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from PIL import Image
 from vggface_gender import datasets, records
 from vggface_gender.base import locks
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import catalogue, summary
+from vggface_gender.datasets import builder, catalogue, summary
 from vggface_gender.datasets.sources import Labelled
 
 BUILD = """
@@ -335,7 +335,7 @@ def test_utkface_itself(prepare, faces_dir):
     assert dataset.summary["skipped"] == {}
     shares = [dataset.counts[s] / 23707 for s in ("train", "validation", "test")]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.002)
-    assert len(list(dataset.directory.glob("*-train.tfrecord-*"))) == datasets.SHARDS
+    assert len(list(dataset.directory.glob("*-train.tfrecord-*"))) == builder.SHARDS
     json.dumps(dataset.summary)
 
 

@@ -56,8 +56,8 @@ def run(main: Callable[[], int | None]) -> int:
 
     0 means that the job, or a share of it, was done, 2 that the input was bad or that the disk
     refused (one line on standard error says what), 130 that Ctrl-C stopped it, 141 that the reader
-    of its output went away. SIGTERM is made to unwind like Ctrl-C, so that half-written files are removed. Programming
-    errors keep their traceback.
+    of its output went away. SIGTERM is made to unwind like Ctrl-C, so that half-written files are
+    removed. Programming errors keep their traceback.
     """
     quiet()
     for name in ("stdout", "stderr"):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vggface_gender.base import files
-from vggface_gender.base.errors import InputError
 
 Tick = Callable[[int], object]  # takes how many more things of a part are done
 
@@ -80,6 +79,20 @@ def share(number: int, count: int) -> Engine:
     return Engine(run, is_share=True)
 
 
+def finish(engine: Engine, parts: Sequence[Part], what: str) -> None:
+    """Have an engine do the last parts of a work, before they are brought together.
+
+    Raises:
+        Unfinished: it does a share alone, which is done: another command brings them together.
+    """
+    engine.run(parts, what)
+    if engine.is_share:
+        raise Unfinished(
+            f"{what}: all {len(parts):,} parts are done: the same command without --shards brings "
+            "them together"
+        )
+
+
 def parse_share(text: str) -> tuple[int, int]:
     """A share's number and how many there are.
 
@@ -103,16 +116,3 @@ def progress(parts: Sequence[Part], what: str) -> Iterator[Tick]:
     total = sum(part.size for part in parts)
     with tqdm(total=total, desc=what, unit="", leave=False, mininterval=1) as bar:
         yield bar.update
-
-
-def require_all(parts: Sequence[Part], what: str) -> None:
-    """Refuse to go on where an engine has left parts undone.
-
-    Raises:
-        InputError: there are such.
-    """
-    if undone := left(parts):
-        raise InputError(
-            f"{what}: {len(undone):,} of {len(parts):,} parts are not there, the first "
-            f"{undone[0].path}: give the same command again"
-        )

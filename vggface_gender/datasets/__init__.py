@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from vggface_gender.base import console, files, labels, locks
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.geometry import ALIGN
+from vggface_gender.base.parts import HERE, Engine
 from vggface_gender.base.splits import ALL
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets import catalogue, frames, stored, summary
@@ -26,7 +27,6 @@ from vggface_gender.datasets.catalogue import NAMED
 
 DATA_DIR = Path("tfrecords")
 ALIGNED = "aligned_"  # in the name of the folder of records whose faces were aligned
-SHARDS = 8  # a split, so that several readers share the work
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def prepare(
     fold: tuple[int, int] | None = None,
     padding: float | None = None,
     align: str = "never",
+    engine: Engine = HERE,
     say: Callable[[str], None] = print,
 ) -> Dataset:
     """A dataset's records: those in `data_dir`, or built there first.
@@ -140,12 +141,14 @@ def prepare(
         align: one of `geometry.ALIGN`: find the face in each image and cut it out as
             `photos.framing` does it. "auto" does so where the frame of the images is neither
             known nor stated. Aligned records have a folder of their own.
+        engine: does the parts of a build. One that keeps them goes on where it was stopped.
         say: takes what people should know, a text at a time: which records are used, or, of new
             ones, what `describe` says.
 
     Raises:
         InputError: no such dataset, its files are not there, or they are not what is expected; a
             frame is stated of what is to be aligned.
+        Unfinished: the engine does a share of the parts, which is done.
     """
     place = _place(name, source, data_dir)
     builder_class = _builder_class(place.kind)
@@ -157,7 +160,12 @@ def prepare(
     config = f"{place.prefix}{ALIGNED if is_aligned else ''}{split}"
     directory = Path(data_dir, place.kind, config, str(builder_class.VERSION))
     files.sweep(Path(data_dir))
-    with locks.held(Path(data_dir, f"{place.kind}-{config}")):
+    lock = (
+        contextlib.nullcontext()
+        if engine.is_share
+        else locks.held(Path(data_dir, f"{place.kind}-{config}"))
+    )
+    with lock:
         known, damage = _found(directory)
         if known:
             dataset = _open(name, directory, known, frame=frame, padding=padding)
@@ -178,7 +186,7 @@ def prepare(
         if damage:
             say(f"{damage}: writing it anew")
         options = {"seed": seed, "keep_going": keep_going, "fold": fold, "is_aligned": is_aligned}
-        _build(builder_class, config, place.source, directory, data_dir, options)
+        _build(builder_class, config, place.source, directory, data_dir, options, engine=engine)
     known = stored.read(directory)
     dataset = _open(name, directory, known, frame=frame, padding=padding)
     say(describe(dataset))
@@ -293,6 +301,8 @@ def _build(
     directory: Path,
     data_dir: str | Path,
     options: Mapping,
+    *,
+    engine: Engine,
 ) -> None:
     """Build in a folder aside, then move the finished records to `directory`."""
     with console.silenced():
@@ -301,17 +311,26 @@ def _build(
 
     tfds.disable_progress_bar()  # the builder has its own
     with files.aside(data_dir) as aside:
+        work = None
+        if engine.is_kept:
+            listing = builder_class.listing(builder_class.labelled(source))
+            work = Path(data_dir, f".parts-{directory.parts[-3]}-{config}", listing)
+            work.mkdir(parents=True, exist_ok=True)
         with _quiet():
             builder = builder_class(
                 **options,
+                engine=engine,
+                work=work,
                 config=tfds.core.BuilderConfig(name=config),
                 data_dir=aside,
             )
-            builder.build(source, SHARDS)
+            builder.build(source)
         built = aside / directory.relative_to(data_dir)
         directory.parent.mkdir(parents=True, exist_ok=True)
         files.remove(directory)
         built.rename(directory)
+        if work:
+            files.remove(work.parent)
 
 
 @contextlib.contextmanager

@@ -3,27 +3,29 @@
 A dataset's folder says what its files mean (`labelled`) and how it is divided (`FRACTIONS`).
 """
 
-import io
-import os
+import contextlib
+import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
+from tensorflow_datasets.core import dataset_builder
 
-from vggface_gender.base import disk
+from vggface_gender.base import disk, files, parts
 from vggface_gender.base.errors import InputError
-from vggface_gender.datasets import checks, sources, splits, summary
+from vggface_gender.base.parts import HERE, Engine
+from vggface_gender.datasets import checks, shards, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
 from vggface_gender.datasets.checks import Checked
+from vggface_gender.datasets.shards import Written
 from vggface_gender.datasets.sources import Labelled
-from vggface_gender.photos import crops, framing, prints, threads
+from vggface_gender.photos import framing
 
 UNREADABLE_LIMIT = 0.05  # a larger share stops the build: something is wrong with the source
-MISSING_AGE = -1.0
-MISSING_FOLD = -1
+SHARDS = 8  # a split, so that several readers share the work; more where one would have more than
+SHARD_BYTES = 2**28
 PREDICTED = "the labels are a classifier's: nothing is drawn for validation or test"  # a note
 
 
@@ -32,13 +34,15 @@ class Plan(NamedTuple):
 
     divided: dict[str, list[Checked]]
     summary: dict
+    size: int  # bytes of all records, about
 
 
-class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder of the common record; a dataset's own builder states the rest.
 
     `build` writes the records; TFDS's own `download_and_prepare`, given a `manual_dir`, does too.
-    What the build did is kept in the dataset's metadata (see `plan`).
+    What the build did is kept in the dataset's metadata (see `plan`). Images are checked, and
+    shards written, in parts: see `base.parts`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -56,6 +60,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         keep_going: bool = False,
         fold: tuple[int, int] | None = None,
         is_aligned: bool = False,
+        engine: Engine = HERE,
+        work: Path | None = None,
         **kwargs,
     ):
         """Begin a builder.
@@ -66,12 +72,16 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             fold: which fold is the test split, and of how many; None for a split by fractions.
             is_aligned: write the face of each image as `framing.frame` cuts it, in place of the
                 image.
+            engine: does the parts of the work.
+            work: the folder for the parts; None for one that goes with the build.
         """
         self.seed = seed
         self.fold = fold
         self.keep_going = keep_going
         self.is_aligned = is_aligned
-        self._planned: Plan | None = None
+        self.engine = engine
+        self.work = work
+        self._source: tuple[Path | None, ...] = ()  # that `build` was given
         super().__init__(**kwargs)
 
     @property
@@ -95,19 +105,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         return summary.listing_hash(listed, with_splits=cls.STATES_SPLITS)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-            "name": tfds.features.Text(),
-            "gender": tfds.features.Text(),
-            "race": tfds.features.Text(),
-            "age": tfds.features.Scalar(np.float32),
-            "subject": tfds.features.Text(),
-            "fold": tfds.features.Scalar(np.int32),
-        }
-        if self.is_aligned:  # what the image is recognized by that the face was cut from
-            features["original"] = tfds.features.Text()
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+            features=shards.features(is_aligned=self.is_aligned),
             homepage=self.FACTS.homepage,
             license=self.FACTS.terms,
             metadata=tfds.core.MetadataDict(),
@@ -136,7 +135,7 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 f"understood, the first: {unread[0].where}: {unread[0].refusal}, or nothing; or "
                 "keep going with these labels missing (--keep-going)"
             )
-        self._require_room(listed)
+        size = self._require_room(listed)
         images, skipped = self._check(listed, source)
         is_predicted = any(image.item.is_predicted for image in images)
         fold = None if is_predicted else self.fold
@@ -159,16 +158,17 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         }
         if self.is_aligned:
             summed = summary.aligned(summed, made_with=framing.settings())
-        return Plan(divided, summed)
+        return Plan(divided, summed, size)
 
-    def _require_room(self, listed: list[Labelled]) -> None:
-        """Refuse to begin where the disk has no room for the records of all splits."""
+    def _require_room(self, listed: list[Labelled]) -> int:
+        """The bytes that the records of all splits take; refuse to begin where there is no room."""
         drawn = (len(item.image) for item in listed if isinstance(item.image, bytes))
         found = (sources.stat_of(item.image) for item in listed if isinstance(item.image, Path))
         needed = sum(drawn) + sum(stat.st_size for stat in found if stat)
         if self.is_aligned:
             needed = framing.BYTES * len(listed)
         disk.require(Path(self._data_dir_root), needed, what="the records of all its splits")
+        return needed
 
     def _check(
         self, listed: list[Labelled], source: Path | None
@@ -176,7 +176,8 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         """The images that can be used, and why the others can't."""
         if not listed:
             raise InputError(f"{source}: no images found; expected {self.FACTS.files}")
-        images, skipped = checks.check(listed)
+        with self._working() as folder:
+            images, skipped = checks.check(listed, engine=self.engine, folder=folder)
         is_too_much = len(skipped) / len(listed) > UNREADABLE_LIMIT and not self.keep_going
         if not images or is_too_much:
             why = "; ".join(summary.reasons(skipped))
@@ -186,60 +187,68 @@ class FacesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             )
         return images, skipped
 
-    def build(self, source: Path | None, shards: int) -> None:
-        """Write the records, at most `shards` files a split; what was done goes into the metadata.
+    def build(self, source: Path | None) -> None:
+        """Write the records; what was done goes into the metadata.
 
         Raises:
             InputError: see `plan`.
+            Unfinished: the engine does a share of the parts, which is done.
         """
-        # TFDS wants the number of files before it asks for the splits, and none without a record.
-        self._planned = self.plan(source)
-        shards = min(shards, *map(len, self._planned.divided.values()))
+        self._source = (source,)
         folder = source.parent if source and source.is_file() else source
-        self.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(num_shards=shards, manual_dir=folder)
+        self.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=folder))
+
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        """Write the shards and say what they hold; TFDS writes the rest."""
+        (source,) = self._source or (Path(dl_manager.manual_dir),)
+        plan = self.plan(source)
+        with self._working() as folder:
+            wanted = {
+                split: shards.plan(
+                    split, images, count=count, folder=folder, is_aligned=self.is_aligned
+                )
+                for (split, images), count in zip(
+                    plan.divided.items(), _shards_of(plan), strict=True
+                )
+            }
+            parts.finish(self.engine, list(itertools.chain(*wanted.values())), "writing records")
+            written = {split: list(map(shards.read, its)) for split, its in wanted.items()}
+            infos = [self._taken(split, its) for split, its in written.items()]
+        self.info.set_splits(tfds.core.SplitDict(infos))
+        if self.is_aligned:
+            every = list(itertools.chain(*written.values()))
+            plan.summary["alignment"] |= {
+                "aligned": sum(shard.aligned for shard in every),
+                "whole": sorted(name for shard in every for name in shard.whole),
+            }
+        self.info.metadata.update(plan.summary)
+
+    def _taken(self, split: str, written: Sequence[Written]) -> tfds.core.SplitInfo:
+        """A split whose shards are moved to where TFDS has them."""
+        names = self._get_filename_template(split)
+        for number, shard in enumerate(written):
+            place = names.sharded_filepath(shard_index=number, num_shards=len(written))
+            shard.path.rename(place)
+        return tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[shard.records for shard in written],
+            num_bytes=sum(shard.size for shard in written),
+            filename_template=names,
         )
 
-    def _split_generators(self, dl_manager):
-        plan = self._planned or self.plan(Path(dl_manager.manual_dir))
-        self.info.metadata.update(plan.summary)
-        return {split: self._generate_examples(part) for split, part in plan.divided.items()}
-
-    def _generate_examples(self, part: list[Checked]) -> Iterator[tuple[str, dict]]:
-        encoded: Iterator[dict] = ({"image": checks.encoded(image)} for image in part)
-        if self.is_aligned:
-            encoded = self._aligned(part)
-        shown = tqdm(part, desc="writing records", unit="", leave=False, mininterval=1)
-        for image, pictures in zip(shown, encoded, strict=True):
-            item = image.item
-            yield (
-                item.name,
-                {
-                    **pictures,
-                    "image": io.BytesIO(pictures["image"]),
-                    "name": item.name,
-                    "gender": item.gender or "",
-                    "race": item.race or "",
-                    "age": MISSING_AGE if item.age is None else item.age,
-                    "subject": item.subject or "",
-                    "fold": MISSING_FOLD if item.fold is None else item.fold,
-                },
-            )
-
-    def _aligned(self, part: list[Checked]) -> Iterator[dict]:
-        """What aligned records hold of images, found in threads; how each came about is counted."""
-        said = self.info.metadata["alignment"]
-        framed = threads.ahead(_framed, part, threads=os.cpu_count() or 1)
-        for image, (pictures, is_aligned) in zip(part, framed, strict=True):
-            if is_aligned:
-                said["aligned"] += 1
-            else:
-                said["whole"].append(image.item.name)
-            yield pictures
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[Path]:
+        """The folder for the parts of the work."""
+        if self.work:
+            yield self.work
+        else:
+            with files.aside(self._data_dir_root) as folder:
+                yield folder
 
 
-def _framed(image: Checked) -> tuple[dict, bool]:
-    """An image's face as JPEG with what the image is recognized by; whether a face was found."""
-    pixels = checks.pixels(image)
-    face, is_aligned = framing.frame(pixels)
-    return {"image": crops.to_jpeg(face), "original": prints.to_text(pixels)}, is_aligned
+def _shards_of(plan: Plan) -> list[int]:
+    """How many shards each split has."""
+    counts = [len(images) for images in plan.divided.values()]
+    least = min(SHARDS, *counts)
+    bytes_each = plan.size / sum(counts)
+    return [min(count, max(least, math.ceil(bytes_each * count / SHARD_BYTES))) for count in counts]

@@ -1,17 +1,27 @@
 """Which of a dataset's images can be used: each is read and decoded once."""
 
+import contextlib
+import functools
 import hashlib
 import io
+import math
+import pickle
+import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from vggface_gender.base import files
+from vggface_gender.base.parts import HERE, Engine, Part, Tick
 from vggface_gender.datasets.sources import Labelled
 from vggface_gender.photos import crops, read
+
+LEAST_IMAGES = 1024  # in a part
+MOST_PARTS = 4096
 
 
 class Checked(NamedTuple):
@@ -23,18 +33,49 @@ class Checked(NamedTuple):
     is_plain: bool  # an upright JPEG in RGB or grey, whose bytes are copied as they are
 
 
-def check(listed: list[Labelled]) -> tuple[list[Checked], dict[str, str]]:
-    """The images that can be used, and why the others can't, by name."""
+def check(
+    listed: Sequence[Labelled], *, engine: Engine = HERE, folder: Path | None = None
+) -> tuple[list[Checked], dict[str, str]]:
+    """The images that can be used, and why the others can't, by name.
+
+    Args:
+        engine: does the parts of the work.
+        folder: for the parts; None for one of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        size = max(LEAST_IMAGES, math.ceil(len(listed) / MOST_PARTS))
+        wanted = []
+        for number, start in enumerate(range(0, len(listed), size)):
+            its = listed[start : start + size]
+            images = folder / f"listed-{number:05d}"
+            with files.whole(images) as place:
+                place.write_bytes(pickle.dumps(its))
+            make = functools.partial(_check, images=images)
+            wanted.append(Part(folder / f"checked-{number:05d}", make, size=len(its)))
+        engine.run(wanted, "checking images")
+        good: list[Checked] = []
+        skipped: dict[str, str] = {}
+        for part in wanted:
+            its_good, its_skipped = pickle.loads(part.path.read_bytes())
+            good += its_good
+            skipped |= its_skipped
+    return good, skipped
+
+
+def _check(path: Path, tick: Tick, *, images: Path) -> None:
+    """Check the images that are listed in a file, and write what is found to another."""
     good, skipped = [], {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata is of no concern, and the rest is said
-        for item in tqdm(listed, desc="checking images", unit="", leave=False, mininterval=1):
+        for item in pickle.loads(images.read_bytes()):
             found = _look_at(item)
             if isinstance(found, Checked):
                 good.append(found)
             else:
                 skipped[item.name] = found
-    return good, skipped
+            tick(1)
+    path.write_bytes(pickle.dumps((good, skipped)))
 
 
 def content(image: Path | bytes) -> bytes:
