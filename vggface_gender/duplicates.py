@@ -28,7 +28,7 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
 if TYPE_CHECKING:
-    from vggface_gender.base.parts import Part
+    from vggface_gender.base.parts import Engine, Part
 
 FIRST = 10  # of the images that can't be read, those that are named
 
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
     does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
     work = arguments.work or Path(f"{arguments.out}.parts")
-    parts = _of_dataset(arguments, work) if arguments.dataset else _of_photos(arguments, work)
+    parts = (_of_dataset if arguments.dataset else _of_photos)(arguments, work, does)
     does.run(parts, "image hashes")
 
     from vggface_gender.evaluation import duplicates_images, duplicates_report
@@ -120,11 +120,11 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def _of_dataset(arguments: argparse.Namespace, work: Path) -> "list[Part]":
+def _of_dataset(arguments: argparse.Namespace, work: Path, does: "Engine") -> "list[Part]":
     from vggface_gender import datasets
 
     datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
-    dataset = datasets.prepare(**options.dataset_arguments(arguments))
+    dataset = datasets.prepare(**options.dataset_arguments(arguments), engine=does)
     dataset.require(arguments.split)
 
     from vggface_gender.base.splits import ALL
@@ -134,7 +134,7 @@ def _of_dataset(arguments: argparse.Namespace, work: Path) -> "list[Part]":
     return duplicates_images.of_records(dataset, splits, folder=work)
 
 
-def _of_photos(arguments: argparse.Namespace, work: Path) -> "list[Part]":
+def _of_photos(arguments: argparse.Namespace, work: Path, _: "Engine") -> "list[Part]":
     from vggface_gender.evaluation import duplicates_images
     from vggface_gender.photos import folders, sources
 
