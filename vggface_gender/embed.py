@@ -17,8 +17,9 @@ status: 0 if every photo was read, 1 if some could not be, 2 if none could, and 
 
 import argparse
 import collections
+import functools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_search_arguments(faces, most_upsample=MAX_UPSAMPLE, threshold=THRESHOLD)
     options.add_dataset_arguments(parser, catalogue.NAMED, split_seed=None, required=False)
     options.add_split_argument(parser)
+    options.add_engine_arguments(parser)
     # An embedding is to be the same on every machine.
     parser.set_defaults(precision="float32")
     return parser
@@ -103,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     return _of_dataset(arguments, path) if arguments.dataset else _of_photos(arguments, path)
 
 
-def _network(arguments: argparse.Namespace, path: Path | None) -> "Network":
+def _network(arguments: argparse.Namespace, path: Path | None) -> "Callable[[], Network]":
+    """What gives the network, here and in other processes."""
     from vggface_gender.base import device
 
     device.start()
@@ -111,17 +114,21 @@ def _network(arguments: argparse.Namespace, path: Path | None) -> "Network":
 
     taken = {"precision": arguments.precision}
     if path is not None:
-        return feature_network.of_run(path, arguments.run, layer=arguments.layer, **taken)
+        run = {"layer": arguments.layer, **taken}
+        return functools.partial(feature_network.of_run, path, arguments.run, **run)
     layer = arguments.layer or networks.embedding(arguments.backbone)
-    return feature_network.of_backbone(arguments.backbone, layer=layer, **taken)
+    return functools.partial(feature_network.of_backbone, arguments.backbone, layer=layer, **taken)
 
 
 def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
     from vggface_gender import datasets
     from vggface_gender.evaluation import held_out
     from vggface_gender.inference import embeddings
+    from vggface_gender.scale import engine
 
-    network = _network(arguments, path)
+    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    load = _network(arguments, path)
+    network = load()
     given = options.dataset_arguments(arguments)
     if path is not None:
         dataset = held_out.prepare(path, **given)
@@ -135,6 +142,8 @@ def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
             arguments.split,
             network=network,
             directory=runs.features_folder(arguments.data_dir),
+            engine=does,
+            load=load,
         ),
         arguments.out,
         columns=embeddings.OF_RECORDS,
@@ -163,7 +172,7 @@ def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
     find = detect.finder(
         arguments.detector, upsample=arguments.upsample, threshold=arguments.threshold
     )
-    network = _network(arguments, path)
+    network = _network(arguments, path)()
     counts: collections.Counter = collections.Counter()
 
     def counted(photos: "Iterable[Detected]") -> "Iterator[Detected]":

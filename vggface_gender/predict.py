@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, extras, options, runs, text
+from vggface_gender.base import console, extras, options, parts, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 
@@ -61,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
         "photos",
         nargs="+",
         metavar="PHOTO",
-        help="an image, a video, a folder of images, a quoted pattern ('album/*.jpg'), a file: "
-        "URL, - for a picture on standard input, or a camera's number",
+        help="an image, a video, a folder of images, a quoted pattern ('album/*.jpg'), a URL "
+        "(file:, or s3: and the like), - for a picture on standard input, or a camera's number",
     )
     parser.add_argument("--recursive", action="store_true", help="enter folders within folders")
     options.add_run_argument(parser)
@@ -136,6 +136,8 @@ def parser() -> argparse.ArgumentParser:
         "--crops-out", type=Path, metavar="DIR", help="folder for each face's aligned crop"
     )
 
+    options.add_engine_arguments(parser)
+
     other = parser.add_argument_group("another classifier, to be audited")
     other.add_argument(
         "--with",
@@ -203,6 +205,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     jobs.check(found, settings)
     jobs.check_tables(arguments.csv, arguments.parquet, found=found)
+    table = arguments.csv or arguments.parquet
+    if arguments.runner or arguments.shards or (table and parts.is_begun(table)):
+        return _in_parts(arguments, found, path, settings)
     with jobs.table(
         arguments.csv,
         arguments.parquet,
@@ -235,6 +240,35 @@ def main(argv: list[str] | None = None) -> int:
     if unreadable and len(found) > 1:
         print(f"error: {unreadable:,} of {len(found):,} photos can't be read", file=sys.stderr)
     return 2 if unreadable == len(found) else 1 if unreadable or cut else 0
+
+
+def _in_parts(
+    arguments: argparse.Namespace,
+    found: "Sequence[Source]",
+    path: Path,
+    settings: "jobs.Settings",
+) -> int:
+    """Have several processes answer the photos; the exit status as of `main`."""
+    if arguments.json or arguments.out or arguments.crops_out:
+        raise InputError(
+            "--runner and --shards write a table: leave --json, --out and --crops-out out"
+        )
+    from vggface_gender.inference import in_parts
+    from vggface_gender.scale import engine
+
+    counts = in_parts.answer(
+        found,
+        path,
+        settings=settings,
+        engine=engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options),
+        csv=arguments.csv,
+        parquet=arguments.parquet,
+    )
+    print(", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items())))
+    for place in filter(None, (arguments.csv, arguments.parquet)):
+        print(f"table: {place}", file=sys.stderr)
+    unreadable = counts["unreadable"]
+    return 2 if unreadable == len(found) else 1 if unreadable or counts["incomplete"] else 0
 
 
 def _ask_another(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "heif": ("pi_heif",),
     "track": ("mlflow", "trackio"),
-    "beam": ("apache_beam",),
+    "beam": ("apache_beam", "fsspec"),
 }
 
 

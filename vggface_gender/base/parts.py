@@ -6,11 +6,16 @@ and a part whose file is there is done, so a job that was stopped goes on.
 """
 
 import contextlib
+import math
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vggface_gender.base import files
+
+PREFIX = ".parts-"  # of the folders that keep parts
+MOST = 4096  # parts of a work, about: as many files in a folder
 
 Tick = Callable[[int], object]  # takes how many more things of a part are done
 
@@ -38,6 +43,61 @@ class Engine(NamedTuple):
 
 class Unfinished(Exception):
     """A share is done, and the parts of others are not: no error. Its text says what is next."""
+
+
+def place(out: Path, key: str) -> Path:
+    """The folder, beside what a work is to end in, that keeps its parts; it is made.
+
+    Args:
+        key: stands for all that makes the parts: those of other settings are not gone on with.
+    """
+    folder = out.parent / f"{PREFIX}{out.name}" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def is_begun(out: Path) -> bool:
+    """Whether there are parts of what is to be at a path."""
+    return (out.parent / f"{PREFIX}{out.name}").is_dir()
+
+
+def discard(out: Path) -> None:
+    """Remove the parts of what is whole now."""
+    files.remove(out.parent / f"{PREFIX}{out.name}")
+
+
+def listed(items: Sequence[Any], folder: Path, *, name: str, least: int) -> list[tuple[Path, int]]:
+    """Things divided for parts, each part's in a file that whoever does it reads (`read`).
+
+    So a part holds little, however many things it is of.
+
+    Args:
+        folder: for the files.
+        name: that theirs begin with.
+        least: things in a part, but for the last; more where there are very many.
+
+    Returns:
+        Each file, and how many things are in it.
+    """
+    size = max(least, math.ceil(len(items) / MOST))
+    found = []
+    for number, start in enumerate(range(0, len(items), size)):
+        its = items[start : start + size]
+        path = folder / f"{name}-{number:05d}"
+        write(its, path)
+        found.append((path, len(its)))
+    return found
+
+
+def write(items: Any, path: Path) -> None:
+    """Write what a part is of, or what it gives, whole or not at all."""
+    with files.whole(path) as place:
+        place.write_bytes(pickle.dumps(items))
+
+
+def read(path: Path) -> Any:
+    """What `write` wrote; only to a folder of the work's own, since it is unpickled."""
+    return pickle.loads(path.read_bytes())
 
 
 def do(part: Part, tick: Tick = lambda count: None) -> None:

@@ -1,11 +1,14 @@
 """Frozen features: extracted once for a split, kept on disk, resumed where that stopped."""
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+import pickle
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,17 +16,24 @@ from tqdm import tqdm
 
 from vggface_gender.backbones.onnx_network import OnnxNetwork
 from vggface_gender.backbones.surgery import FEATURES, maker
-from vggface_gender.base import locks
+from vggface_gender.base import device, locks, parts
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.parts import HERE, Engine, Part, Tick
 from vggface_gender.data import augmentation, features_cache, records
 from vggface_gender.data.augmentation import Amounts
 from vggface_gender.data.features_file import FeaturesFile
 from vggface_gender.datasets import Dataset
 
+Load = Callable[[], Any]  # gives a backbone, or what has one as its `model`
+
 LARGEST_BATCH = 64
 LARGEST_OUTPUT = 2**28  # bytes that one layer's output of a batch may take
 WIDE = 4096  # numbers a crop: features of more are kept in float16
+JOINED_AT_ONCE = 4096  # rows
 VERSION = 1  # of what lies between a record and its features: raise it when that changes
+
+_backbones: dict[bytes, keras.Model] = {}  # of this process, by how it is loaded
+_loading = threading.Lock()
 
 
 class Wanted(NamedTuple):
@@ -45,6 +55,8 @@ def extract(
     view: int | None = None,
     amounts: Amounts = augmentation.NONE,
     dtype: str | None = None,
+    engine: Engine = HERE,
+    load: Load | None = None,
 ) -> FeaturesFile:
     """A split's features under a frozen backbone, from the cache in `directory` or computed.
 
@@ -61,6 +73,9 @@ def extract(
         batch_size: crops in a forward pass; None for as many as fit (see `fitting_batch_size`).
         view, amounts: of augmented crops, as `records.batches` takes them.
         dtype: to keep them in, "float32" or "float16"; by default what `kept_in` says.
+        engine: does the parts of the work, a shard each, where it isn't this process alone.
+        load: gives the backbone in other processes; can be pickled. With another engine; not with
+            a view.
 
     Returns:
         (n, ...) float32 in the order of `records.labels`, read from the file row by row.
@@ -68,6 +83,7 @@ def extract(
     Raises:
         InputError: the disk has no room for them; the records are not as many as they should be;
             the backbone gives a number that is not finite.
+        Unfinished: the engine does a share of the parts, which is done.
     """
     batch_size = batch_size or fitting_batch_size(backbone)
     place = _place(
@@ -76,6 +92,14 @@ def extract(
     if found := features_cache.whole(place):
         locks.sweep(place.done)
         return found
+    if load is not None and (engine is not HERE or parts.is_begun(place.done)):
+        folder = parts.place(place.done, dataset.fingerprint)
+        wanted = _parts(
+            dataset, split, load=load, padding=padding, batch_size=batch_size, folder=folder
+        )
+        parts.finish(engine, wanted, f"features, {split}")
+        with locks.held(place.done):
+            return _joined(wanted, place)
     with locks.held(place.done):
         if found := features_cache.whole(place):  # by who held the lock before
             return found
@@ -107,6 +131,99 @@ def extract(
             )
         place.part.replace(place.done)
     return FeaturesFile(place.done, **place.form)
+
+
+def _parts(
+    dataset: Dataset,
+    split: str,
+    *,
+    load: Load,
+    padding: float | None,
+    batch_size: int,
+    folder: Path,
+) -> list[Part]:
+    """The parts of a split's features: those of each shard, in a file of NumPy's."""
+    return [
+        Part(
+            folder / f"{number:05d}.npy",
+            functools.partial(
+                _write_shard,
+                dataset=dataset.light,
+                split=split,
+                shard=number,
+                load=load,
+                padding=padding,
+                batch_size=batch_size,
+            ),
+            size=shard.size,
+        )
+        for number, shard in enumerate(records.shards(dataset, split))
+    ]
+
+
+def _write_shard(
+    path: Path,
+    tick: Tick,
+    *,
+    dataset: Dataset,
+    split: str,
+    shard: int,
+    load: Load,
+    padding: float | None,
+    batch_size: int,
+) -> None:
+    """Write a shard's features, in the order of its records: (n, ...) float32."""
+    backbone = _loaded(load)
+    crops = records.batches(
+        dataset,
+        split,
+        batch_size=batch_size,
+        size=backbone.input_shape[1],
+        padding=padding,
+        shard=shard,
+    )
+    count = records.shards(dataset, split)[shard].size
+    shape = (count, *backbone.output_shape[1:])
+    rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    start = 0
+    for crop in crops.as_numpy_iterator():
+        computed = predict(backbone, crop["image"], batch_size=batch_size)
+        _check(computed, crop["name"], backbone=backbone, dataset=dataset, split=split)
+        rows[start : start + len(computed)] = computed
+        start += len(computed)
+        tick(len(computed))
+    rows.flush()
+
+
+def _joined(wanted: Sequence[Part], place: features_cache.Place) -> FeaturesFile:
+    """The features file of all shards' features, in the order of `records.labels`."""
+    shards = [np.load(part.path, mmap_mode="r") for part in wanted]
+    counts = [len(shard) for shard in shards]
+    order, starts = records.order(counts), np.cumsum([0, *counts])
+    rows = features_cache.unfinished(place)
+    for start in range(0, len(order), JOINED_AT_ONCE):
+        places = order[start : start + JOINED_AT_ONCE]
+        owners = np.searchsorted(starts, places, side="right") - 1
+        some = np.empty((len(places), *place.shape[1:]), np.float32)
+        for owner in np.unique(owners):
+            its = owners == owner
+            some[its] = shards[owner][places[its] - starts[owner]]
+        rows.write(start, some)
+    place.part.replace(place.done)
+    parts.discard(place.done)
+    return FeaturesFile(place.done, **place.form)
+
+
+def _loaded(load: Load) -> keras.Model:
+    """The backbone that a function gives, loaded once in a process."""
+    device.start()
+    key = pickle.dumps(load)
+    with _loading:
+        if key not in _backbones:
+            _backbones.clear()
+            loaded = load()
+            _backbones[key] = getattr(loaded, "model", loaded)
+    return _backbones[key]
 
 
 def reserve(

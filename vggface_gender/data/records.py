@@ -7,7 +7,8 @@ other.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,7 @@ def batches(
     size: int,
     padding: float | None = None,
     skip: int = 0,
+    shard: int | None = None,
     view: int | None = None,
     amounts: Amounts = augmentation.NONE,
 ) -> tf.data.Dataset:
@@ -89,6 +91,7 @@ def batches(
             less is widened by repeating its border, one that shows more is cut. None, or a dataset
             whose frame is not known: as it is.
         skip: how many records to leave out at the start.
+        shard: the number of a shard (see `shards`) that alone is read; not with a view.
         view: None for the crops as they are; a number for crops augmented by `amounts`, where the
             number and a record's place in the split give one picture.
 
@@ -114,13 +117,52 @@ def batches(
         return part | {"image": tf.ensure_shape(images, (None, size, size, 3))}
 
     return (
-        records(dataset, split)
+        records(dataset, split if shard is None else shards(dataset, split)[shard].split)
         .skip(skip)
         .enumerate(skip)
         .batch(batch_size)
         .map(with_crops, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True)
         .prefetch(2)
     )
+
+
+class Shard(NamedTuple):
+    """A file of a split's records."""
+
+    split: str  # what TFDS calls it, as "train[3shard]"
+    size: int  # records
+
+
+def shards(dataset: Dataset, split: str) -> list[Shard]:
+    """The files of a split, or of all, in the order that they are opened in."""
+    infos = tfds.builder_from_directory(dataset.directory).info.splits
+    return [
+        Shard(f"{name}[{number}shard]", count)
+        for name in (dataset.counts if split == ALL else [split])
+        for number, count in enumerate(infos[name].shard_lengths)
+    ]
+
+
+def order(counts: Sequence[int]) -> np.ndarray:
+    """Where the records of shards stand in the order of `records`, which reads several at once.
+
+    Args:
+        counts: of records by shard (see `shards`).
+
+    Returns:
+        (n,) int64: of each record in the order of `records`, its place in that of the shards one
+        after the other.
+    """
+    ends = np.cumsum(counts, dtype=np.int64)
+    spans = tf.data.Dataset.from_tensor_slices((ends - counts, ends))
+    read = untuned(spans).interleave(
+        tf.data.Dataset.range,
+        cycle_length=SHARDS_AT_ONCE,
+        block_length=tfds.ReadConfig().interleave_block_length,
+        deterministic=True,
+    )
+    places = list(read.batch(2**16).as_numpy_iterator())
+    return np.concatenate(places) if places else np.zeros(0, np.int64)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

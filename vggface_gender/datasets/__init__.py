@@ -5,6 +5,7 @@ loads with the first build, not with this package.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import io
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vggface_gender.base import console, files, labels, locks
+from vggface_gender.base import console, files, labels, locks, parts
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.geometry import ALIGN
 from vggface_gender.base.parts import HERE, Engine
@@ -69,6 +70,15 @@ class Dataset:
     def padding(self) -> float | None:
         """The crops' frame as `dlib.get_face_chip`'s padding; None where it is not known."""
         return self.summary["padding"]
+
+    @property
+    def light(self) -> "Dataset":
+        """The same without what its build says of single images, to hand to other processes."""
+        kept = ("counts", "fingerprint", "labels", "padding", "sizes")
+        said = {key: value for key, value in self.summary.items() if key in kept}
+        return dataclasses.replace(
+            self, summary=said | ({"alignment": {}} if self.is_aligned else {})
+        )
 
     def count(self, split: str) -> int:
         """Records of a split, or of all."""
@@ -312,10 +322,8 @@ def _build(
     tfds.disable_progress_bar()  # the builder has its own
     with files.aside(data_dir) as aside:
         work = None
-        if engine.is_kept:
-            listing = builder_class.listing(builder_class.labelled(source))
-            work = Path(data_dir, f".parts-{directory.parts[-3]}-{config}", listing)
-            work.mkdir(parents=True, exist_ok=True)
+        if engine.is_kept or parts.is_begun(directory):
+            work = parts.place(directory, builder_class.listing(builder_class.labelled(source)))
         with _quiet():
             builder = builder_class(
                 **options,
@@ -329,8 +337,7 @@ def _build(
         directory.parent.mkdir(parents=True, exist_ok=True)
         files.remove(directory)
         built.rename(directory)
-        if work:
-            files.remove(work.parent)
+        parts.discard(directory)
 
 
 @contextlib.contextmanager

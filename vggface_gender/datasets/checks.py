@@ -4,8 +4,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import math
-import pickle
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -15,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from vggface_gender.base import files
+from vggface_gender.base import parts, remote
 from vggface_gender.base.parts import HERE, Engine, Part, Tick
 from vggface_gender.datasets.sources import Labelled
 from vggface_gender.photos import crops, read
 
 LEAST_IMAGES = 1024  # in a part
-MOST_PARTS = 4096
 
 
 class Checked(NamedTuple):
@@ -44,20 +41,19 @@ def check(
     """
     with contextlib.ExitStack() as stack:
         folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        size = max(LEAST_IMAGES, math.ceil(len(listed) / MOST_PARTS))
-        wanted = []
-        for number, start in enumerate(range(0, len(listed), size)):
-            its = listed[start : start + size]
-            images = folder / f"listed-{number:05d}"
-            with files.whole(images) as place:
-                place.write_bytes(pickle.dumps(its))
-            make = functools.partial(_check, images=images)
-            wanted.append(Part(folder / f"checked-{number:05d}", make, size=len(its)))
+        wanted = [
+            Part(
+                images.with_name(images.name.replace("listed", "checked")),
+                functools.partial(_check, images=images),
+                size=count,
+            )
+            for images, count in parts.listed(listed, folder, name="listed", least=LEAST_IMAGES)
+        ]
         engine.run(wanted, "checking images")
         good: list[Checked] = []
         skipped: dict[str, str] = {}
         for part in wanted:
-            its_good, its_skipped = pickle.loads(part.path.read_bytes())
+            its_good, its_skipped = parts.read(part.path)
             good += its_good
             skipped |= its_skipped
     return good, skipped
@@ -68,25 +64,28 @@ def _check(path: Path, tick: Tick, *, images: Path) -> None:
     good, skipped = [], {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata is of no concern, and the rest is said
-        for item in pickle.loads(images.read_bytes()):
+        for item in parts.read(images):
             found = _look_at(item)
             if isinstance(found, Checked):
                 good.append(found)
             else:
                 skipped[item.name] = found
             tick(1)
-    path.write_bytes(pickle.dumps((good, skipped)))
+    parts.write((good, skipped), path)
 
 
-def content(image: Path | bytes) -> bytes:
+def content(image: Path | bytes | str) -> bytes:
     """An image's file as it is.
 
     Raises:
         OSError: it can't be read.
-        ValueError: it is a pipe or a device, which would be waited for without end.
+        ValueError: it can't be read from elsewhere, or it is a pipe or a device, which would be
+            waited for without end.
     """
     if isinstance(image, bytes):
         return image
+    if isinstance(image, str):
+        return remote.read(image)
     if not image.is_file():
         raise ValueError("not a regular file")
     return image.read_bytes()

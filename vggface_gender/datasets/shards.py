@@ -9,7 +9,6 @@ import functools
 import io
 import json
 import os
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, hashing
 from tensorflow_datasets.core.utils import shard_utils
 
-from vggface_gender.base import files
+from vggface_gender.base import parts
 from vggface_gender.base.parts import Part, Tick
 from vggface_gender.datasets import checks
 from vggface_gender.datasets.checks import Checked
@@ -73,15 +72,14 @@ def plan(
     """
     hasher = hashing.Hasher(split)
     ordered = sorted(images, key=lambda image: hasher.hash_key(image.item.name))
-    parts, start = [], 0
+    wanted, start = [], 0
     for number, end in enumerate(shard_utils.get_shard_boundaries(len(ordered), count)):
         listed = folder / f"{split}-{number:05d}.images"
-        with files.whole(listed) as place:
-            place.write_bytes(pickle.dumps(ordered[start:end]))
+        parts.write(ordered[start:end], listed)
         make = functools.partial(_write, images=listed, is_aligned=is_aligned)
-        parts.append(Part(folder / f"{split}-{number:05d}", make, size=end - start))
+        wanted.append(Part(folder / f"{split}-{number:05d}", make, size=end - start))
         start = end
-    return parts
+    return wanted
 
 
 def read(part: Part) -> Written:
@@ -95,7 +93,7 @@ def _write(folder: Path, tick: Tick, *, images: Path, is_aligned: bool) -> None:
     import tensorflow as tf  # records that are there are found without it
 
     folder.mkdir()
-    listed: list[Checked] = pickle.loads(images.read_bytes())
+    listed: list[Checked] = parts.read(images)
     form = features(is_aligned=is_aligned)
     serializer = example_serializer.ExampleSerializer(form.get_serialized_info())
     size, aligned, whole = 0, 0, []

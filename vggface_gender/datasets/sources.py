@@ -24,7 +24,7 @@ class Labelled(NamedTuple):
     """One image of a dataset and what the dataset says of it; None where it says nothing."""
 
     name: str  # unique in the dataset and stable: a relative path, never an absolute one
-    image: Path | bytes
+    image: Path | bytes | str  # a file, what is in it, or the URL of one elsewhere
     gender: str | None = None
     race: str | None = None
     age: float | None = None  # years

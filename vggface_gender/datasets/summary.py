@@ -277,8 +277,8 @@ def _torn(divided: Mapping[str, Iterable["Checked"]]) -> list[str]:
     return sorted(who for who, of in sides.items() if who is not None and len(of) > 1)
 
 
-def _state(image: Path | bytes) -> list[int]:
-    stat = None if isinstance(image, bytes) else sources.stat_of(image)
+def _state(image: Path | bytes | str) -> list[int]:
+    stat = sources.stat_of(image) if isinstance(image, Path) else None
     return [stat.st_size, stat.st_mtime_ns] if stat else []
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vggface_gender.base import files
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.parts import HERE, Engine
 from vggface_gender.data import features, records
 from vggface_gender.datasets import Dataset
 from vggface_gender.inference import pipeline
@@ -114,12 +115,19 @@ def vectors(crops: np.ndarray, network: Network) -> np.ndarray:
 
 
 def of_records(
-    dataset: Dataset, split: str, *, network: Network, directory: Path
+    dataset: Dataset,
+    split: str,
+    *,
+    network: Network,
+    directory: Path,
+    engine: Engine = HERE,
+    load: Callable[[], Network] | None = None,
 ) -> Iterator[Rows]:
     """The embeddings of a dataset's split, with its labels; cached as a training's features are.
 
     Args:
         directory: where features are cached.
+        engine, load: see `features.extract`.
 
     Raises:
         InputError: see `features.extract`.
@@ -131,6 +139,8 @@ def of_records(
         backbone=network.model,
         padding=network.padding,
         directory=directory,
+        engine=engine,
+        load=load,
     )
     known = truth[list(OF_RECORDS)].astype(object).where(truth[list(OF_RECORDS)].notna(), None)
     about = list(known.itertuples(index=False, name=None))

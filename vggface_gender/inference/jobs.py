@@ -109,6 +109,20 @@ def _is_one(path: Path, name: str) -> bool:
         return False
 
 
+def made_by(classifier: Path, settings: Settings, *, tasks: Sequence[str]) -> str:
+    """What a table's rows say that they were made by.
+
+    Args:
+        classifier: its file.
+        tasks: that are answered.
+    """
+    said = dataclasses.asdict(settings) | {"tasks": tasks, "extra_tasks": None}
+    said["detector"] = detect.chosen(settings.detector)  # what "auto" stands for may change
+    if not settings.align:
+        del said["align"]  # as in tables from before there was such a setting
+    return tables.made_by(classifier, **said)
+
+
 @contextlib.contextmanager
 def table(
     csv: Path | None,
@@ -138,11 +152,7 @@ def table(
     classifier = load()
     wanted = pipeline.chosen(classifier, settings.tasks, extra_tasks=settings.extra_tasks)
     columns = tables.columns(classifier.tasks, wanted, sampled=bool(settings.samples))
-    said = dataclasses.asdict(settings) | {"tasks": wanted, "extra_tasks": None}
-    said["detector"] = detect.chosen(settings.detector)  # what "auto" stands for may change
-    if not settings.align:
-        del said["align"]  # as in tables from before there was such a setting
-    made_by = tables.made_by(path, **said)
+    made = made_by(path, settings, tasks=wanted)
     names = [source.name for source in found]
     with contextlib.ExitStack() as stack:
         if csv is None:
@@ -150,7 +160,7 @@ def table(
             place = stack.enter_context(files.aside(parquet.parent)) / "answers.csv"
         else:
             place = csv
-        with tables.opened(place, columns, made_by=made_by, names=names, resume=resume) as opened:
+        with tables.opened(place, columns, made_by=made, names=names, resume=resume) as opened:
             yield opened
         if parquet:
             tables.to_parquet(place, parquet, columns=columns)

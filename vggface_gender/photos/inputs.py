@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from vggface_gender.base import files, remote
 from vggface_gender.base.errors import InputError
 from vggface_gender.photos import read
 
@@ -31,6 +32,19 @@ class Picture(NamedTuple):
 def file(path: str | Path) -> Picture:
     """The picture in a file."""
     return Picture(str(path), functools.partial(read.read_photo, path))
+
+
+def url(name: str) -> Picture:
+    """The picture in a file elsewhere, which is fetched here, once; with its content's hash."""
+    try:
+        content = remote.read(name)
+    except InputError as error:
+        return Picture(name, functools.partial(_refuse, error))
+    return Picture(name, functools.partial(_of_bytes, content, name), files.digest_of(content))
+
+
+def _refuse(error: InputError) -> np.ndarray:
+    raise error
 
 
 def picture(given: Any, name: str | None = None) -> Picture:

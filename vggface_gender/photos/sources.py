@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vggface_gender.base import files
+from vggface_gender.base import files, remote
 from vggface_gender.base.errors import InputError
 from vggface_gender.photos import folders, inputs, read, video
 from vggface_gender.photos.inputs import Picture
@@ -47,7 +47,8 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
     - A folder stands for the images in it, sorted by name (see `folders`).
     - A pattern with `*`, `?` or `[`, where no such file exists, stands for the images, videos and,
       if `recursive`, folders that match; `**` stands for any folders between.
-    - A `file:` URL is a path.
+    - A `file:` URL is a path. Any other URL is a file, a folder or a pattern elsewhere, such as
+      `s3://bucket/*.jpg` (see `base.remote`).
     - `-` is one picture's bytes on standard input.
     - A number of at most nine digits, where no such file exists, is a camera.
 
@@ -67,6 +68,8 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
             if any(source.name == STDIN for source in sources):
                 raise InputError("standard input (-) can be read only once; name it once")
             sources.append(Source(STDIN, PHOTO))
+        elif remote.is_url(name):
+            sources += _elsewhere(name, recursive, left_out)
         elif os.path.isdir(path):
             hint = "" if recursive else ", or give --recursive"
             images = folders.enter_full(Path(path), deep=recursive, left_out=left_out, hint=hint)
@@ -84,13 +87,15 @@ def picture(source: Source) -> Picture:
     """The picture that is read from a photo's source."""
     if source.name == STDIN:
         return from_stdin()
-    return inputs.file(source.name)
+    return inputs.url(source.name) if remote.is_url(source.name) else inputs.file(source.name)
 
 
 def hashed(source: Source) -> Picture:
     """`picture` with the hash of its content; None of what can't be read."""
     if source.name == STDIN:
         return from_stdin()
+    if remote.is_url(source.name):
+        return picture(source)
     return picture(source)._replace(content=content(source.name))
 
 
@@ -143,6 +148,20 @@ def _matching(pattern: str, recursive: bool, left_out: dict[str, list[Path]]) ->
     if not sources:
         raise InputError(f"{pattern}: no file matches; give photos or their folder")
     return list(dict.fromkeys(sources))
+
+
+def _elsewhere(url: str, recursive: bool, left_out: dict[str, list[Path]]) -> list[Source]:
+    """The photos that a URL stands for; what is none is added to `left_out`."""
+    found = remote.find(url, deep=recursive)
+    if found == [url]:
+        return [Source(url, PHOTO)]
+    for each in found:
+        if not folders.is_image(each):
+            left_out.setdefault(folders.OTHER, []).append(Path(each))
+    images = [Source(each, PHOTO) for each in found if folders.is_image(each)]
+    if not images:
+        raise InputError(f"{url}: no images there; name photos or their folder")
+    return images
 
 
 def _path_of_url(name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from vggface_gender.base import labels, splits
+from vggface_gender.base import labels, remote, splits
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
@@ -102,13 +102,25 @@ def parse(
         raise InputError(
             f"{source}, line {number}: no file is named; name one, or leave the line out"
         )
-    name, image = find(row["file"])
+    name, image, problem = _located(row["file"], source, find=find)
     return Labelled(
         name=name,
-        image=image or source.parent / name,
+        image=image,
         subject=cell(row, "subject", read=str),
-        problem=None if image else problem_of(source.parent / name),
+        problem=problem,
         is_predicted=bool(row.get("confidence", "").strip()),
         **said,
         **labels_of(row, f"line {number}"),
     )
+
+
+def _located(
+    listed: str, source: Path, *, find: Callable[[str], tuple[str, Path | None]]
+) -> tuple[str, Path | str, str | None]:
+    """A listed image's name, where it is, and why it can't be used, where it isn't there."""
+    if remote.is_url(url := listed.strip()):
+        return url, url, None  # whether it is there is found as it is read
+    name, image = find(listed)
+    if image:
+        return name, image, None
+    return name, source.parent / name, problem_of(source.parent / name)
