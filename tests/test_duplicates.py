@@ -11,6 +11,7 @@ from vggface_gender import duplicates
 from vggface_gender.base import console
 from vggface_gender.base.errors import InputError
 from vggface_gender.evaluation import duplicates_images
+from vggface_gender.photos import prints
 
 
 def picture(seed, size=120):
@@ -66,25 +67,30 @@ def test_nothing_alike_is_an_empty_table(album, capsys):
     assert "groups: 0, of 0 images" in capsys.readouterr().out
 
 
-def test_what_was_computed_is_kept_and_goes_on(album, monkeypatch, capsys):
-    monkeypatch.setattr(duplicates_images, "PART", 2)
-    shared = ["album", "--work", "work"]
-    assert console.run(lambda: duplicates.main([*shared, "--shards", "1/2"])) == 0
-    assert "share 1 of 2 is done; 2 of 4 parts are left" in capsys.readouterr().out
-    assert not (album / "duplicates.csv").exists()
-    assert console.run(lambda: duplicates.main([*shared, "--shards", "2/2"])) == 1
-    first = (album / "duplicates.csv").read_bytes()
-    kept = {path: path.stat().st_mtime_ns for path in (album / "work").iterdir()}
-    assert len(kept) == 4
+def test_shares_are_brought_together_and_a_changed_photo_is_read_again(album, monkeypatch, capsys):
+    monkeypatch.setattr(duplicates_images, "LEAST", 2)
 
-    cv2.imwrite("album/e.png", picture(1))  # is now a copy of b.png, in the third part
-    duplicates.main(shared)
-    now = {path: path.stat().st_mtime_ns for path in (album / "work").iterdir()}
-    assert kept.items() < now.items() and len(now) == 5
+    def share(which):
+        assert console.run(lambda: duplicates.main(["album", "--shards", which])) == 0
+        return capsys.readouterr().out
+
+    assert "share 1 of 2 is done; 2 of 4 parts are left" in share("1/2")
+    assert "all 4 parts are done" in share("2/2")
+    assert not (album / "duplicates.csv").exists()
+    kept = {path: path.stat().st_mtime_ns for path in album.glob(".parts-*/*/*.npz")}
+    assert duplicates.main(["album", "--out", "whole.csv"]) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(prints, "digest", None)  # what is kept is not made again
+        assert duplicates.main(["album"]) == 1
+    assert (album / "duplicates.csv").read_bytes() == (album / "whole.csv").read_bytes()
+    assert len(kept) == 4 and not list(album.glob(".parts-*"))
+
+    share("1/2"), share("2/2")
+    cv2.imwrite("album/e.png", picture(1))  # is a copy of b.png now
+    duplicates.main(["album"])
     assert read().iloc[-1][["name", "other", "kind", "group"]].tolist() == [
         *("album/b.png", "album/e.png", "exact", 2)
     ]
-    assert (album / "duplicates.csv").read_bytes() != first
 
 
 @pytest.fixture
@@ -130,7 +136,7 @@ def test_a_datasets_leakage_and_labels_that_differ_are_counted(table, capsys):
         (["album", "--dataset", "UTKFace"], "give photos or a --dataset"),
         (["album", "--out", "album"], "album: a folder"),
         (["album/broken.jpg"], "none of 1 images can be read, album/broken.jpg: not an image"),
-        (["clip.mp4"], "clip.mp4: duplicates takes the files of photos"),
+        (["clip.mp4"], "clip.mp4: duplicates are looked for among files of photos"),
         (["album", "--runner", "DirectRunner", "--shards", "1/2"], "leave --runner out"),
     ],
 )
@@ -144,7 +150,7 @@ def test_bad_input_is_one_line(album, arguments, message):
 def test_utkfaces_duplicates_on_beam_are_those_of_one_process(faces_dir, tmp_path, monkeypatch):
     pytest.importorskip("apache_beam")
     monkeypatch.chdir(tmp_path)
-    given = [str(faces_dir / "UTKFace"), "--work", "work"]
+    given = [str(faces_dir / "UTKFace")]
     on_beam = ["--runner=DirectRunner", "--direct_num_workers=2"]
     on_beam.append("--direct_running_mode=multi_processing")
     assert duplicates.main([*given, *on_beam, "--out", "beam.csv"]) == 0

@@ -23,8 +23,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, options, text
+from vggface_gender.base import console, options, parts, text
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.splits import ALL
 from vggface_gender.datasets import catalogue
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
         "photos",
         nargs="*",
         metavar="PHOTO",
-        help="an image, a folder of images, a quoted pattern ('album/*.jpg') or a file: URL; or "
-        "none, and a --dataset",
+        help="an image, a folder of images, a quoted pattern ('album/*.jpg') or a URL (file:, or "
+        "s3: and the like); or none, and a --dataset",
     )
     parser.add_argument("--recursive", action="store_true", help="enter folders within folders")
     parser.add_argument(
@@ -60,13 +61,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="which bits of the hashes are compared first: chance decides what is missed",
     )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        metavar="DIR",
-        help="keep what is computed of the images here, for commands to come; with several "
-        "machines, where all reach it (default: beside --out, until the table is written)",
-    )
     options.add_dataset_arguments(parser, catalogue.NAMED, required=False)
     options.add_split_argument(parser, default="all")
     options.add_engine_arguments(parser)
@@ -83,16 +77,15 @@ def main(argv: list[str] | None = None) -> int:
     from vggface_gender.scale import engine
 
     does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
-    work = arguments.work or Path(f"{arguments.out}.parts")
-    parts = (_of_dataset if arguments.dataset else _of_photos)(arguments, work, does)
-    does.run(parts, "image hashes")
+    its = _of_photos(arguments) if arguments.photos else _of_dataset(arguments, does)
+    parts.finish(does, its, "image hashes")
 
     from vggface_gender.evaluation import duplicates_images, duplicates_report
     from vggface_gender.scale import duplicates
 
-    paths = [part.path for part in parts]
+    paths = [part.path for part in its]
     bad = [each for path in paths for each in duplicates_images.read_unreadable(path)]
-    count = sum(part.size for part in parts)
+    count = sum(part.size for part in its)
     if len(bad) == count:
         name, why = bad[0]
         raise InputError(f"none of {count:,} images can be read, {name}: {why}")
@@ -103,8 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     images = duplicates_report.members(truth.pairs, paths)
     table = duplicates_report.table(truth.pairs, images)
     duplicates_report.write(table, arguments.out)
-    if arguments.work is None:
-        files.remove(work)
+    parts.discard(arguments.out)
     for name, why in bad[:FIRST]:
         print(f"error: {text.printable(name)}: {text.printable(why)}", file=sys.stderr)
     if bad:
@@ -120,32 +112,28 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def _of_dataset(arguments: argparse.Namespace, work: Path, does: "Engine") -> "list[Part]":
-    from vggface_gender import datasets
-
-    datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
-    dataset = datasets.prepare(**options.dataset_arguments(arguments), engine=does)
-    dataset.require(arguments.split)
-
-    from vggface_gender.base.splits import ALL
-    from vggface_gender.evaluation import duplicates_images
-
-    splits = list(dataset.counts) if arguments.split == ALL else [arguments.split]
-    return duplicates_images.of_records(dataset, splits, folder=work)
-
-
-def _of_photos(arguments: argparse.Namespace, work: Path, _: "Engine") -> "list[Part]":
+def _of_photos(arguments: argparse.Namespace) -> "list[Part]":
     from vggface_gender.evaluation import duplicates_images
     from vggface_gender.photos import folders, sources
 
     found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)
     for line in folders.describe(left_out):
         print(f"left out: {line}", file=sys.stderr)
-    for source in found:
-        if source.kind != sources.PHOTO or source.name == sources.STDIN:
-            raise InputError(f"{source.name}: duplicates takes the files of photos")
     # An image that is named twice is no duplicate.
-    return duplicates_images.of_files(list(dict.fromkeys(each.name for each in found)), work)
+    return duplicates_images.of_photos(list(dict.fromkeys(found)), arguments.out)
+
+
+def _of_dataset(arguments: argparse.Namespace, does: "Engine") -> "list[Part]":
+    from vggface_gender import datasets
+
+    datasets.check(arguments.dataset, arguments.source, data_dir=arguments.data_dir)
+    dataset = datasets.prepare(**options.dataset_arguments(arguments), engine=does)
+    dataset.require(arguments.split)
+
+    from vggface_gender.evaluation import duplicates_images
+
+    splits = list(dataset.counts) if arguments.split == ALL else [arguments.split]
+    return duplicates_images.of_records(dataset, splits, out=arguments.out)
 
 
 if __name__ == "__main__":

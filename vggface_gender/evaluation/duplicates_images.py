@@ -1,4 +1,4 @@
-"""What images are recognized by, of a dataset's records or of files, computed in parts.
+"""What images are recognized by, of a dataset's records or of photos, computed in parts.
 
 Each part ends in a file (see `base.parts`), so that a command that was stopped goes on, and several
 processes or machines can share the work.
@@ -13,53 +13,60 @@ from pathlib import Path
 
 import numpy as np
 
+from vggface_gender.base import parts
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.parts import Part, Tick
 from vggface_gender.datasets import Dataset
-from vggface_gender.photos import prints, read
+from vggface_gender.photos import prints, sources
 from vggface_gender.photos.prints import Prints
+from vggface_gender.photos.sources import Source
 
-PART = 4096  # images in a part: a few seconds of work
+LEAST = 1024  # photos in a part: a second of work
 LABELS = ("gender", "race", "age")
-# What a part's file holds of each image that was read; text, "" where missing.
+# What a part's file holds of each image that was read: text, "" where missing.
 FACTS = ("name", "split", *LABELS)
 _BATCH = 256  # images read at once
 
 
-def of_files(files: Sequence[str], folder: Path) -> list[Part]:
-    """The parts of some photos. What has changed is read again.
+def of_photos(found: Sequence[Source], out: Path) -> list[Part]:
+    """The parts of some photos, in their order; of photos that have changed, others.
 
     Args:
-        files: their paths, which name them.
-        folder: where the parts are kept.
+        found: files and URLs.
+        out: what the work is to end in, beside which its parts lie.
+
+    Raises:
+        InputError: there is a video, a camera or standard input among them.
     """
-    chunks = [tuple(files[start : start + PART]) for start in range(0, len(files), PART)]
+    for source in found:
+        if source.kind != sources.PHOTO or source.name == sources.STDIN:
+            raise InputError(f"{source.name}: duplicates are looked for among files of photos")
+    folder = _folder(out, repr([(source.name, _stamp(source.name)) for source in found]))
     return [
-        Part(
-            _path(folder, number, repr([(file, _stamp(file)) for file in chunk])),
-            functools.partial(_look_at_files, files=chunk),
-            len(chunk),
-        )
-        for number, chunk in enumerate(chunks)
+        Part(path.with_suffix(".npz"), functools.partial(_look_at_photos, photos=path), size=count)
+        for path, count in parts.listed(found, folder, name="photos", least=LEAST)
     ]
 
 
-def of_records(dataset: Dataset, splits: Sequence[str], *, folder: Path) -> list[Part]:
-    """The parts of some splits of a dataset; of aligned records, of the pictures they are cut from.
+def of_records(dataset: Dataset, splits: Sequence[str], *, out: Path) -> list[Part]:
+    """The parts of some splits of a dataset, a shard each; of aligned records, of the pictures that
+    these are cut from.
 
     Args:
-        folder: where the parts are kept.
+        out: what the work is to end in, beside which its parts lie.
     """
-    made: list[Part] = []
-    for split in splits:
-        count = dataset.count(split)
-        for start in range(0, count, PART):
-            stop = min(start + PART, count)
-            part = f"{split}[{start}:{stop}]"
-            make = functools.partial(_look_at_records, dataset=dataset, split=split, part=part)
-            key = f"{dataset.fingerprint} {part}"
-            made.append(Part(_path(folder, len(made), key), make, stop - start))
-    return made
+    from vggface_gender.data import records
+
+    folder = _folder(out, repr([dataset.fingerprint, *splits]))
+    return [
+        Part(
+            folder / f"{split}-{number:05d}.npz",
+            functools.partial(_look_at_records, dataset=dataset, split=split, shard=shard.split),
+            size=shard.size,
+        )
+        for split in splits
+        for number, shard in enumerate(records.shards(dataset, split))
+    ]
 
 
 def read_prints(path: Path) -> Prints:
@@ -86,14 +93,13 @@ def read_unreadable(path: Path) -> list[tuple[str, str]]:
         return [(name, why) for name, why in kept["unreadable"].tolist()]
 
 
-def _path(folder: Path, number: int, key: str) -> Path:
-    """Where a part is kept, under a name that stands for what it is made from."""
-    digest = hashlib.blake2b(os.fsencode(key), digest_size=8).hexdigest()
-    return folder / f"prints-{number:06}-{digest}.npz"
+def _folder(out: Path, key: str) -> Path:
+    """The folder for the parts, which stands for what they are made from."""
+    return parts.place(out, hashlib.blake2b(os.fsencode(key), digest_size=6).hexdigest())
 
 
 def _stamp(file: str) -> tuple[int, int] | None:
-    """A file's size and time of change; None of one that is not there."""
+    """A file's size and time of change; None of one that is not here."""
     try:
         found = os.stat(file)
     except (OSError, ValueError):
@@ -101,39 +107,40 @@ def _stamp(file: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _look_at_files(place: Path, tick: Tick, *, files: Sequence[str]) -> None:
+def _look_at_photos(place: Path, tick: Tick, *, photos: Path) -> None:
     """Make a part of photos."""
 
-    def look(file: str) -> tuple[int, np.ndarray] | str:
+    def look(source: Source) -> tuple[int, np.ndarray] | str:
         try:
-            image = read.read_photo(file)
+            image = sources.picture(source).read()
         except InputError as error:
-            return str(error).removeprefix(f"{file}: ")
+            return str(error).removeprefix(f"{source.name}: ")
         return prints.digest(image), prints.difference_hash(image)
 
+    given: list[Source] = parts.read(photos)
     looked: list[tuple[int, np.ndarray] | str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(files), _BATCH):
-            looked += pool.map(look, files[start : start + _BATCH])
+        for start in range(0, len(given), _BATCH):
+            looked += pool.map(look, given[start : start + _BATCH])
             tick(len(looked) - start)
-    both = list(zip(files, looked, strict=True))
-    good = [file for file, found in both if not isinstance(found, str)]
+    both = [(source.name, found) for source, found in zip(given, looked, strict=True)]
+    good = [name for name, found in both if not isinstance(found, str)]
     found = prints.stacked([found for found in looked if not isinstance(found, str)])
-    bad = [(file, found) for file, found in both if isinstance(found, str)]
+    bad = [(name, found) for name, found in both if isinstance(found, str)]
     facts = {name: [""] * len(good) for name in FACTS} | {"name": good}
     _write(place, facts, found, unreadable=bad)
 
 
-def _look_at_records(place: Path, tick: Tick, *, dataset: Dataset, split: str, part: str) -> None:
+def _look_at_records(place: Path, tick: Tick, *, dataset: Dataset, split: str, shard: str) -> None:
     """Make a part of records."""
-    # In a worker that looks at files, there is no need of TensorFlow.
+    # Here, since photos need no TensorFlow.
     from vggface_gender.data import records
     from vggface_gender.evaluation import overlap
 
     facts: dict[str, list[str]] = {name: [] for name in FACTS}
     found = [prints.NONE]
     with records.reading(dataset):
-        for batch in records.records(dataset, part).batch(_BATCH).as_numpy_iterator():
+        for batch in records.records(dataset, shard).batch(_BATCH).as_numpy_iterator():
             found.append(overlap.of_batch(batch, is_aligned=dataset.is_aligned))
             for name in ("name", "gender", "race"):
                 facts[name] += [value.decode() for value in batch[name]]
