@@ -87,6 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     bad = [each for path in paths for each in duplicates_images.read_unreadable(path)]
     count = sum(part.size for part in its)
     if len(bad) == count:
+        parts.discard(arguments.out)
         name, why = bad[0]
         raise InputError(f"none of {count:,} images can be read, {name}: {why}")
     found = duplicates.find(

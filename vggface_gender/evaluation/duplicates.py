@@ -69,8 +69,9 @@ def find(
 
     Args:
         prints: of n images.
-        near: how many bits the hashes of one picture may differ in.
-        recall: the least probability that a pair `near` bits apart is found; see `tables`.
+        near: how many bits the hashes of one picture may differ in: a small part of 256, else
+            most pairs have to be compared.
+        recall: below 1, the least probability that a pair `near` bits apart is found; see `tables`.
         seed: of the tables.
         window: how many of its bucket a hash is compared with at most.
     """

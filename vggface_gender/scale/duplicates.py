@@ -61,9 +61,7 @@ def find(
     """
     drawn: dict = {"near": near, "recall": recall, "seed": seed}
     if runner is None or not parts:
-        return duplicates.find(
-            prints.joined(list(map(duplicates_images.read_prints, parts))), **drawn
-        )
+        return duplicates.find(_prints(parts), **drawn)
     counts = list(map(duplicates_images.count, parts))
     sources = _sources(parts, counts, together=together)
     bands = duplicates.tables(sum(counts), **drawn).bands
