@@ -30,6 +30,7 @@ GROUPS = {
     },
     "prepare": {
         "records": "write a dataset's TFRecords",
+        "duplicates": "find copies and near-duplicates among images, of many by Beam",
         "convert": "convert VGG-Face's MatConvNet weights to Keras, and check them",
         "embed": "write the embeddings of faces, for other programs",
         "cluster": "cluster features without labels, and compare the clusters with them",

@@ -188,6 +188,7 @@ def test_each_fault_is_one_line(tmp_path, rgb):
     assert "No such file" in fault("missing.jpg")
     assert "empty" in fault("empty.jpg", b"")
     assert "not an image" in fault("text.jpg", b"this is no photograph\n" * 20)
+    assert fault("text.jpg", b"no photograph").count("text.jpg") == 1
     assert "not an image" in fault("page.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert "Is a directory" in fault(".")
     for format in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"):

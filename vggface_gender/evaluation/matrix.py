@@ -28,6 +28,7 @@ from vggface_gender.evaluation import (
 )
 from vggface_gender.evaluation.cells import of as of_table
 from vggface_gender.evaluation.trained_on import Learned
+from vggface_gender.photos import prints
 
 SPLIT = "test"
 DETECTION = ("count", "missed", "interval")  # of those of detection
@@ -196,4 +197,4 @@ def _learned_from(
         except InputError:
             return None
         found.append(overlap.of_split(dataset, "train"))
-    return Learned(overlap.joined(found), overlap.NONE.digests)
+    return Learned(prints.joined(found), prints.NONE.digests)

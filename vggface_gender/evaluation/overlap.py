@@ -6,7 +6,7 @@ it is the pictures that they were cut from which are compared.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,23 +18,13 @@ from vggface_gender.data import records
 from vggface_gender.datasets import Dataset
 from vggface_gender.photos import crops
 from vggface_gender.photos import prints as pictures
+from vggface_gender.photos.prints import NEAR, Prints, stacked
 
-# Bits of 256 that hashes of one picture may differ in. Of 2,000 UTKFace faces and their nearest of
-# 10,000 others, the pairs looked at were one picture up to 27 bits apart and two from 30 on; no
-# FairFace face came nearer to one of UTKFace than 36.
-NEAR = 24
 _PAIRS = 2**23  # compared at once: 64 MB
 _BATCH = 256  # images handed to the threads at once
 
 # Of splits met already: a command compares the same faces with several trainings.
-_known: dict[tuple[Path, str, str, bytes], "Prints"] = {}
-
-
-class Prints(NamedTuple):
-    """What images are recognized by."""
-
-    digests: np.ndarray  # (n,) uint64, of the pixels
-    hashes: np.ndarray  # (n, 4) uint64, of the picture
+_known: dict[tuple[Path, str, str, bytes], Prints] = {}
 
 
 class Overlap(NamedTuple):
@@ -44,9 +34,6 @@ class Overlap(NamedTuple):
     near: np.ndarray  # (n,) bool: a duplicate or a near-duplicate
     nearest: np.ndarray  # (n,) int64: the place of the training image with the nearest hash
     bits: np.ndarray  # (n,) int64: by how many bits its hash differs
-
-
-NONE = Prints(np.zeros(0, np.uint64), np.zeros((0, 4), np.uint64))
 
 
 def prints(jpegs: Sequence[bytes]) -> Prints:
@@ -66,10 +53,21 @@ def of_split(dataset: Dataset, split: str, *, rows: np.ndarray | None = None) ->
     key = dataset.directory, dataset.fingerprint, split, rows.tobytes()
     if key not in _known:
         title = f"{dataset.label}, {split}: image hashes"
-        field, look = (records.ORIGINAL, _kept) if dataset.is_aligned else ("image", _print)
+        field, look = _looked_at(dataset.is_aligned)
         batches = _column(dataset, split, rows, field)
         _known[key] = _prints(batches, look, title=title, count=len(rows))
     return _known[key]
+
+
+def of_batch(batch: Mapping[str, Sequence[bytes]], *, is_aligned: bool) -> Prints:
+    """Those of a batch of records, as `records.records` gives them."""
+    field, look = _looked_at(is_aligned)
+    return _prints([batch[field]], look, title=None, count=len(batch[field]))
+
+
+def _looked_at(is_aligned: bool) -> tuple[str, Callable[[bytes], tuple[int, np.ndarray]]]:
+    """The field of a record that is looked at, and how."""
+    return (records.ORIGINAL, _kept) if is_aligned else ("image", _print)
 
 
 def _column(dataset: Dataset, split: str, rows: np.ndarray, field: str) -> Iterator[list[bytes]]:
@@ -79,11 +77,6 @@ def _column(dataset: Dataset, split: str, rows: np.ndarray, field: str) -> Itera
     for place, batch in enumerate(values.batch(_BATCH).as_numpy_iterator()):
         its = wanted[place * _BATCH : (place + 1) * _BATCH]
         yield [value for value, is_wanted in zip(batch, its, strict=True) if is_wanted]
-
-
-def joined(several: Sequence[Prints]) -> Prints:
-    """Images of several sources, one after the other."""
-    return Prints(*(np.concatenate(arrays) for arrays in zip(NONE, *several, strict=True)))
 
 
 def _prints(
@@ -101,10 +94,7 @@ def _prints(
         for batch in batches:
             found += pool.map(look, batch)
             bar.update(len(batch))
-    if not found:
-        return NONE
-    digests, hashes = zip(*found, strict=True)
-    return Prints(np.array(digests, np.uint64), np.stack(hashes))
+    return stacked(found)
 
 
 def _print(image: bytes) -> tuple[int, np.ndarray]:

@@ -1,7 +1,7 @@
 """Which faces a classifier has met before: recognized by content, under whatever name they come.
 
 A training leaves `trained_on.npz` beside its classifier: 40 bytes for each image that it learned
-from, those of the classifier that it began with among them (see `overlap.Prints`). Of the images
+from, those of the classifier that it began with among them (see `prints.Prints`). Of the images
 that only chose its epoch it keeps the digests: exact copies of these are no test either.
 """
 
@@ -14,9 +14,10 @@ from vggface_gender.base import files, runs
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import Dataset
 from vggface_gender.evaluation import held_out, overlap
-from vggface_gender.evaluation.overlap import Prints
 from vggface_gender.evaluation.predictions import EXACT, NEAR
 from vggface_gender.evaluation.provenance import TRAINED_ON
+from vggface_gender.photos import prints
+from vggface_gender.photos.prints import Prints
 
 
 class Learned(NamedTuple):
@@ -81,7 +82,7 @@ def continued(learned: Learned, init: Path) -> Learned:
     if before is None:
         return learned._replace(unknown=(*learned.unknown, runs.called(init)))
     return Learned(
-        overlap.joined([before.trained, learned.trained]),
+        prints.joined([before.trained, learned.trained]),
         np.concatenate([before.chosen, learned.chosen]),
         (*before.unknown, *learned.unknown),
     )

@@ -5,12 +5,41 @@ difference hash, N. Krawetz, "Kind of like that", hackerfactor.com 2013, here of
 """
 
 import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 SIDE = 16  # rows, and differences a row, of a hash
 DIGEST = 8  # bytes
+# Bits of 256 that hashes of one picture may differ in. Of 2,000 UTKFace faces and their nearest of
+# 10,000 others, the pairs looked at were one picture up to 27 bits apart and two from 30 on; no
+# FairFace face came nearer to one of UTKFace than 36.
+NEAR = 24
+
+
+class Prints(NamedTuple):
+    """What images are recognized by."""
+
+    digests: np.ndarray  # (n,) uint64, of the pixels
+    hashes: np.ndarray  # (n, 4) uint64, of the picture
+
+
+NONE = Prints(np.zeros(0, np.uint64), np.zeros((0, 4), np.uint64))
+
+
+def stacked(found: Sequence[tuple[int, np.ndarray]]) -> Prints:
+    """Those of images, of the digest and the hash of each."""
+    if not found:
+        return NONE
+    digests, hashes = zip(*found, strict=True)
+    return Prints(np.array(digests, np.uint64), np.stack(hashes))
+
+
+def joined(several: Sequence[Prints]) -> Prints:
+    """Images of several sources, one after the other."""
+    return Prints(*(np.concatenate(arrays) for arrays in zip(NONE, *several, strict=True)))
 
 
 def digest(image: np.ndarray) -> int:

@@ -67,6 +67,8 @@ def read_photo(path: str | Path) -> np.ndarray:
             raise InputError(f"{path}: not a regular file; give an image file")
         with open(path, "rb") as file:
             return decode(file, str(path))
+    except InputError:
+        raise
     except FileNotFoundError as error:
         why = _not_there(str(path)) or f"{error.strerror}; give an image file"
         raise InputError(f"{path}: {why}") from None

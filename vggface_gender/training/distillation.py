@@ -19,7 +19,7 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.datasets.mixes import Mix
 from vggface_gender.evaluation import overlap, predictions, testing, trained_on
-from vggface_gender.evaluation.overlap import Prints
+from vggface_gender.photos.prints import Prints
 from vggface_gender.training.examples import Examples
 
 

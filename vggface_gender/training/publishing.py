@@ -24,6 +24,7 @@ from vggface_gender.evaluation import (
 from vggface_gender.evaluation.trained_on import Learned
 from vggface_gender.inference import classifier, decoding
 from vggface_gender.inference.classifier import Classifier
+from vggface_gender.photos import prints
 from vggface_gender.training.config import Config
 from vggface_gender.training.examples import Examples
 from vggface_gender.training.network import Network
@@ -122,13 +123,13 @@ def _published(config: Config) -> tuple[str, ...]:
 
 def _learned(known: Examples) -> Learned:
     """What the images that were trained on, and those that chose the epoch, are recognized by."""
-    parts, chosen = [], [overlap.NONE.digests]
+    parts, chosen = [], [prints.NONE.digests]
     for place, part in enumerate(known.mix.parts):
         rows = known.row[known.part == place]
         parts.append(overlap.of_split(part.dataset, known.split, rows=rows))
         if "validation" in part.dataset.counts:
             chosen.append(overlap.of_split(part.dataset, "validation").digests)
-    return Learned(overlap.joined(parts), np.concatenate(chosen))
+    return Learned(prints.joined(parts), np.concatenate(chosen))
 
 
 def _calibrated(
