@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
     does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
     its = _of_photos(arguments) if arguments.photos else _of_dataset(arguments, does)
-    parts.finish(does, its, "image hashes")
+    parts.finish(does, its, what="image hashes")
 
     from vggface_gender.evaluation import duplicates_images, duplicates_report
     from vggface_gender.scale import duplicates

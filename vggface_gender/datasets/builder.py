@@ -211,8 +211,8 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
                     plan.divided.items(), _shards_of(plan), strict=True
                 )
             }
-            every = list(itertools.chain(*wanted.values()))
-            parts.finish(self.engine, every, what="writing records")
+            all_parts = list(itertools.chain(*wanted.values()))
+            parts.finish(self.engine, all_parts, what="writing records")
             written = {split: list(map(shards.read, its)) for split, its in wanted.items()}
             infos = [self._taken(split, its) for split, its in written.items()]
         self.info.set_splits(tfds.core.SplitDict(infos))
