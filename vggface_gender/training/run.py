@@ -96,7 +96,7 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
         if not (folder / "config.json").exists():
             raise InputError(f"{folder} is not a run, and not empty: name another run")
         try:
-            changed = _differences(runs.settings(folder, {}), settings)
+            changed = differences(runs.settings(folder, {}), settings)
         except InputError:
             changed = ["its config.json is damaged"]
         if changed and not overwrite:
@@ -136,7 +136,7 @@ def is_finished(folder: Path, settings: Mapping, *, by: str = runs.METRICS) -> b
     """
     if checkpoint(folder).exists() or not (folder / by).is_file():
         return False
-    return not _differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
+    return not differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
 
 
 def checkpoint(folder: Path) -> Path:
@@ -144,12 +144,19 @@ def checkpoint(folder: Path) -> Path:
     return folder / "checkpoint"
 
 
+def epochs_kept(folder: Path) -> list[str]:
+    """The epochs that a resumption goes on from, the last last: ["backbone/epoch-0003"]."""
+    states = sorted(checkpoint(folder).glob("*/epoch-*"))
+    states.sort(key=lambda path: path.parent.name, reverse=True)  # the head is trained first
+    return [path.relative_to(checkpoint(folder)).as_posix() for path in states]
+
+
 def end(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
     files.remove(checkpoint(folder))
 
 
-def _differences(before: Mapping, now: Mapping) -> list[str]:
+def differences(before: Mapping, now: Mapping) -> list[str]:
     """Settings that are not equal, each as `name: before there, after now`."""
     return [
         f"{key}: {before.get(key)} there, {now.get(key)} now"
