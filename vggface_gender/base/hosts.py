@@ -185,7 +185,7 @@ def _host(server: socket.socket, place: Place, *, own: str, wait: float) -> Host
             connection.settimeout(GREETING)
             greeting = receive(connection, longest=LONGEST_GREETING)
             number, port = _greeted(greeting)
-            if refused := _refusal(place, number, count=greeting.get("count"), here=addresses):
+            if refused := _refusal(place, number, count=greeting.get("count"), here=connections):
                 send(connection, {"refused": refused})
                 connection.close()
                 continue
@@ -215,11 +215,15 @@ def _greeted(greeting: Mapping) -> tuple[int, int]:
     return number, port
 
 
-def _refusal(place: Place, number: int, *, count: Any, here: Mapping[int, str]) -> str | None:
+def _refusal(
+    place: Place, number: int, *, count: Any, here: Mapping[int, socket.socket]
+) -> str | None:
     """Why a host that calls is not one of these."""
     if count != place.count:
         return f"host 0 was started with --hosts {place.count}: give the same on every host"
-    if number in here or not 0 < number < place.count:
+    # Who waits says nothing, so what can be read of it is its end: it was started once more.
+    is_there = number in here and not select.select([here[number]], [], [], 0)[0]
+    if is_there or not 0 < number < place.count:
         return f"host {number} is there already: give every host a --host-index of its own"
     return None
 

@@ -23,7 +23,10 @@ import keras
 from vggface_gender.base import device, files
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.hosts import Lost
+from vggface_gender.base.text import shortened
 from vggface_gender.training import run
+
+LONGEST = 200  # characters of a setting that differs
 
 
 def share_steps(model: keras.Model) -> None:
@@ -144,13 +147,14 @@ def agree(settings: Mapping[str, Mapping]) -> None:
     Raises:
         InputError: it names a setting that differs.
     """
-    everyones = device.hosts().gather(json.loads(json.dumps(settings)))
-    for number, its in enumerate(everyones):
-        for place, first in everyones[0].items():
-            if changed := run.differences(first, its.get(place, {})):
+    first, *others = device.hosts().gather(json.loads(json.dumps(settings)))
+    for number, its in enumerate(others, start=1):
+        for place in {**first, **its}:
+            if changed := run.differences(first.get(place, {}), its.get(place, {})):
                 raise InputError(
-                    f"host {number} has other settings than host 0 ({changed[0]} there): give the "
-                    "same options and the same data on every host"
+                    f"host {number} has not the settings or the data of host 0 ("
+                    f"{shortened(changed[0], LONGEST)}): give the same options and data on every "
+                    "host"
                 )
 
 
@@ -169,14 +173,15 @@ def folder(place: Path, settings: Mapping) -> Iterator[Path]:
         InputError: this or another host doesn't see the checkpoint that host 0 resumes from; or a
             host was lost meanwhile, and the line says from where the training will go on.
     """
-    hosts = device.hosts()
+    if device.hosts().count == 1:
+        yield place
+        return
     with contextlib.ExitStack() as stack:
-        if hosts.count > 1:
-            stack.enter_context(_going_on_from(place))
-            own = _copied(place, settings, stack)
-        else:
-            own = place
-        yield own
+        own = _copied(place, settings, stack)
+        try:
+            yield own
+        except Lost as lost:
+            raise InputError(f"{lost}, and {_from_where(place, own)}") from None
 
 
 def _copied(place: Path, settings: Mapping, stack: contextlib.ExitStack) -> Path:
@@ -201,16 +206,13 @@ def _copied(place: Path, settings: Mapping, stack: contextlib.ExitStack) -> Path
     return own
 
 
-@contextlib.contextmanager
-def _going_on_from(place: Path) -> Iterator[None]:
-    """Where a host that is lost is an error that says from where the training will go on."""
-    try:
-        yield
-    except Lost as lost:
-        kept = run.epochs_kept(place)
-        epoch = kept[-1].replace("/epoch-", ", epoch ") if kept else ""
-        where = f"goes on after {epoch}" if kept else "begins anew, since no epoch was finished"
-        raise InputError(f"{lost}, and the training {where}") from None
+def _from_where(place: Path, own: Path) -> str:
+    """From where a training will go on; the run's folder may be on another machine."""
+    kept = run.epochs_kept(place) or run.epochs_kept(own)
+    if not kept:
+        return "it begins from the start, since no epoch was finished"
+    phase, _, epoch = kept[-1].partition("/epoch-")
+    return f"it goes on from the checkpoint of epoch {int(epoch)} of phase {phase}"
 
 
 def _or_lost(function: Callable) -> Callable:
