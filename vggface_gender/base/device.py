@@ -38,7 +38,7 @@ def start(seed: int | None = None, *, place: Place | None = None) -> None:
     if place:
         _hosts = meet(place)
         if place.index:
-            sys.stdout = open(os.devnull, "w")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with console.silenced():
         import tensorflow as tf
 

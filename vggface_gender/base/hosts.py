@@ -129,7 +129,7 @@ class Hosts:
         raise self._gone(gone)
 
     def _gone(self, number: int) -> Lost:
-        """The error of a host that is gone; host 0 tells the others, who are not connected to it."""
+        """The error of a host that is gone; host 0 tells the others, which can't see that."""
         if not self.index:
             for other in self._connections.values():
                 with contextlib.suppress(OSError):

@@ -6,12 +6,14 @@ loss and the metrics are the whole batch's, by the same code; gradients are adde
 clipped and applied, so every host takes the same step; and host 0 decides and keeps the run.
 
 Keras 3.15 can't `fit` a model that is made under `MultiWorkerMirroredStrategy`: it averages what a
-step logs over an axis that the numbers don't have. And its optimizers clip a gradient before they
-add up the hosts'. So the strategy only adds and gathers here, and the step is Keras's own otherwise.
+step logs over an axis that these numbers don't have. And its optimizers clip each host's gradients
+before they add them up. So here the strategy only gathers and adds up, within a step that is
+Keras's otherwise.
 """
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +27,9 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.hosts import Lost
 from vggface_gender.base.text import shortened
 from vggface_gender.training import run
+from vggface_gender.training.config import flattened
 
-LONGEST = 200  # characters of a setting that differs
+LONGEST = 60  # characters of a setting that differs
 
 
 def share_steps(model: keras.Model) -> None:
@@ -147,14 +150,16 @@ def agree(settings: Mapping[str, Mapping]) -> None:
     Raises:
         InputError: it names a setting that differs.
     """
-    first, *others = device.hosts().gather(json.loads(json.dumps(settings)))
-    for number, its in enumerate(others, start=1):
-        for place in {**first, **its}:
-            if changed := run.differences(first.get(place, {}), its.get(place, {})):
+    everyones = device.hosts().gather(json.loads(json.dumps(settings)))
+    first, *others = ({place: flattened(its) for place, its in each.items()} for each in everyones)
+    for number, each in enumerate(others, start=1):
+        for place, name in [(place, name) for place, its in first.items() for name in its]:
+            its = each.get(place, {}).get(name)
+            if its != (expected := first[place][name]):
                 raise InputError(
-                    f"host {number} has not the settings or the data of host 0 ("
-                    f"{shortened(changed[0], LONGEST)}): give the same options and data on every "
-                    "host"
+                    f"host {number} has other settings or other data than host 0 ({name}: "
+                    f"{shortened(str(its), LONGEST)}, not {shortened(str(expected), LONGEST)}): "
+                    "give the same options and the same data on every host"
                 )
 
 
@@ -195,7 +200,8 @@ def _copied(place: Path, settings: Mapping, stack: contextlib.ExitStack) -> Path
                 "model_files has to be one folder that all hosts share; or --overwrite the run"
             )
     if hosts.index:
-        temporary = Path(tempfile.gettempdir())
+        # A folder of our own there, since what killed ones left in it is swept.
+        temporary = Path(tempfile.gettempdir(), f"vggface-gender-{os.getuid()}")
         own = stack.enter_context(files.aside(temporary))
         run.begin(own, settings)
         if seen[0]:

@@ -96,7 +96,7 @@ def begin(folder: Path, settings: Mapping, *, overwrite: bool = False) -> None:
         if not (folder / "config.json").exists():
             raise InputError(f"{folder} is not a run, and not empty: name another run")
         try:
-            changed = differences(runs.settings(folder, {}), settings)
+            changed = _differences(runs.settings(folder, {}), settings)
         except InputError:
             changed = ["its config.json is damaged"]
         if changed and not overwrite:
@@ -136,7 +136,7 @@ def is_finished(folder: Path, settings: Mapping, *, by: str = runs.METRICS) -> b
     """
     if checkpoint(folder).exists() or not (folder / by).is_file():
         return False
-    return not differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
+    return not _differences(runs.settings(folder, {}), json.loads(json.dumps(settings)))
 
 
 def checkpoint(folder: Path) -> Path:
@@ -156,7 +156,7 @@ def end(folder: Path) -> None:
     files.remove(checkpoint(folder))
 
 
-def differences(before: Mapping, now: Mapping) -> list[str]:
+def _differences(before: Mapping, now: Mapping) -> list[str]:
     """Settings that are not equal, each as `name: before there, after now`."""
     return [
         f"{key}: {before.get(key)} there, {now.get(key)} now"
