@@ -1,21 +1,18 @@
 """Hosts meet, tell each other things, and notice who is gone; strangers don't disturb."""
 
+import dataclasses
 import json
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import ports
 import pytest
 
 from vggface_gender.base import hosts, training_options
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.hosts import Place
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def met(*places: Place, wait: float = 10) -> list:
@@ -32,7 +29,7 @@ def met(*places: Place, wait: float = 10) -> list:
 
 
 def three() -> list[hosts.Hosts]:
-    address = "localhost", free_port()
+    address = "localhost", ports.free()
     return met(*(Place(address, 3, index) for index in range(3)))
 
 
@@ -104,7 +101,7 @@ def test_that_host_0_is_gone_is_noticed_by_who_waits_for_it():
 )
 def test_strangers_are_left_aside(words, monkeypatch):
     monkeypatch.setattr(hosts, "GREETING", 0.2)
-    port = free_port()
+    port = ports.free()
 
     def disturb():
         for _ in range(50):
@@ -122,12 +119,15 @@ def test_strangers_are_left_aside(words, monkeypatch):
     with ThreadPoolExecutor(2) as threads:
         waiting = threads.submit(hosts.meet, place)
         stranger.join()
-        found = [threads.submit(hosts.meet, place._replace(index=1)).result(), waiting.result()]
+        found = [
+            threads.submit(hosts.meet, dataclasses.replace(place, index=1)).result(),
+            waiting.result(),
+        ]
     assert found[0].addresses == found[1].addresses
 
 
 def test_who_does_not_belong_is_told_why():
-    address = "127.0.0.1", free_port()
+    address = "127.0.0.1", ports.free()
     with ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(hosts.meet, Place(address, 3, index)) for index in (0, 1)]
         time.sleep(0.5)  # until host 1 is there
@@ -142,7 +142,7 @@ def test_who_does_not_belong_is_told_why():
 
 
 def test_a_host_that_was_started_once_more_takes_its_place():
-    address = "127.0.0.1", free_port()
+    address = "127.0.0.1", ports.free()
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(hosts.meet, Place(address, 3, 0))
         with hosts._connected(Place(address, 3, 1), deadline=time.monotonic() + 9, wait=9) as gone:
@@ -155,7 +155,7 @@ def test_a_host_that_was_started_once_more_takes_its_place():
 
 
 def test_who_waits_in_vain_says_for_whom():
-    port = free_port()
+    port = ports.free()
     (alone,) = met(Place(("127.0.0.1", port), 3, 0), wait=0.3)
     assert alone.startswith("of 3 hosts 1, 2 did not come to 127.0.0.1:")
     (called,) = met(Place(("127.0.0.1", port), 3, 1), wait=0.3)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import ports
 import pytest
 
 from vggface_gender.inference import classifier
@@ -21,11 +21,6 @@ ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     **{f"TF_NUM_{which}OP_THREADS": "1" for which in ("INTRA", "INTER")},
 }
-
-
-def coordinator() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 def started(lines: list[list[str]], *, folders: list[Path] | None = None) -> list:
@@ -56,7 +51,7 @@ def ended(processes: list) -> list[tuple[int, str, str]]:
 def shared(training: list[str], *options: str, hosts: int = 2) -> list[list[str]]:
     """The command lines of several hosts."""
     line = ["-m", "vggface_gender", *training, *options, "--distribute", "multihost"]
-    line += ["--coordinator", coordinator(), "--hosts", str(hosts), "--host-index"]
+    line += ["--coordinator", f"127.0.0.1:{ports.free()}", "--hosts", str(hosts), "--host-index"]
     return [[*line, str(index)] for index in range(hosts)]
 
 
@@ -222,7 +217,7 @@ Path(folder, "end.json").write_text(json.dumps([history.to_dict("list"), end]))
 @pytest.mark.parametrize(("kind", "hosts"), [("compact", 3), ("shared", 2)])
 def test_masked_labels_and_uneven_and_empty_parts_count_as_on_one_host(kind, hosts, tmp_path):
     def trained(count: int) -> list:
-        port = coordinator().rpartition(":")[2]
+        port = str(ports.free())
         folders = [tmp_path / f"{index} of {count}" for index in range(count)]
         for folder in folders:
             folder.mkdir()

@@ -15,7 +15,8 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.text import listed
@@ -29,7 +30,8 @@ LONGEST_GREETING = 1000
 _UNREADABLE = (OSError, ValueError, RecursionError)  # of a message that does not come whole
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A host's place among the hosts of a training, as the command line gives it."""
 
     coordinator: tuple[str, int]  # host 0's name or address, and the port it listens on
