@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     training_options.check_tracker(arguments)
+    place = training_options.place(arguments)
     wanted = training_options.combinations(parser(), arguments, line=argv)
     path = runs.find(arguments.init)
     contract.read(path)
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from vggface_gender.base import device
 
-    device.start(arguments.seed)
+    device.start(arguments.seed, place=place)
     from vggface_gender.backbones import onnx_network
     from vggface_gender.inference import classifier
     from vggface_gender.training import config, distillation, network, run, search, train

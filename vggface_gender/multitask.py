@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     training_options.check_tracker(arguments)
+    place = training_options.place(arguments)
     wanted = training_options.combinations(parser(), arguments, line=argv)
     for _, its in wanted:
         networks.check(its.backbone)
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from vggface_gender.base import device
 
-    device.start(arguments.seed)
+    device.start(arguments.seed, place=place)
     from vggface_gender.backbones import onnx_network
     from vggface_gender.training import config, distillation, network, run, search, train
 

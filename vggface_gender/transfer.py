@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
         help="Adam's learning rate (default: 1e-4 on VGG-Face; else 1e-3, falling along a cosine)",
     )
     options.add_padding_argument(group)
+    training_options.add_distribution_arguments(made, choices=("none", "multihost"))
     training_options.add_run_arguments(made)
     return made
 
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     training_options.check_tracker(arguments)
+    place = training_options.place(arguments)
     networks.check(arguments.backbone)
     padding = networks.padding(arguments.backbone, arguments.padding)
 
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from vggface_gender.base import device
 
-    device.start(arguments.seed)
+    device.start(arguments.seed, place=place)
     from vggface_gender import backbones
     from vggface_gender.backbones import onnx_network
     from vggface_gender.training import config, network, run, train
@@ -109,6 +111,7 @@ def main(argv: list[str] | None = None) -> None:
         "head_schedule": recipe.head_schedule,
         "batch_size": arguments.batch_size or recipe.batch_size,
         "loss_weights": {},
+        "distribute": arguments.distribute,
     }
 
     def configure(mix: mixes.Mix) -> train.Plan:

@@ -1,31 +1,49 @@
-"""What the commands do with the machine before they start: precision, seeds, a quiet TensorFlow."""
+"""What the commands do with the machine before they start: precision, seeds, a quiet TensorFlow.
+
+Where several hosts train together, this process is one of them from its start on.
+"""
 
 import contextlib
 import functools
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vggface_gender.base import console
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.hosts import Hosts, Place, meet
 
 LEAST_KERAS = (3, 15)  # older ones cannot read the classifiers that are shipped
+_hosts = Hosts()  # that train together, this process being one of them
 
 
-def start(seed: int | None = None) -> None:
+def start(seed: int | None = None, *, place: Place | None = None) -> None:
     """Import Keras and TensorFlow without their start-up notes; seed Python, NumPy and Keras.
 
     With a seed, TensorFlow is also set to deterministic kernels, so that one seed gives one
     result, to the last digit, on one machine.
 
+    Args:
+        place: among several hosts, which are waited for; None where this one trains alone. Of
+            these all but host 0 print nothing on standard output.
+
     Raises:
-        InputError: Keras is too old.
+        InputError: Keras is too old, or the hosts don't meet.
     """
+    global _hosts
     console.quiet()
+    if place:
+        _hosts = meet(place)
+        if place.index:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with console.silenced():
         import tensorflow as tf
 
+        if place:
+            strategy()
         # The first thing computed brings up the devices, and their notes.
         tf.constant(0)
     import absl.logging
@@ -42,15 +60,42 @@ def start(seed: int | None = None) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def hosts() -> Hosts:
+    """Those that train together; by default this one alone."""
+    return _hosts
+
+
+@functools.cache
+def strategy() -> Any:
+    """What the hosts add up and gather by, inside its `run`.
+
+    It has to be made before TensorFlow computes anything. Models are not made under it: of a host
+    they are its own, and used as where it trains alone. A host trains on its first GPU, if any.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(gpus[:1], "GPU")
+    cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(_hosts.addresses)}),
+        task_type="worker",
+        task_id=_hosts.index,
+        num_accelerators={"GPU": len(gpus[:1])},
+        rpc_layer="grpc",
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster)
+
+
 @contextlib.contextmanager
 def scope(distribute: str = "none") -> Iterator[None]:
     """Where models must be made and compiled to be trained on several devices.
 
     Args:
         distribute: "none", or "mirrored": every GPU of this machine, or where there is none every
-            logical CPU device, has a copy of the model and its part of each batch.
+            logical CPU device, has a copy of the model and its part of each batch; or "multihost":
+            no scope, see `strategy`.
     """
-    if distribute == "none":
+    if distribute != "mirrored":
         yield
         return
     with _mirrored().scope():
@@ -66,7 +111,7 @@ def even(batch_size: int, *, count: int, distribute: str = "none") -> int:
     Args:
         count: examples in all.
     """
-    if distribute == "none":
+    if distribute != "mirrored":
         return batch_size
     devices = _mirrored().num_replicas_in_sync
     most = max(1, min(batch_size, count) // devices) * devices

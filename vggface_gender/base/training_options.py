@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from vggface_gender.base import extras, numbers, options
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.hosts import Place
 from vggface_gender.base.tasks import TASKS
 
 AGE_HEADS = ("distribution", "laplace")
 SCHEDULES = ("cosine", "constant", "decay", "plateau")
 TRACKERS = ("mlflow", "trackio")
+DISTRIBUTE = ("none", "mirrored", "multihost")
 SELECTIONS = ("loss", "balanced-accuracy", "worst-group")
 # What `--sweep` may not change: what is learned from, and how a training is called and repeated.
 LOSS_CHANGES = ("label-smoothing", "smoothing", "loss-weights")  # options that change its meaning
@@ -19,7 +21,7 @@ UNSWEPT = (
     *("dataset", "source", "data-dir", "init", "tasks", "teacher", "split-seed", "keep-going"),
     *("align", "frame"),
     *("seed", "repeats", "folds", "resplit", "run", "overwrite", "sweep", "find-learning-rate"),
-    "track",
+    *("track", "coordinator", "hosts", "host-index"),
     *("select", "age-head"),  # of which validation's figures can't be compared
 )
 
@@ -87,6 +89,79 @@ def check_tracker(arguments: argparse.Namespace) -> None:
     if getattr(arguments, "find_learning_rate", False):
         raise InputError("--find-learning-rate trains no run: leave --track out")
     extras.require(arguments.track)
+
+
+def add_distribution_arguments(
+    parser: argparse.ArgumentParser, *, choices: Sequence[str] = DISTRIBUTE
+) -> None:
+    """The options that say which devices share every batch of a training.
+
+    Args:
+        choices: what the command can do of `DISTRIBUTE`.
+    """
+    group = parser.add_argument_group("devices")
+    mirrored = "mirrored: share every batch among this machine's GPUs; " * ("mirrored" in choices)
+    group.add_argument(
+        "--distribute",
+        choices=choices,
+        default="none",
+        help=f"{mirrored}multihost: share it among several hosts, each of which is given this "
+        "command, with the options below",
+    )
+    group.add_argument(
+        "--coordinator",
+        type=_address,
+        metavar="HOST:PORT",
+        help="host 0, as the others reach it, and a free port there",
+    )
+    group.add_argument(
+        "--hosts", type=options.positive, metavar="N", help="how many hosts share a batch"
+    )
+    group.add_argument(
+        "--host-index",
+        type=options.count,
+        metavar="I",
+        help="which of them this one is, from 0; host 0 writes the run",
+    )
+
+
+def place(arguments: argparse.Namespace) -> Place | None:
+    """This host's place among several, of `add_distribution_arguments`; None where it is alone.
+
+    Raises:
+        InputError: the options don't go together.
+    """
+    given = {
+        "--coordinator": arguments.coordinator,
+        "--hosts": arguments.hosts,
+        "--host-index": arguments.host_index,
+    }
+    if arguments.distribute != "multihost":
+        if stated := next((name for name, value in given.items() if value is not None), None):
+            raise InputError(f"{stated} goes with --distribute multihost alone: leave it out")
+        return None
+    if missing := next((name for name, value in given.items() if value is None), None):
+        raise InputError(f"--distribute multihost: give {missing}, too, on every host")
+    its = Place(arguments.coordinator, arguments.hosts, arguments.host_index)
+    if its.count < 2:
+        raise InputError("--hosts 1: give 2 or more, or leave --distribute multihost out")
+    if its.index >= its.count:
+        raise InputError(
+            f"--host-index {its.index}: of {its.count} hosts it is 0 to {its.count - 1}"
+        )
+    if getattr(arguments, "sweep", None) or getattr(arguments, "find_learning_rate", False):
+        raise InputError(
+            "--sweep and --find-learning-rate search on one host: leave --distribute multihost out"
+        )
+    return its
+
+
+def _address(text: str) -> tuple[str, int]:
+    """An argument's type: HOST:PORT."""
+    name, _, port = text.rpartition(":")
+    if not name or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT, such as 10.0.0.1:29500")
+    return name, int(port)
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -233,12 +308,6 @@ def add_optimization_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK=W",
         help="what each task's loss is multiplied by (default: 1, age 0.5)",
     )
-    group.add_argument(
-        "--distribute",
-        choices=("none", "mirrored"),
-        default="none",
-        help="mirrored: share every batch among this machine's GPUs",
-    )
 
 
 def add_augmentation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -348,6 +417,7 @@ def add_tuning_arguments(parser: argparse.ArgumentParser) -> None:
     add_search_arguments(parser)
     add_augmentation_arguments(parser)
     add_sampling_arguments(parser)
+    add_distribution_arguments(parser)
     add_run_arguments(parser, resplit=True)
 
 

@@ -82,24 +82,30 @@ def training_batches(
     first_epoch: int = 0,
     mixup: float = 0.0,
     drop_remainder: bool = True,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Epoch after epoch of batches without end: (inputs, targets, weights).
 
-    Every batch follows from the seed, its epoch's number and its own place in it.
+    Every batch follows from the seed, its epoch's number and its own place in it; a part of one
+    also from which part it is.
 
     Args:
         order: an epoch's number to the rows that it visits, one after the other.
         targets, weights: task to n rows (see `targets.targets`).
         mixup: strength of `augmentation.mix_up`; 0 for none.
         drop_remainder: leave out an epoch's last batch where it is not full.
+        share: which part of each batch is given, from 0, and of how many, as several hosts share
+            it; a batch of fewer rows than there are parts leaves some empty.
     """
+    part, parts = share
     tasks = list(targets)
     sample = read(order(first_epoch)[:1], np.random.default_rng(0))
     kind = tf.float32 if mixup else tf.as_dtype(sample.dtype)
-    length = batch_size if drop_remainder else None
+    length = batch_size if drop_remainder and parts == 1 else None
 
     def make(epoch: np.ndarray, place: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-        rng = np.random.default_rng([seed, int(epoch), int(place)])
+        rng = np.random.default_rng([seed, int(epoch), int(place), *([part] if part else [])])
+        rows = np.array_split(rows, parts)[part]
         inputs = read(rows, rng)
         others = {f"target {task}": targets[task][rows] for task in tasks}
         others |= {f"weight {task}": weights[task][rows] for task in tasks}
@@ -125,8 +131,8 @@ def training_batches(
     def visits(number: tf.Tensor) -> tf.data.Dataset:
         rows = tf.numpy_function(lambda n: order(int(n)), [number], tf.int64, stateful=False)
         rows = tf.ensure_shape(rows, (None,))
-        parts = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size, drop_remainder)
-        return parts.enumerate().map(lambda place, part: (number, place, part))
+        whole = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size, drop_remainder)
+        return whole.enumerate().map(lambda place, rows: (number, place, rows))
 
     return (
         untuned(tf.data.Dataset.counter(first_epoch))

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from vggface_gender.base import labels as label_names
 from vggface_gender.base import numbers, text
@@ -165,6 +164,8 @@ def shuffled(count: int, *, seed: int, number: int) -> np.ndarray:
     Returns:
         (count,) `int64`.
     """
+    import tensorflow as tf
+
     rows = tf.range(count, dtype=tf.int64)
     return tf.random.experimental.stateless_shuffle(rows, seed=[seed, number]).numpy()
 

@@ -92,7 +92,7 @@ class Config:
     ema: float | None = 0.0  # momentum of the weights' moving average; None: by the steps
     mixup: float = 0.0  # strength; 0 for none
     balance: str | None = None  # groups that are drawn more often where they are rare
-    distribute: str = "none"  # or "mirrored", over this machine's devices
+    distribute: str = "none"  # "mirrored" over this machine's devices, or "multihost"
 
     # What is chosen on validation, and how the classifier then predicts.
     select: str = "loss"

@@ -97,8 +97,11 @@ def _compact(x: keras.KerasTensor) -> keras.KerasTensor:
 def _shared(x: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
     """One layer that all tasks share, and a network is fine-tuned under."""
     x = keras.layers.Flatten(name="flatten")(x)
-    # Over the whole batch, also where several devices have a part of it each.
-    x = keras.layers.BatchNormalization(synchronized=True, name="normalize")(x)
+    # Over the whole batch, also where several devices have a part of it each. Keras can do so on
+    # TensorFlow alone.
+    x = keras.layers.BatchNormalization(
+        synchronized=keras.backend.backend() == "tensorflow", name="normalize"
+    )(x)
     x = keras.layers.Dropout(dropout, name="dropout_features")(x)
     x = keras.layers.Dense(256, activation="relu", name="shared")(x)
     return keras.layers.Dropout(dropout, name="dropout_shared")(x)

@@ -53,6 +53,7 @@ def fit(
     patience: int | None = None,
     before: pd.DataFrame | None = None,
     score: Callable[[], float] | None = None,
+    agree: Callable[[dict[str, float]], Mapping[str, float]] | None = None,
     plateau: Plateau | None = None,
     extras: Callable[[], Mapping[str, float]] | None = None,
     describe: Callable[[int, int], str] | None = None,
@@ -77,6 +78,8 @@ def fit(
         before: the history of the phases before it, which stays at the head of the file.
         score: what is to be greatest on validation, computed after every epoch; by default the
             least validation loss is best.
+        agree: gives the logs of an epoch that count in place of this process's own, where several
+            train together.
         extras: further numbers for the history and TensorBoard, computed after every epoch.
         describe: an epoch's and a batch's number to the examples in it, for errors.
         callbacks: further ones, called first.
@@ -117,7 +120,7 @@ def fit(
                 _FiniteLoss(describe),
                 _Progress(phase, steps, epochs),
                 *averaging,
-                _Extras(score, extras),
+                _Extras(score, extras, agree=agree),
                 tensorboard.Curves(folder / runs.TENSORBOARD / phase, done=first),
                 checkpoint,
                 *([_Watched(watch, checkpoint)] if watch else []),
@@ -149,15 +152,20 @@ def averaged(model: keras.Model) -> Iterator[None]:
 class _Extras(keras.callbacks.Callback):
     """Adds to an epoch's logs before others read them."""
 
-    def __init__(self, score: Callable | None, extras: Callable | None):
+    def __init__(
+        self, score: Callable | None, extras: Callable | None, *, agree: Callable | None = None
+    ):
         super().__init__()
         self.score = score
         self.extras = extras
+        self.agree = agree
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         if self.score:
             with averaged(self.model):
                 logs["val_score"] = self.score()
+        if self.agree:
+            logs.update(self.agree({name: float(value) for name, value in logs.items()}))
         # What the training's loss doesn't show: the epoch's last step, an average of weights,
         # an image of validation.
         for name in ("val_loss", "val_score"):

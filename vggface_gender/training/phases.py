@@ -20,6 +20,7 @@ from vggface_gender.training import (
     learning_rates,
     loop,
     losses,
+    multihost,
     optimizers,
     selection,
     tensorboard,
@@ -30,6 +31,7 @@ from vggface_gender.training.examples import Examples
 from vggface_gender.training.network import Network
 
 VALIDATION_BATCH = {"head": 256, "backbone": 64}
+_APART = 10_000  # the seeds of two hosts' dropout, so that they leave out other units
 
 
 def require_layer(config: Config, backbone: keras.Model) -> None:
@@ -274,6 +276,7 @@ def compile(
     losses.compile(
         model, optimizer, weights=config.loss_weights, label_smoothing=config.label_smoothing
     )
+    multihost.share_steps(model)
 
 
 def multipliers(config: Config, backbone: keras.Model) -> dict[str, float]:
@@ -350,16 +353,19 @@ def _fit(
             f"{phase}: {len(known):,} images are {each} step{'s' * (each > 1)} of "
             f"{config.batch_size}: an epoch passes over them {passes} times"
         )
+    hosts = device.hosts()
     history = loop.fit(
         model,
         _training_batches(config, read, known=known, draw=draw),
         steps=each * passes,
         validation=validation,
         folder=folder,
-        seed=config.seed,
+        seed=config.seed + _APART * hosts.index,
         phase=phase,
         before=before,
         score=score,
+        agree=hosts.first if hosts.count > 1 else None,
+        callbacks=multihost.callbacks(),
         extras=lambda: _learning_rates(model.optimizer, config),
         describe=describe,
         **options,
@@ -387,6 +393,7 @@ def _training_batches(
 ) -> Callable[[int], Iterable]:
     """What gives an epoch's batches and those after it, as `loop.fit` takes it."""
     passes = _passes(config, known)
+    hosts = device.hosts()
 
     def training_batches(first: int) -> Iterable:
         return batches.training_batches(
@@ -399,6 +406,7 @@ def _training_batches(
             first_epoch=first * passes,
             mixup=config.mixup,
             drop_remainder=config.drop_remainder,
+            share=(hosts.index, hosts.count),
         )
 
     return training_batches

@@ -144,6 +144,13 @@ def checkpoint(folder: Path) -> Path:
     return folder / "checkpoint"
 
 
+def epochs_kept(folder: Path) -> list[str]:
+    """The epochs that a resumption goes on from, the last last: ["backbone/epoch-0003"]."""
+    states = sorted(checkpoint(folder).glob("*/epoch-*"))
+    states.sort(key=lambda path: path.parent.name, reverse=True)  # the head is trained first
+    return [path.relative_to(checkpoint(folder)).as_posix() for path in states]
+
+
 def end(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
     files.remove(checkpoint(folder))

@@ -1,6 +1,7 @@
 """What chooses an epoch on validation, and a phase."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -10,13 +11,15 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import sampling
 from vggface_gender.inference import decoding
-from vggface_gender.training.examples import Examples
+
+if TYPE_CHECKING:  # which needs TensorFlow
+    from vggface_gender.training.examples import Examples
 
 SMALLEST_GROUP = 30  # faces in validation that a group must have to be the worst
 
 
 def scorer(
-    select: str, model: keras.Model, *, validation: Iterable, held_out: Examples
+    select: str, model: keras.Model, *, validation: Iterable, held_out: "Examples"
 ) -> Callable[[], float] | None:
     """A function that gives what is to be greatest on validation; None for the least loss.
 
@@ -102,7 +105,7 @@ def worst(right: np.ndarray, groups: np.ndarray) -> float:
     return float(min(accuracies))
 
 
-def _error(task: str, output: np.ndarray, held_out: Examples) -> float:
+def _error(task: str, output: np.ndarray, held_out: "Examples") -> float:
     years = np.asarray(decoding.years(output))
     known = held_out.weights[task] > 0
     return float(np.abs(years - held_out.targets[task][:, 0])[known].mean())

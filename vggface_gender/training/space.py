@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
 from vggface_gender.base import disk
 from vggface_gender.training import run
 from vggface_gender.training.config import Config
-from vggface_gender.training.network import Network
+
+if TYPE_CHECKING:  # which needs TensorFlow
+    from vggface_gender.training.network import Network
 
 _OVERHEAD = 4096  # bytes that HDF5 needs for an array's name and place
 _MOMENTS = 2  # arrays that AdamW keeps for every weight; with averaged weights one more
@@ -23,7 +26,7 @@ def of_weights(variables: Iterable[keras.Variable]) -> int:
     )
 
 
-def require(folder: Path, config: Config, *, network: Network) -> None:
+def require(folder: Path, config: Config, *, network: "Network") -> None:
     """Refuse a training whose checkpoints and classifier its folder has no room for.
 
     Args:

@@ -1,6 +1,7 @@
 """What a training shows in TensorBoard: curves, weights, crops, settings beside figures.
 
-What `evaluation.board` shows of every test stands beside it.
+What `evaluation.board` shows of every test stands beside it. TensorFlow is imported where crops
+and settings are written, not for the curves: these are a training's on any backend of Keras.
 """
 
 import json
@@ -11,11 +12,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from vggface_gender.base import files
 from vggface_gender.data.sheets import sheet
-from vggface_gender.evaluation import board
 from vggface_gender.training.config import flattened
 
 MOST_VALUES = 10_000  # of a weight that its histogram is drawn of
@@ -58,9 +57,9 @@ class Curves(keras.callbacks.Callback):
             tag = f"epoch_{name.removeprefix('val_')}"
             self._add(part, epoch + 1, summary=scalar_pb(tag, float(value)))
         for weight in self.model.weights:
-            values = tf.reshape(tf.convert_to_tensor(weight), [-1])
+            values = keras.ops.reshape(weight, (-1,))
             step = -(-int(values.shape[0]) // MOST_VALUES)
-            sample = tf.cast(values[::step], tf.float32).numpy()
+            sample = keras.ops.convert_to_numpy(keras.ops.cast(values[::step], "float32"))
             self._add("train", epoch + 1, summary=histogram_pb(weight.path, sample))
         for writer in self._writers.values():
             writer.flush()
@@ -100,6 +99,10 @@ def log_images(images: np.ndarray, title: str, *, folder: Path) -> None:
     Args:
         folder: of these alone; what a training that was killed wrote there is replaced.
     """
+    import tensorflow as tf
+
+    from vggface_gender.evaluation import board
+
     with board.anew(folder):
         tf.summary.image(title, sheet(images[:32], 8)[None])
 
@@ -115,7 +118,10 @@ def log_hparams(
         folder: of these alone; what is there is replaced.
         name: the run's; of two runs with one name the page shows the mean.
     """
+    import tensorflow as tf
     from tensorboard.plugins.hparams import api
+
+    from vggface_gender.evaluation import board
 
     varying = {key: value for key, value in settings.items() if key not in FACTS}
     flat = {

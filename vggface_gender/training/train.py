@@ -8,6 +8,7 @@ rest alone, on that many pictures of a face in place of endless ones.
 Validation chooses the epoch and fits the temperatures; the test split is read once, at the end.
 """
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Mapping
@@ -17,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import files, locks, runs
+from vggface_gender.base import device, files, locks, runs
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.hosts import Lost
 from vggface_gender.base.tasks import TASKS
 from vggface_gender.data import features, records, sampling
 from vggface_gender.datasets import mixes, splits
@@ -29,6 +31,7 @@ from vggface_gender.training import (
     distillation,
     learning_rates,
     loop,
+    multihost,
     phases,
     publishing,
     run,
@@ -132,6 +135,11 @@ def _check_size(mix: Mix, settings: Mapping[str, Any]) -> None:
         if lacking := [split for split in splits.SPLITS if split not in part.dataset.counts]:
             print(f"{part.dataset.name} has no {' and no '.join(lacking)} split")
     count, batch_size = mix.counts["train"], settings.get("batch_size", 1)
+    if batch_size < (hosts := device.hosts().count):
+        raise InputError(
+            f"a batch of {batch_size} can't be shared by {hosts} hosts: give a --batch-size of at "
+            f"least {hosts}, which is that of all together"
+        )
     if settings.get("drop_remainder") and count < batch_size:
         raise InputError(
             f"{mix.name} has {count} images to train on, fewer than a batch of {batch_size}: give "
@@ -149,7 +157,8 @@ def train_all(
 ) -> None:
     """Train each, each in a folder of its own, and write the spread of several.
 
-    What each reaches is printed as it is done.
+    What each reaches is printed as it is done. Of several hosts (`device.hosts`) host 0 writes, and
+    the others take part in the training.
 
     Args:
         trainings: by the folder of each within the run's; "" for a single one.
@@ -162,6 +171,15 @@ def train_all(
         InputError: a folder holds something else, or another process trains this run; what is to
             keep the experiment can't be reached; see `train`.
     """
+    hosts = device.hosts()
+    multihost.agree({place: training.config.settings() for place, training in trainings.items()})
+    if hosts.index:
+        for place in hosts.first(None):
+            settings = trainings[place].config.settings()
+            with multihost.folder(folder / place, settings) as own:
+                fit(trainings[place], own, cache=cache, tested=True)
+        hosts.first(None)  # until the run is written
+        return
     with locks.held(folder, wait=False):
         tracker = tracking.connected(track, runs.MODEL_FILES)
         # Of several that were not all finished, those that were need not be trained again.
@@ -174,6 +192,7 @@ def train_all(
         for place in trainings.keys() - finished:
             settings = trainings[place].config.settings()
             run.begin(folder / place, settings, overwrite=overwrite)
+        hosts.first([place for place in trainings if place not in finished])
         with tracking.grouped(tracker, folder, several=len(trainings) > 1) as group:
             for place, training in trainings.items():
                 if place in finished:
@@ -189,6 +208,8 @@ def train_all(
                 spread = results.describe_summary(summary)
                 print(f"\n{spread}\nsummary: {folder / results.SUMMARY}")
                 group.keep(results.means(summary), [folder / results.SUMMARY])
+    with contextlib.suppress(Lost):  # the run is written, whoever is gone
+        hosts.first(None)
 
 
 def train(training: Training, folder: Path, *, cache: Path, tracked: Tracked) -> None:
@@ -202,7 +223,8 @@ def train(training: Training, folder: Path, *, cache: Path, tracked: Tracked) ->
     Raises:
         InputError: see `fit`.
     """
-    fitted = fit(training, folder, cache=cache, tested=True, watch=tracked.show)
+    with multihost.folder(folder, training.config.settings()):
+        fitted = fit(training, folder, cache=cache, tested=True, watch=tracked.show)
     publishing.publish(
         fitted.network,
         fitted.config,
