@@ -8,6 +8,7 @@ direct runner does when a worker dies, goes on with what is left.
 import argparse
 import contextlib
 import functools
+import importlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -89,11 +90,17 @@ def check(runner: str, options: Sequence[str]) -> None:
     logging.disable(logging.NOTSET)
 
     paths = pipeline_options.StandardOptions.ALL_KNOWN_RUNNERS
-    known = sorted(path.rpartition(".")[2] for path in paths)
+    known = sorted(path.rpartition(".")[2] for path in [*paths, *process.RUNNERS.values()])
     if runner.lower().removesuffix("runner") not in [
         name.lower().removesuffix("runner") for name in known
     ]:
         raise InputError(f"no runner {runner}: give one of {', '.join(known)}")
+    if path := process.RUNNERS.get(runner.lower()):
+        module = path.rpartition(".")[0]
+        try:
+            importlib.import_module(module)  # its options come with it
+        except ImportError as error:
+            raise InputError(f"{runner} takes {error.name}, which is not installed") from None
     parser = pipeline_options._BeamArgumentParser(add_help=False, allow_abbrev=False)
     for group in pipeline_options.PipelineOptions.__subclasses__():
         with contextlib.suppress(argparse.ArgumentError):  # one that another group has, too

@@ -22,6 +22,9 @@ from vggface_gender.base.errors import InputError
 if TYPE_CHECKING:
     import apache_beam as beam
 
+# Runners that come with Beam and that it finds by their paths alone.
+RUNNERS = {"daskrunner": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import {0}; {0}._serve()"
 _DIED = "a worker process died"
 
@@ -39,7 +42,8 @@ def run(
     Raises:
         InputError: it failed; the line quotes why.
     """
-    request = pickle.dumps((build, [f"--runner={runner}", *options]))
+    flags = [f"--runner={RUNNERS.get(runner.lower(), runner)}", *options]
+    request = pickle.dumps((build, flags))
     # Workers are started by Beam, and import what this process imports.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     is_direct = "direct" in runner.lower()  # of others people want to see what Beam says
