@@ -19,17 +19,17 @@ import argparse
 import collections
 import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, contract, networks, options, runs, text
+from vggface_gender.base import console, contract, networks, options, parts, runs, text
 from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 
 if TYPE_CHECKING:
+    from vggface_gender.inference.embeddings import Rows
     from vggface_gender.inference.feature_network import Network
-    from vggface_gender.photos.detect import Detected
 
 SUFFIXES = (".csv", ".h5", ".hdf5")
 
@@ -157,11 +157,11 @@ def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
 
 
 def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
-    from tqdm import tqdm
-
     with console.silenced():  # TensorFlow's notes as it is imported
+        from vggface_gender.data import features
         from vggface_gender.inference import embeddings
     from vggface_gender.photos import detect, folders, sources
+    from vggface_gender.scale import engine
 
     found, left_out = sources.find(arguments.photos, recursive=arguments.recursive)
     for line in folders.describe(left_out):
@@ -169,50 +169,57 @@ def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
     for source in found:
         if source.kind != sources.PHOTO:
             raise InputError(f"{source.name}: a {source.kind}; embed takes photos")
-    find = detect.finder(
-        arguments.detector, upsample=arguments.upsample, threshold=arguments.threshold
+    load = _network(arguments, path)
+    network = features.loaded(load)
+    wanted = embeddings.in_parts(
+        found,
+        arguments.out,
+        load=load,
+        search=embeddings.Search(
+            detect.chosen(arguments.detector),
+            arguments.upsample,
+            arguments.threshold,
+            arguments.min_face,
+            arguments.frame,
+        ),
     )
-    network = _network(arguments, path)()
+    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    parts.finish(does, wanted, what="photos")
     counts: collections.Counter = collections.Counter()
+    errors: list[str] = []
 
-    def counted(photos: "Iterable[Detected]") -> "Iterator[Detected]":
-        for photo in tqdm(photos, total=len(found), unit="photo", disable=None, leave=False):
-            counts["unreadable"] += photo.error is not None
-            counts["no face"] += photo.error is None and not photo.faces
-            counts["small"] += photo.small
-            if photo.error:
-                if len(found) == 1:
-                    raise InputError(photo.error)
-                tqdm.write(f"error: {text.printable(photo.error)}", file=sys.stderr)
-            yield photo
-        if counts["unreadable"] == len(found):
-            raise InputError(f"none of {len(found):,} photos can be read; nothing is written")
+    def rows() -> "Iterator[Rows]":
+        for part in wanted:
+            its = parts.read(part.path)
+            errors.extend(its.errors)
+            counts.update({"no face": its.no_face, "small": its.small})
+            yield from its.rows
+        if len(errors) == len(found):
+            parts.discard(arguments.out)
+            raise InputError(
+                errors[0]
+                if len(found) == 1
+                else f"none of {len(found):,} photos can be read; nothing is written"
+            )
 
-    photos = embeddings.cut_out(
-        map(sources.picture, found),
-        network,
-        find=find,
-        min_face=arguments.min_face,
-        frame=arguments.frame,
-    )
     count = embeddings.write(
-        embeddings.of_photos(counted(photos), network),
+        rows(),
         arguments.out,
         columns=embeddings.OF_PHOTOS,
         network=network,
         detector=detect.chosen(arguments.detector),
     )
+    parts.discard(arguments.out)
+    for error in errors:
+        print(f"error: {text.printable(error)}", file=sys.stderr)
     for what in ("no face", "small"):
         if counts[what]:
             said = {"no face": "photos without a face", "small": "faces left out as too small"}
             print(f"{said[what]}: {counts[what]:,}", file=sys.stderr)
-    if counts["unreadable"]:
-        print(
-            f"error: {counts['unreadable']:,} of {len(found):,} photos can't be read",
-            file=sys.stderr,
-        )
+    if errors:
+        print(f"error: {len(errors):,} of {len(found):,} photos can't be read", file=sys.stderr)
     _say(count, network, arguments.out)
-    return 1 if counts["unreadable"] else 0
+    return 1 if errors else 0
 
 
 def _say(count: int, network: "Network", out: Path) -> None:

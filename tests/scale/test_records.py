@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -53,13 +54,20 @@ def _done(folder: Path, name: str) -> Path | None:
     return next(found, None)
 
 
-def tiny_backbone():
-    """A backbone that other processes can make: the same everywhere."""
+class Tiny(NamedTuple):
+    """A network."""
+
+    model: Any
+
+
+def tiny_network() -> Tiny:
+    """A network that other processes can make: the same everywhere."""
     import keras
 
     keras.utils.set_random_seed(3)
     crop = keras.Input((32, 32, 3))
-    return keras.Model(crop, keras.layers.Conv2D(2, 3, strides=8, name="last")(crop), name="tiny")
+    last = keras.layers.Conv2D(2, 3, strides=8, name="last")(crop)
+    return Tiny(keras.Model(crop, last, name="tiny"))
 
 
 def test_shares_of_records_are_those_of_one_process(source, tmp_path, monkeypatch):
@@ -76,8 +84,8 @@ def test_shares_of_records_are_those_of_one_process(source, tmp_path, monkeypatc
 
 def test_shares_of_features_are_those_of_one_process(source, tmp_path):
     dataset = _prepare(source, tmp_path / "records")
-    backbone = tiny_backbone()
-    given = {"backbone": backbone, "padding": None, "batch_size": 16, "load": tiny_backbone}
+    backbone = tiny_network().model
+    given = {"backbone": backbone, "padding": None, "batch_size": 16, "load": tiny_network}
     whole = features.extract(dataset, "all", directory=tmp_path / "one", **given)
     for number in (1, 2):
         with pytest.raises(parts.Unfinished):

@@ -24,7 +24,7 @@ from vggface_gender.data.augmentation import Amounts
 from vggface_gender.data.features_file import FeaturesFile
 from vggface_gender.datasets import Dataset
 
-Load = Callable[[], Any]  # gives a backbone, or what has one as its `model`
+Load = Callable[[], Any]  # gives a network, whose backbone is its `model`
 
 LARGEST_BATCH = 64
 LARGEST_OUTPUT = 2**28  # bytes that one layer's output of a batch may take
@@ -32,7 +32,7 @@ WIDE = 4096  # numbers a crop: features of more are kept in float16
 JOINED_AT_ONCE = 4096  # rows
 VERSION = 1  # of what lies between a record and its features: raise it when that changes
 
-_backbones: dict[bytes, keras.Model] = {}  # of this process, by how it is loaded
+_networks: dict[bytes, Any] = {}  # of this process, by how it is loaded
 _loading = threading.Lock()
 
 
@@ -74,8 +74,8 @@ def extract(
         view, amounts: of augmented crops, as `records.batches` takes them.
         dtype: to keep them in, "float32" or "float16"; by default what `kept_in` says.
         engine: does the parts of the work, a shard each, where it isn't this process alone.
-        load: gives the backbone in other processes; can be pickled. With another engine; not with
-            a view.
+        load: gives a network, whose `model` is the backbone, in other processes; can be pickled.
+            With another engine; not with a view.
 
     Returns:
         (n, ...) float32 in the order of `records.labels`, read from the file row by row.
@@ -173,7 +173,7 @@ def _write_shard(
     batch_size: int,
 ) -> None:
     """Write a shard's features, in the order of its records: (n, ...) float32."""
-    backbone = _loaded(load)
+    backbone = loaded(load).model
     crops = records.batches(
         dataset,
         split,
@@ -214,16 +214,15 @@ def _joined(wanted: Sequence[Part], place: features_cache.Place) -> FeaturesFile
     return FeaturesFile(place.done, **place.form)
 
 
-def _loaded(load: Load) -> keras.Model:
-    """The backbone that a function gives, loaded once in a process."""
+def loaded(load: Load) -> Any:
+    """The network that a function gives, loaded once in a process."""
     device.start()
     key = pickle.dumps(load)
     with _loading:
-        if key not in _backbones:
-            _backbones.clear()
-            loaded = load()
-            _backbones[key] = getattr(loaded, "model", loaded)
-    return _backbones[key]
+        if key not in _networks:
+            _networks.clear()  # a command has one
+            _networks[key] = load()
+        return _networks[key]
 
 
 def reserve(

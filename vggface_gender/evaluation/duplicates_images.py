@@ -41,7 +41,7 @@ def of_photos(found: Sequence[Source], out: Path) -> list[Part]:
     for source in found:
         if source.kind != sources.PHOTO or source.name == sources.STDIN:
             raise InputError(f"{source.name}: duplicates are looked for among files of photos")
-    folder = _folder(out, repr([(source.name, _stamp(source.name)) for source in found]))
+    folder = _folder(out, sources.state(found))
     return [
         Part(path.with_suffix(".npz"), functools.partial(_look_at_photos, photos=path), size=count)
         for path, count in parts.listed(found, folder, name="photos", least=LEAST)
@@ -96,15 +96,6 @@ def read_unreadable(path: Path) -> list[tuple[str, str]]:
 def _folder(out: Path, key: str) -> Path:
     """The folder for the parts, which stands for what they are made from."""
     return parts.place(out, hashlib.blake2b(os.fsencode(key), digest_size=6).hexdigest())
-
-
-def _stamp(file: str) -> tuple[int, int] | None:
-    """A file's size and time of change; None of one that is not here."""
-    try:
-        found = os.stat(file)
-    except (OSError, ValueError):
-        return None
-    return found.st_size, found.st_mtime_ns
 
 
 def _look_at_photos(place: Path, tick: Tick, *, photos: Path) -> None:

@@ -2,32 +2,36 @@
 
 import contextlib
 import csv
+import functools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from vggface_gender.base import files
+from vggface_gender.base import files, parts
 from vggface_gender.base.errors import InputError
-from vggface_gender.base.parts import HERE, Engine
+from vggface_gender.base.parts import HERE, Engine, Part, Tick
 from vggface_gender.data import features, records
 from vggface_gender.datasets import Dataset
 from vggface_gender.inference import pipeline
 from vggface_gender.inference.feature_network import Network
 from vggface_gender.photos import crops as photo_crops
-from vggface_gender.photos import threads
+from vggface_gender.photos import detect, sources, threads
 from vggface_gender.photos.align import align
 from vggface_gender.photos.detect import Detected, Finder
 from vggface_gender.photos.inputs import Picture
+from vggface_gender.photos.sources import Source
 
 # What is said of a face beside its embedding, and what each holds.
 OF_PHOTOS = {"name": str, "left": int, "top": int, "right": int, "bottom": int, "score": float}
 OF_RECORDS = {"name": str, "gender": str, "race": str, "age": float}
 BATCH_SIZE = 64
+LEAST_PHOTOS = 256  # in a part
 AT_ONCE = 1024  # rows of a dataset that are written at once
 
 
@@ -36,6 +40,75 @@ class Rows(NamedTuple):
 
     about: list[tuple]  # of each, what `OF_PHOTOS` or `OF_RECORDS` names; None where not known
     vectors: np.ndarray  # (n, d) float32
+
+
+class Search(NamedTuple):
+    """How faces are found in photos."""
+
+    detector: str  # see `detect.finder`, as the next two
+    upsample: int
+    threshold: float
+    min_face: int = 0  # see `pipeline.answers`
+    frame: float | None = None  # see `cut_out`
+
+
+class Photos(NamedTuple):
+    """What came of some photos."""
+
+    rows: list[Rows]
+    errors: list[str]  # a line for each that can't be read
+    no_face: int  # photos
+    small: int  # faces that are left out
+
+
+def in_parts(
+    found: Sequence[Source], out: Path, *, load: Callable[[], Network], search: Search
+) -> list[Part]:
+    """The parts of photos' embeddings; `parts.read` gives `Photos` of each.
+
+    Args:
+        out: the table that all are for, beside which the parts lie.
+        load: gives the network; can be pickled.
+    """
+    key = files.digest_of(pickle.dumps([load, search]) + sources.state(found).encode())
+    return [
+        Part(
+            photos.with_suffix(".rows"),
+            functools.partial(_embed, photos=photos, load=load, search=search),
+            size=count,
+        )
+        for photos, count in parts.listed(
+            found, parts.place(out, key), name="photos", least=LEAST_PHOTOS
+        )
+    ]
+
+
+def _embed(
+    path: Path, tick: Tick, *, photos: Path, load: Callable[[], Network], search: Search
+) -> None:
+    """Make a part."""
+    network = features.loaded(load)
+    find = detect.finder(search.detector, upsample=search.upsample, threshold=search.threshold)
+    seen = cut_out(
+        map(sources.picture, parts.read(photos)),
+        network,
+        find=find,
+        min_face=search.min_face,
+        frame=search.frame,
+    )
+    errors, no_face, small = [], 0, 0
+
+    def counted() -> Iterator[Detected]:
+        nonlocal no_face, small
+        for photo in seen:
+            if photo.error:
+                errors.append(photo.error)
+            no_face += photo.error is None and not photo.faces
+            small += photo.small
+            tick(1)
+            yield photo
+
+    parts.write(Photos(list(of_photos(counted(), network)), errors, no_face, small), path)
 
 
 def cut_out(

@@ -7,8 +7,6 @@ classifier that its process has loaded.
 import collections
 import contextlib
 import functools
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.base.parts import Engine, Part, Tick
 from vggface_gender.inference import backends, jobs, pipeline, tables
 from vggface_gender.inference.jobs import Settings
+from vggface_gender.photos import sources
 from vggface_gender.photos.sources import CAMERA, STDIN, Source
 
 LEAST = 256  # photos in a part
@@ -87,9 +86,7 @@ def answer(
 
 def _folder(out: Path, found: Sequence[Source], *, made_by: str) -> Path:
     """The folder for the parts, which stands for what is answered and what with."""
-    said = json.dumps([made_by, [source.name for source in found]])
-    key = hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=6).hexdigest()
-    return parts.place(out, key)
+    return parts.place(out, f"{made_by}-{sources.state(found)}")
 
 
 def _answer(path: Path, tick: Tick, *, photos: Path, classifier: Path, settings: Settings) -> None:

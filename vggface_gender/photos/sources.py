@@ -6,6 +6,7 @@ may be a pattern, a URL, a camera's number or `-`.
 
 import glob
 import io
+import json
 import os
 import re
 import sys
@@ -114,6 +115,18 @@ def from_stdin() -> Picture:
         return read.decode(io.BytesIO(held), STDIN)
 
     return Picture(STDIN, decode, files.digest_of(held))
+
+
+def state(sources: Iterable[Source]) -> str:
+    """A hash of names, and of their files' sizes and times: have they changed since?"""
+    rows: list[list] = []
+    for source in sources:
+        try:
+            stat = os.stat(source.name)
+            rows.append([source.name, stat.st_size, stat.st_mtime_ns])
+        except (OSError, ValueError):  # it is elsewhere, or gone
+            rows.append([source.name])
+    return files.digest_of(json.dumps(rows).encode())
 
 
 def content(path: str | os.PathLike) -> str | None:
