@@ -159,8 +159,8 @@ def _true(counted: Tally, task: str) -> np.ndarray:
     """The place of each cell's true label in the names compared; -1 where it has none there."""
     group, names = counted.groups[task].cat, counted.names
     into = labels.project(group.categories, tuple(names))
-    places = [names.index(into[label]) if into[label] else -1 for label in group.categories]
-    return np.array([*places, -1])[group.codes]
+    place: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return np.array([*(place.get(into[label], -1) for label in group.categories), -1])[group.codes]
 
 
 def _overlap(counted: Tally, is_unseen: np.ndarray) -> dict | None:

@@ -6,6 +6,7 @@ the table's. Confidence is kept in slices, cut at the edges of the calibration's
 thresholds of abstention, with its sum in each: neither loses anything by it.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.evaluation import calibration, groups, metrics, predictions, unseen
 
 MOST = 2**62  # combinations of keys, so that a number stands for each
@@ -87,6 +89,11 @@ def of(frame: pd.DataFrame, task: str, *, names: Sequence[str] | None = None) ->
     return _merged(Tally(its.reset_index(drop=True), cells, copies))
 
 
+def of_all(frame: pd.DataFrame) -> dict[str, Tally]:
+    """The tallies of a table, by classification task that it has outputs of."""
+    return {task: of(frame, task) for task in CLASSIFICATION if predictions.has(frame, task)}
+
+
 def joined(tallies: Sequence[Tally]) -> Tally:
     """The tally of a table from those of its parts, in their order.
 
@@ -101,7 +108,7 @@ def joined(tallies: Sequence[Tally]) -> Tally:
         Tally(
             pd.concat([tally.groups for tally in tallies], ignore_index=True),
             pd.concat([tally.cells for tally in tallies], ignore_index=True),
-            sum(marked, [])[: unseen.NAMED] if marked else None,
+            list(itertools.chain(*marked))[: unseen.NAMED] if marked else None,
         )
     )
 
