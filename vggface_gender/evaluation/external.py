@@ -228,13 +228,16 @@ def applied(
     """
     roles = reading.roles
     notes: Notes = []
-    made: dict[str, np.ndarray] = {
-        "name": external_columns.names(frame[roles["name"]], where)
+    names = (
+        external_columns.names(frame[roles["name"]], where)
         if "name" in roles
-        else np.array([f"row {row + 2}" for row in frame.index], object),
+        else [f"row {row + 2}" for row in frame.index]
+    )
+    made: dict[str, pd.Series | np.ndarray] = {
+        "name": pd.Series(names, index=frame.index, dtype=object)
     }
     if predictions.OVERLAP in roles:
-        marks = external_columns.written(frame[roles[predictions.OVERLAP]])
+        marks = external_columns.words(frame[roles[predictions.OVERLAP]])
         made[predictions.OVERLAP] = marks.to_numpy(object)
     for task, its in reading.outputs.items():
         made |= _probabilities(frame, task, its, meaning=reading.meaning, where=where, notes=notes)

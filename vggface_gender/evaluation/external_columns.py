@@ -160,10 +160,10 @@ def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str
 
 def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
     """The task whose labels most of a column's cells are; None where they are no one task's."""
-    counts = written(cells).dropna().value_counts()
-    there = {cell: words for cell in counts.index if (words := meant(cell, meaning))}
+    counts = words(cells).dropna().value_counts()
+    there = {cell: said for cell in counts.index if (said := meant(cell, meaning))}
     for task, its in TASKS.items():
-        known = [cell for cell, words in there.items() if READINGS[task].read(words) is not None]
+        known = [cell for cell, said in there.items() if READINGS[task].read(said) is not None]
         is_most = 2 * counts[known].sum() > counts[list(there)].sum()
         if is_most and len(known) >= (1 if its.is_classification else FEWEST_AGES):
             return task
@@ -173,11 +173,12 @@ def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """A table whose cells are text, None where they are empty, but for columns of numbers.
 
-    Those stay as they are, since most are probabilities: `written` makes text of them, too.
+    Those stay as they are, since most are probabilities: `words` makes text of them, too.
     """
     columns = [frame.iloc[:, place] for place in range(frame.shape[1])]
     made = {
-        place: cells if _is_number(cells) else written(cells) for place, cells in enumerate(columns)
+        place: cells if _is_number(cells) else _written(cells)
+        for place, cells in enumerate(columns)
     }
     return pd.DataFrame(made, index=frame.index).set_axis(frame.columns, axis=1)
 
@@ -186,22 +187,28 @@ def _is_number(cells: pd.Series) -> bool:
     return isinstance(cells.dtype, np.dtype) and cells.dtype.kind in "fiu"
 
 
-def written(cells: pd.Series) -> pd.Series:
-    """A column of any dtype as text of dtype object, None where a cell is empty."""
+def words(cells: pd.Series) -> pd.Series:
+    """A column of what `as_text` gives as text of dtype object, None where a cell is empty."""
+    return _written(cells) if _is_number(cells) else cells
+
+
+def _written(cells: pd.Series) -> pd.Series:
     if cells.dtype == object and pd.api.types.infer_dtype(cells) not in ("string", "empty"):
         # What is equal, as True and 1 are, need not be written alike.
         return pd.Series(map(_text, cells), index=cells.index, name=cells.name, dtype=object)
     codes, values = pd.factorize(cells)
-    texts = np.array([*map(_text, values), None], dtype=object)
+    texts = np.array([*map(_text, np.asarray(values, dtype=object)), None], dtype=object)
     return pd.Series(texts[codes], index=cells.index, name=cells.name, dtype=object)
 
 
 def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value.strip() or None
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip() or None
+    return _text(str(value))
 
 
 def _of_task(roles: Mapping[str, str], task: str) -> bool:
@@ -303,7 +310,7 @@ def names(cells: pd.Series, where: str) -> np.ndarray:
     Raises:
         InputError: a row has none, or two have the same.
     """
-    cells = written(cells)
+    cells = words(cells)
     if cells.isna().any():
         row = cells.index[cells.isna()][0]
         raise InputError(f"{where}: row {row + 2}, column {cells.name}: a face without a name")
@@ -330,6 +337,6 @@ def numbers(frame: pd.DataFrame, column: str, *, where: str) -> np.ndarray:
     bad = is_there & ~np.isfinite(numbers)
     if bad.any():
         row = cells.index[bad][0]
-        shown = text.shortened(repr(written(cells)[row]))
+        shown = text.shortened(repr(words(cells)[row]))
         raise InputError(f"{where}: row {row + 2}, column {column}: {shown} is not a number")
     return numbers

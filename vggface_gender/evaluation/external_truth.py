@@ -166,7 +166,7 @@ def grouping(
         if column in keys:
             parts[column] = keys[column]
         elif column in beside:
-            cells = external_columns.written(beside[column])
+            cells = external_columns.words(beside[column])
             its = _groups(cells, column, where) if among is None else _among(cells, among[column])
             parts[column] = pd.Series(its, index=table.index)
         else:
@@ -188,7 +188,7 @@ def occurring(column: str, beside: pd.DataFrame, *, where: str) -> list[str]:
     if column not in beside:
         there = external_columns.listed(beside)
         raise InputError(f"{where}: no column {column!r} to group by; there are {there}")
-    cells = external_columns.written(beside[column])
+    cells = external_columns.words(beside[column])
     if _are_many_numbers(cells.dropna()):
         raise InputError(
             f"{where}: {column} has numbers of more than {MOST_NUMBERS} values, which are not cut "

@@ -115,8 +115,9 @@ def counted(
         None if truth is None else _truth(truth, first[roles["name"]], folder=folder),
         rows,
     )
-    labels = Reading(roles, {}, meaning)
-    kept = _kept(engine, pieces, plan, labels=labels, folder=folder)
+    kept = _kept(
+        engine, pieces, _unnamed(plan, roles), labels=Reading(roles, {}, meaning), folder=folder
+    )
 
     its_rows = kept if len(pieces) == 1 else kept.reset_index(drop=True)
     reading, notes = external.decided(
@@ -143,6 +144,14 @@ def counted(
     return Counted(found.tallies, external_columns.lines(notes + found.notes))
 
 
+def _unnamed(plan: _Plan, roles: Mapping[str, str]) -> _Plan:
+    """A plan for the first pass: names take the most time to read, and are for matching alone."""
+    if plan.truth is not None:
+        return plan
+    left_out = {roles.get("name")} - set(_own(plan.grouped_by))
+    return plan._replace(columns=[its for its in plan.columns if its not in left_out])
+
+
 def _about(piece: Piece) -> list[Any]:
     """What stands for a piece's content."""
     stat = piece.path.stat()
@@ -165,7 +174,7 @@ def _truth(path: Path, names: pd.Series, *, folder: Path) -> _Truth:
     frame = external_columns.as_text(external_files.read(path).reset_index(drop=True))
     called = external_truth.names_of(frame, str(path))
     by = external_truth.matched_by(
-        called, external_columns.written(names).dropna(), where=f"{path}, the first predictions"
+        called, external_columns.words(names).dropna(), where=f"{path}, the first predictions"
     )
     ready = folder / "truth"
     parts.write(frame, ready)
@@ -184,7 +193,7 @@ def _matching(truth: _Truth, names: pd.Series) -> np.ndarray:
     """The place of each face in the table of true labels, (n,); -1 where it isn't there."""
     _, called = _read_truth(truth)
     shorten = external_truth.SHORTER[truth.by]
-    return called.get_indexer([shorten(name) for name in external_columns.written(names)])
+    return called.get_indexer([shorten(name) for name in external_columns.words(names)])
 
 
 def _chunks(piece: Piece, plan: _Plan) -> Iterator[pd.DataFrame]:
@@ -285,7 +294,11 @@ def _decided(plan: _Plan, kept: pd.DataFrame, reading: Reading, *, where: str) -
         among[column] = external_truth.occurring(
             column, truth if is_of_truth else kept, where=where
         )
-    table, _ = _of_rows(kept, plan, reading, where=where)
+    if plan.truth is None:
+        unnamed = {role: column for role, column in reading.roles.items() if role != "name"}
+        table, _ = _of_rows(kept, plan, reading._replace(roles=unnamed), where=where)
+    else:
+        table, _ = _of_rows(kept, plan, reading, where=where)
     if reading.outputs:
         external.check_count(table, where)
     faces = unseen.faces(table)
