@@ -186,9 +186,11 @@ def _parquet_chunks(
 ) -> Iterator[pd.DataFrame]:
     with _opened(piece.path) as file:
         _require(columns, file.schema_arrow.names, piece.path)
-        batches = file.iter_batches(rows, row_groups=list(piece.row_groups or ()), columns=columns)
+        groups = list(piece.row_groups or ())
+        # In one thread: parts are done side by side, and each more holds memory of its own.
+        batches = file.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
         for batch in batches:
-            yield batch.to_pandas()
+            yield batch.to_pandas(use_threads=False)
 
 
 def _csv_chunks(piece: Piece, columns: Sequence[str] | None, rows: int) -> Iterator[pd.DataFrame]:

@@ -294,11 +294,8 @@ def _decided(plan: _Plan, kept: pd.DataFrame, reading: Reading, *, where: str) -
         among[column] = external_truth.occurring(
             column, truth if is_of_truth else kept, where=where
         )
-    if plan.truth is None:
-        unnamed = {role: column for role, column in reading.roles.items() if role != "name"}
-        table, _ = _of_rows(kept, plan, reading._replace(roles=unnamed), where=where)
-    else:
-        table, _ = _of_rows(kept, plan, reading, where=where)
+    there = {role: column for role, column in reading.roles.items() if column in kept}
+    table, _ = _of_rows(kept, plan, reading._replace(roles=there), where=where)
     if reading.outputs:
         external.check_count(table, where)
     faces = unseen.faces(table)
