@@ -155,6 +155,8 @@ def test_what_reading_in_chunks_cannot_tell_is_refused_in_a_line(tmp_path, monke
     monkeypatch.setattr(external_files, "LARGE", 10)
     with pytest.raises(InputError, match="true labels is held in memory"):
         count(truth=next(path.iterdir()))
+    with pytest.raises(InputError, match="none.csv: No such file"):
+        count(truth=tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"there are no files"):
         large.counted(tmp_path / "*.parquet", out=tmp_path / "out")
 
@@ -181,7 +183,8 @@ def test_a_csv_of_another_encoding_is_refused_where_it_is_not_held(tmp_path):
     with pytest.raises(InputError, match="not UTF-8"):
         large.counted(tmp_path / "t.csv", out=tmp_path / "out")
     (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-16")
-    assert large.counted(tmp_path / "t.csv", out=tmp_path / "out", rows=7).tallies
+    found = large.counted(tmp_path / "*.csv", out=tmp_path / "out", rows=7).tallies["gender"]
+    assert found.cells["count"].sum() == 30
 
 
 @pytest.mark.slow

@@ -93,8 +93,8 @@ def counted(
         Unfinished: the engine does a share of the parts, which is done.
     """
     pieces = external_files.pieces(table)
-    about = [columns, values, list(grouped_by), rows, *map(_about, pieces)]
-    about += [] if truth is None else [_about(Piece(truth))]
+    labelled = [] if truth is None else external_files.pieces(truth)
+    about = [columns, values, list(grouped_by), rows, *map(_about, pieces + labelled)]
     folder = parts.place(out, files.digest_of(json.dumps(about).encode())[:12])
 
     first = external_columns.as_text(
