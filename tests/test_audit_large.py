@@ -155,7 +155,7 @@ def test_what_reading_in_chunks_cannot_tell_is_refused_in_a_line(tmp_path, monke
     monkeypatch.setattr(external_files, "LARGE", 10)
     with pytest.raises(InputError, match="true labels is held in memory"):
         count(truth=next(path.iterdir()))
-    with pytest.raises(InputError, match="none.csv: No such file"):
+    with pytest.raises(InputError, match=r"none\.csv: No such file"):
         count(truth=tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"there are no files"):
         large.counted(tmp_path / "*.parquet", out=tmp_path / "out")
