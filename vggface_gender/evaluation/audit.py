@@ -9,25 +9,28 @@ likeliest label as the classifier's confidence, are given for all faces and for 
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, count, selection_rate
+from fairlearn.metrics import MetricFrame, selection_rate
 from sklearn.metrics import accuracy_score, recall_score
 
-from vggface_gender.base import text
+from vggface_gender.base import labels, text
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import TASKS
 from vggface_gender.evaluation import (
     calibration,
     fairness,
     groups,
     intervals,
     metrics,
-    predictions,
+    tally,
     unseen,
 )
 from vggface_gender.evaluation.groups import CROSSED, SMALL
 from vggface_gender.evaluation.intervals import CONFIDENCE
+from vggface_gender.evaluation.tally import Tally
 
 IN_ONE_TABLE = 2  # labels whose recalls stand beside the accuracy: more make it too wide
 
@@ -56,76 +59,157 @@ def audit(frame: pd.DataFrame, task: str) -> dict:
         InputError: no face that the classifier was not trained on has a true label that the outputs
             have a name for.
     """
-    overlap = unseen.overlap(frame)
-    figures = metrics.of_unseen(frame)[task]
-    faces, names, true, probability = metrics.compared(unseen.faces(frame), task)
-    if faces.empty:
-        raise InputError(figures["reason"])
-    predicted = probability.argmax(axis=1)
-    called = groups.names(faces)
+    return of_tally(tally.of(frame, task), task)
+
+
+def of_tally(counted: Tally, task: str) -> dict:
+    """What `audit` gives, from the tally of a table.
+
+    Raises:
+        InputError: see `audit`.
+    """
+    names = counted.names
+    is_unseen = ~counted.cells["is_copy"].to_numpy(bool)
+    kept = _where(counted, is_unseen)
+    true = _true(kept, task)
+    is_predicted = kept.cells["predicted"].notna().to_numpy()
+    is_labelled = kept.groups[task].notna().to_numpy()
+    compared = is_labelled & is_predicted & (true >= 0)
+    near = int(kept.cells["near"].sum())
+    figures = metrics.counted(
+        task,
+        _count(kept),
+        labelled=_count(kept, is_labelled),
+        unpredicted=_count(kept, is_labelled & ~is_predicted),
+        count=_count(kept, compared),
+    )
+    if not compared.any():
+        is_all_copies = not len(kept.cells) and len(counted.cells)
+        raise InputError(metrics.ALL_COPIES if is_all_copies else figures["reason"])
+
+    true, faces = true[compared], _where(kept, compared)
+    cells = faces.cells
+    predicted, counts = cells["predicted"].cat.codes.to_numpy(), cells["count"].to_numpy()
+    right = predicted == true
+    called = groups.called(faces.groups, faces.groups.drop(columns=TASKS))
+    its: dict[str, Any] = {"names": names, "counts": counts}
     by_group = {
-        grouping: rates(true, predicted, names=names, group=group)
-        for grouping, group in called.items()
+        grouping: rates(true, predicted, group=group, **its) for grouping, group in called.items()
     }
     ungrouped = {
-        grouping: rates(true, predicted, names=names, group=_unknown(group))[groups.UNKNOWN]
+        grouping: rates(true, predicted, group=_unknown(group), **its)[groups.UNKNOWN]
         for grouping, group in called.items()
         if group.isna().any()
     }
     # Of the groups of a label, all faces have it: there is no recall of another to compare.
     apart = {name: group for name, group in called.items() if task not in name.split(CROSSED)}
-    is_hard = predictions.are_hard(faces, task)
+    is_hard = not cells["soft"].any()
     single = {column: called[column] for column in called if CROSSED not in column}
+    every = np.arange(len(cells))
 
-    def of_single(score: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, dict]:
+    def calibrated(rows: np.ndarray) -> dict:
+        confidence = cells["confidence"].to_numpy()[rows]
+        places = cells["bin"].cat.codes.to_numpy()[rows]
+        return calibration.of_bins(places, right[rows], counts=counts[rows], confidence=confidence)
+
+    def withheld(rows: np.ndarray) -> list[dict]:
+        places = cells["reached"].cat.codes.to_numpy()[rows]
+        return calibration.of_thresholds(places, right[rows], counts=counts[rows])
+
+    def of_single(score: Callable[[np.ndarray], object]) -> dict[str, dict]:
         return {
-            column: _of_large(group, lambda rows: score(true[rows], probability[rows]))
+            column: _of_large(group, counts, score=score)
             for column, group in single.items()
             if not is_hard
         }
 
     return {
         "task": task,
-        "count": len(faces),
+        "count": figures["count"],
         "missing": figures["missing"],
         "dropped": figures["dropped"],
-        "labels": list(names),
-        "overlap": overlap,
-        "accuracy": figures["accuracy"],
-        "interval": figures["interval"],
-        **({"without_near": figures["without_near"]} if "without_near" in figures else {}),
+        "labels": names,
+        "overlap": _overlap(counted, is_unseen),
+        **metrics.accuracy_of(int(counts[right].sum()), figures["count"]),
+        **({"without_near": _without_near(cells, right)} if near else {}),
         "groups": by_group,
         "ungrouped": ungrouped,
         "gaps": {grouping: groups.gap(members) for grouping, members in by_group.items()},
-        "fairness": fairness.differences(true, predicted, names=names, called=apart),
-        **({"unpredicted": without_prediction(frame, task)} if "unpredicted" in figures else {}),
-        "confusion": metrics.confusion(true, predicted, classes=len(names)).tolist(),
-        "calibration": None if is_hard else calibration.calibration(true, probability),
-        "calibration_by": of_single(lambda *faces: calibration.calibration(*faces)["ece"]),
-        "abstention": None if is_hard else calibration.abstention(true, probability),
-        "abstention_by": of_single(calibration.abstention),
+        "fairness": fairness.differences(true, predicted, called=apart, **its),
+        **({"unpredicted": without_prediction(counted, task)} if "unpredicted" in figures else {}),
+        "confusion": metrics.confusion(true, predicted, classes=len(names), counts=counts).tolist(),
+        "calibration": None if is_hard else calibrated(every),
+        "calibration_by": of_single(lambda rows: calibrated(rows)["ece"]),
+        "abstention": None if is_hard else withheld(every),
+        "abstention_by": of_single(withheld),
     }
 
 
-def without_prediction(frame: pd.DataFrame, task: str) -> dict[str, dict]:
+def _where(counted: Tally, chosen: np.ndarray) -> Tally:
+    """Some of a tally's cells."""
+    return counted._replace(groups=counted.groups[chosen], cells=counted.cells[chosen])
+
+
+def _count(counted: Tally, chosen: np.ndarray | slice = slice(None)) -> int:
+    """The faces in some cells."""
+    return int(counted.cells["count"].to_numpy()[chosen].sum())
+
+
+def _true(counted: Tally, task: str) -> np.ndarray:
+    """The place of each cell's true label in the names compared; -1 where it has none there."""
+    group, names = counted.groups[task].cat, counted.names
+    into = labels.project(group.categories, tuple(names))
+    place: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+    return np.array([*(place.get(into[label], -1) for label in group.categories), -1])[group.codes]
+
+
+def _overlap(counted: Tally, is_unseen: np.ndarray) -> dict | None:
+    """See `unseen.overlap`."""
+    if counted.copies is None:
+        return None
+    return {
+        "exact": _count(counted, ~is_unseen),
+        "near": int(counted.cells["near"].sum()),
+        "names": counted.copies,
+    }
+
+
+def _without_near(cells: pd.DataFrame, right: np.ndarray) -> dict:
+    """The accuracy of compared faces that are no near-duplicates, and how many these are."""
+    counts = (cells["count"] - cells["near"]).to_numpy()
+    count = int(counts.sum())
+    accuracy = metrics.accuracy_of(int(counts[right].sum()), count) if count else {}
+    return accuracy | {"count": count}
+
+
+def without_prediction(counted: Tally, task: str) -> dict[str, dict]:
     """Of the faces with a true label, how many have no prediction, by group.
 
     Args:
-        frame: see `predictions.table`; some faces have no prediction.
+        counted: the tally of a table; some faces have no prediction.
 
     Returns:
         By grouping and group: `count` of faces with the label, `small`, the `share` of them without
         a prediction and its Wilson `interval`; "all" is a grouping of one group, "all".
     """
-    faces = frame[frame[task].notna()]
-    lacks = ~predictions.is_predicted(faces, task)
+    faces = _where(counted, counted.groups[task].notna().to_numpy())
+    lacks = faces.cells["predicted"].isna().to_numpy()
+    counts = faces.cells["count"].to_numpy()
 
     def share(rows: np.ndarray) -> dict:
-        ends = intervals.wilson(int(lacks[rows].sum()), len(rows)).tolist()
-        return {"share": float(lacks[rows].mean()), "interval": ends}
+        lacking, count = int(counts[rows][lacks[rows]].sum()), int(counts[rows].sum())
+        return {
+            "count": count,
+            "share": lacking / count,
+            "interval": intervals.wilson(lacking, count).tolist(),
+            "small": count < SMALL,
+        }
 
-    every = {"count": len(faces), **share(np.arange(len(faces))), "small": len(faces) < SMALL}
-    return {"all": {"all": every}} | groups.by_group(faces, share)
+    called = groups.called(faces.groups, faces.groups.drop(columns=TASKS))
+    return {"all": {"all": share(np.arange(len(counts)))}} | {
+        grouping: {name: share(rows) for name, rows in _rows(group).items()}
+        for grouping, group in called.items()
+    }
 
 
 def _unknown(group: pd.Series) -> pd.Series:
@@ -134,21 +218,34 @@ def _unknown(group: pd.Series) -> pd.Series:
     return name.astype(pd.CategoricalDtype([groups.UNKNOWN]))
 
 
-def _of_large(group: pd.Series, score: Callable[[np.ndarray], object]) -> dict[str, object]:
-    """A score of the faces of every group that is not small, from their places."""
+def _rows(group: pd.Series) -> dict[str, np.ndarray]:
+    """The places of each group's cells."""
     codes = group.cat.codes.to_numpy()
-    rows = {name: np.flatnonzero(codes == code) for code, name in enumerate(group.cat.categories)}
-    return {name: score(its) for name, its in rows.items() if len(its) >= SMALL}
+    return {name: np.flatnonzero(codes == code) for code, name in enumerate(group.cat.categories)}
+
+
+def _of_large(
+    group: pd.Series, counts: np.ndarray, *, score: Callable[[np.ndarray], object]
+) -> dict[str, object]:
+    """A score of every group that is not small, from the places of its cells."""
+    rows = _rows(group)
+    return {name: score(its) for name, its in rows.items() if counts[its].sum() >= SMALL}
 
 
 def rates(
-    true: np.ndarray, predicted: np.ndarray, *, names: Sequence[str], group: pd.Series
+    true: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    names: Sequence[str],
+    group: pd.Series,
+    counts: np.ndarray,
 ) -> dict[str, dict]:
     """Accuracy, recall and selection rate of every group that has faces.
 
     Args:
         true, predicted: (n,) places in `names`.
         group: (n,) what each face's group is called, as `groups.names` gives it.
+        counts: (n,) of the faces that each of these stands for.
 
     Returns:
         By group: `count`; `small`, whether under `SMALL`; `accuracy` and its Wilson `interval`; by
@@ -159,7 +256,7 @@ def rates(
     if not known.any():
         return {}
     places = range(len(names))
-    scores = {"count": count, "accuracy": accuracy_score}
+    scores = {"accuracy": accuracy_score}
     scores |= {f"recall {k}": partial(_recall, place=k) for k in places}
     scores |= {f"selection {k}": partial(selection_rate, pos_label=k) for k in places}
     table = MetricFrame(
@@ -167,9 +264,10 @@ def rates(
         y_true=true[known],
         y_pred=predicted[known],
         sensitive_features=group[known].astype(str),
+        sample_params={name: {"sample_weight": counts[known]} for name in scores},
     ).by_group.loc[list(group.cat.categories)]
-    counts = table["count"].astype(int)
-    hits = (table["accuracy"] * counts).round().astype(int)
+    sizes = np.bincount(group.cat.codes[known], counts[known]).astype(int)
+    hits = (table["accuracy"] * sizes).round().astype(int)
     return {
         name: {
             "count": number,
@@ -186,16 +284,20 @@ def rates(
         }
         for (name, row), number, ends in zip(
             table.iterrows(),
-            counts.tolist(),
-            intervals.wilson(hits, counts).tolist(),
+            sizes.tolist(),
+            intervals.wilson(hits, sizes).tolist(),
             strict=True,
         )
     }
 
 
-def _recall(true: np.ndarray, predicted: np.ndarray, *, place: int) -> float:
+def _recall(
+    true: np.ndarray, predicted: np.ndarray, *, place: int, sample_weight: np.ndarray
+) -> float:
     """One label's recall; NaN where no face has it."""
-    return recall_score(true == place, predicted == place, zero_division=np.nan)
+    return recall_score(
+        true == place, predicted == place, sample_weight=sample_weight, zero_division=np.nan
+    )
 
 
 def suspects(true: np.ndarray, probability: np.ndarray) -> np.ndarray:

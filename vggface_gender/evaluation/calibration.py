@@ -34,14 +34,44 @@ def calibration(true: np.ndarray, probability: np.ndarray, *, bins: int = BINS) 
         faces: `from`, `to`, `count`, mean `confidence`, `accuracy` and its Wilson `interval`.
     """
     confidence, right = _confidence(true, probability)
-    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    places = binned(confidence, bins)
+    return of_bins(places, right, counts=np.ones(len(true), int), confidence=confidence, bins=bins)
+
+
+def binned(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """The bin that each confidence falls in, from 0; one on an edge falls in the lower."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+
+
+def of_bins(
+    places: np.ndarray,
+    right: np.ndarray,
+    *,
+    counts: np.ndarray,
+    confidence: np.ndarray,
+    bins: int = BINS,
+) -> dict:
+    """`calibration` of faces that are counted.
+
+    Args:
+        places: (n,) bins (see `binned`).
+        right: (n,) whether the likeliest label is the true one.
+        counts: (n,) of the faces that each of these stands for.
+        confidence: (n,) the sum of their confidences.
+    """
+    total = int(counts.sum())
+    sums = np.bincount(places, confidence, minlength=bins)
+    hits = np.bincount(places, counts * right, minlength=bins).astype(int)
+    counts = np.bincount(places, counts, minlength=bins).astype(int)
     filled = np.flatnonzero(counts)
-    counts = counts[filled]
-    hits = np.bincount(places, right, minlength=bins)[filled].astype(int)
-    means = [float(confidence[places == place].mean()) for place in filled]
+    sums, hits, counts = sums[filled], hits[filled], counts[filled]
     every = zip(
-        filled.tolist(), counts.tolist(), hits.tolist(), means, _ends(hits, counts), strict=True
+        filled.tolist(),
+        counts.tolist(),
+        hits.tolist(),
+        (sums / counts).tolist(),
+        _ends(hits, counts),
+        strict=True,
     )
     rows = [
         {
@@ -55,7 +85,7 @@ def calibration(true: np.ndarray, probability: np.ndarray, *, bins: int = BINS) 
         for place, number, right_ones, mean, ends in every
     ]
     off = sum(row["count"] * abs(row["confidence"] - row["accuracy"]) for row in rows)
-    return {"ece": off / len(true) if len(true) else None, "bins": rows}
+    return {"ece": off / total if total else None, "bins": rows}
 
 
 def _ends(hits: np.ndarray, counts: np.ndarray) -> list[list[float]]:
@@ -120,21 +150,43 @@ def abstention(
     Args:
         true: (n,) places of the true labels.
         probability: (n, k), rows sum to 1.
+        thresholds: in ascending order.
 
     Returns:
         For each threshold `threshold`, the `answered` share of faces, and their `accuracy` (None
         where none is answered).
     """
     confidence, right = _confidence(true, probability)
-    answered = confidence >= np.asarray(thresholds)[:, None]  # (thresholds, n)
-    return [
-        {
-            "threshold": threshold,
-            "answered": float(chosen.mean()),
-            "accuracy": float(right[chosen].mean()) if chosen.any() else None,
-        }
-        for threshold, chosen in zip(thresholds, answered, strict=True)
-    ]
+    places = reached(confidence, thresholds)
+    return of_thresholds(places, right, counts=np.ones(len(true), int), thresholds=thresholds)
+
+
+def reached(confidence: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+    """How many of the thresholds, in ascending order, each confidence reaches."""
+    return np.searchsorted(thresholds, confidence, side="right")
+
+
+def of_thresholds(
+    places: np.ndarray,
+    right: np.ndarray,
+    *,
+    counts: np.ndarray,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[dict]:
+    """`abstention` of faces that are counted.
+
+    Args:
+        places: (n,) how many thresholds are reached (see `reached`).
+        right, counts: see `of_bins`.
+    """
+    rows = []
+    for place, threshold in enumerate(thresholds):
+        its = counts * (places > place)
+        answered = int(its.sum())
+        accuracy = int((its * right).sum()) / answered if answered else None
+        share = answered / int(counts.sum())
+        rows.append({"threshold": threshold, "answered": share, "accuracy": accuracy})
+    return rows
 
 
 def describe(calibration: Mapping) -> str:

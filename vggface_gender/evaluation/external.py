@@ -9,9 +9,6 @@ a classifier doesn't answer for is a finding too.
 True labels and further groups may come from a second table, matched by the faces' names.
 """
 
-import codecs
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vggface_gender.base import extras
-from vggface_gender.base.errors import InputError, first_line
-from vggface_gender.base.tasks import TASKS, Task
-from vggface_gender.evaluation import external_columns, external_truth, groups, predictions
+from vggface_gender.base.errors import InputError
+from vggface_gender.base.tasks import CLASSIFICATION, TASKS, Task
+from vggface_gender.evaluation import (
+    external_columns,
+    external_files,
+    external_truth,
+    groups,
+    predictions,
+)
+from vggface_gender.evaluation.external_columns import Notes
 
 TIE = 1e-9  # by how much a predicted label is ahead of others with its score
-ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
 
 
 class External(NamedTuple):
@@ -62,7 +64,7 @@ def read(
             true label.
     """
     return understood(
-        _read(Path(path)),
+        external_files.read(Path(path)),
         where=str(path),
         **_truth(truth),
         columns=columns,
@@ -85,7 +87,7 @@ def read_all(
     Raises:
         InputError: see `read`; no table has one of the columns.
     """
-    frames = [(str(path), _read(Path(path))) for path in paths]
+    frames = [(str(path), external_files.read(Path(path))) for path in paths]
     for column in (columns or {}).values():
         if not any(column in frame for _, frame in frames):
             raise InputError(f"no column {column!r} in {', '.join(where for where, _ in frames)}")
@@ -105,7 +107,7 @@ def _truth(truth: str | os.PathLike | pd.DataFrame | None) -> dict[str, Any]:
         return {"truth": None}
     if isinstance(truth, pd.DataFrame):
         return {"truth": truth, "truth_where": "the true labels"}
-    return {"truth": _read(Path(truth)), "truth_where": str(truth)}
+    return {"truth": external_files.read(Path(truth)), "truth_where": str(truth)}
 
 
 def understood(
@@ -123,217 +125,277 @@ def understood(
     Args:
         where, truth_where: what to call the tables in an error.
     """
-    frame = _as_text(frame)
-    truth = None if truth is None else _as_text(truth)
-    meaning = {external_columns.plain(said): meant for said, meant in (values or {}).items()}
-    roles = external_columns.roles(
-        frame, where, given=columns or {}, meaning=meaning, has_truth=truth is not None
+    frame = external_columns.as_text(frame.reset_index(drop=True))
+    if truth is not None:
+        truth = external_columns.as_text(truth.reset_index(drop=True))
+    reading, notes = decided(
+        frame, where=where, columns=columns, values=values, has_truth=truth is not None
     )
-    notes = [external_columns.describe(roles)]
+    table, beside, more = applied(frame, reading, where=where, truth=truth, truth_where=truth_where)
+    notes += more
+    check_count(table, where)
+    for grouping in grouped_by:
+        if grouping not in groups.GROUPINGS:
+            table[grouping] = external_truth.grouping(grouping, table, beside=beside, where=where)
+    return External(table, external_columns.lines(notes))
+
+
+class Outputs(NamedTuple):
+    """How a classification task's probabilities come from a table's columns."""
+
+    names: tuple[str, ...]  # the labels that there will be probabilities of
+    columns: dict[str, str]  # of probabilities, by role, where the table has such
+    stated: str | None  # the column of predicted labels, where they count
+    score: str | None = None  # the column of the scores that go with them
+    score_of: str | None = None  # the label whose probability these are; None: the predicted one
+    scale: float = 1  # what numbers are divided by: 100 where they are percentages
+
+
+class Reading(NamedTuple):
+    """How a table is read, as the whole of it says: alike for all its parts."""
+
+    roles: dict[str, str]  # see `external_columns.roles`
+    outputs: dict[str, Outputs]  # of the classification tasks that the table has predictions of
+    meaning: dict[str, str]  # what values mean, by their plain form
+    by: str | None = None  # what faces are matched by (see `external_truth.matched_by`)
+
+
+def decided(
+    frame: pd.DataFrame,
+    *,
+    where: str,
+    columns: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    has_truth: bool,
+    roles: Mapping[str, str] | None = None,
+) -> tuple[Reading, Notes]:
+    """How a table is to be read, and notes on what was guessed.
+
+    Args:
+        frame: the table (see `external_columns.as_text`), or rows that have all that it depends
+            on: every label and pair of labels, and with each label the least and the largest of
+            all numbers.
+        where: what to call it in an error.
+        columns, values: see `read`.
+        has_truth: whether true labels come from another table.
+        roles: those of the columns, where they are known.
+
+    Raises:
+        InputError: see `read`.
+    """
+    meaning = {external_columns.plain(said): meant for said, meant in (values or {}).items()}
+    if roles is None:
+        roles = external_columns.roles(
+            frame, where, given=columns or {}, meaning=meaning, has_truth=has_truth
+        )
+    notes: Notes = [external_columns.describe(roles)]
     if "name" not in roles:
         notes.append("no column names the faces: they are called by their rows")
-    made: dict[str, np.ndarray] = {
-        "name": external_columns.names(frame[roles["name"]], where)
+    kinds = [f"{task}_{what}" for task in TASKS for what in ("predicted", "score")]
+    roles = {
+        role: column
+        for role, column in roles.items()
+        if role not in kinds or frame[column].notna().any()
+    }
+    outputs = {}
+    for task in CLASSIFICATION:
+        its = _outputs(frame, task, roles, meaning=meaning, where=where, notes=notes)
+        if its is not None:
+            outputs[task] = its
+    return Reading(roles, outputs, meaning), notes
+
+
+def applied(
+    frame: pd.DataFrame,
+    reading: Reading,
+    *,
+    where: str,
+    truth: pd.DataFrame | None = None,
+    truth_where: str = "the labels",
+) -> tuple[pd.DataFrame, pd.DataFrame, Notes]:
+    """A table, or a part of one, as its reading says.
+
+    Args:
+        frame: see `external_columns.as_text`; its index counts rows, for errors.
+        where, truth_where: what to call the tables in an error.
+        truth: a table with the true labels, as `frame` is.
+
+    Returns:
+        The predictions table; of the same faces all columns; notes on what was left out.
+
+    Raises:
+        InputError: see `read`.
+    """
+    roles = reading.roles
+    notes: Notes = []
+    names = (
+        external_columns.names(frame[roles["name"]], where)
         if "name" in roles
-        else np.array([f"row {row + 2}" for row in range(len(frame))], object),
+        else [f"row {row + 2}" for row in frame.index]
+    )
+    made: dict[str, pd.Series | np.ndarray] = {
+        "name": pd.Series(names, index=frame.index, dtype=object)
     }
     if predictions.OVERLAP in roles:
-        made[predictions.OVERLAP] = frame[roles[predictions.OVERLAP]].to_numpy(object)
-    for task, its in TASKS.items():
-        outputs = _probabilities if its.is_classification else _years
-        made |= outputs(frame, task, roles, meaning=meaning, where=where, notes=notes)
+        marks = external_columns.words(frame[roles[predictions.OVERLAP]])
+        made[predictions.OVERLAP] = marks.to_numpy(object)
+    for task, its in reading.outputs.items():
+        made |= _probabilities(frame, task, its, meaning=reading.meaning, where=where, notes=notes)
+    made |= _years(frame, roles, meaning=reading.meaning, where=where)
     labelled, beside = external_truth.labelled(
-        pd.DataFrame(made),
+        pd.DataFrame(made, index=frame.index),
         frame,
         roles=roles,
         truth=truth,
         where=where if truth is None else truth_where,
-        meaning=meaning,
+        meaning=reading.meaning,
         notes=notes,
+        by=reading.by,
     )
     table = predictions.checked(labelled, where=where)
-    _count(table, where, notes)
-    for grouping in grouped_by:
-        if grouping not in groups.GROUPINGS:
-            table[grouping] = external_truth.grouping(grouping, table, beside=beside, where=where)
-    return External(table, [note for note in notes if note])
+    _count(table, notes)
+    return table, beside, notes
 
 
 def is_table(name: str) -> bool:
     """Whether a name is a table's file rather than a run's."""
-    return Path(name).suffix.lower() in ENDINGS and not Path(name).is_dir()
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A CSV or Parquet file as it stands there."""
-    what = "give a CSV or Parquet file with a row a face"
-    if path.suffix.lower() == ".parquet":
-        try:
-            return pd.read_parquet(path)
-        except ImportError:
-            raise InputError(extras.absence("pyarrow")) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not a Parquet file ({first_line(error)}); {what}") from None
-    try:
-        content = _decoded(path.read_bytes())
-        head = content.partition("\n")[0]
-        separator = max(",\t;|", key=head.count)
-        if head.startswith("sep="):  # a spreadsheet's own line
-            separator, content = head.strip()[-1], content.partition("\n")[2]
-        lines = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
-        header, *rows = list(lines) or [[]]
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {what}") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV file ({error}); {what}") from None
-    if not rows:
-        raise InputError(f"{path}: no rows; {what} under a line that names the columns")
-    for number, cells in enumerate(rows, 2):
-        if len(cells) != len(header) and any(cells):
-            raise InputError(
-                f"{path}: row {number}: {len(cells)} cells under {len(header)} column names; "
-                "quote text that holds the separator"
-            )
-    twice = [name for name in header if name.strip() and header.count(name) > 1]
-    if twice:
-        raise InputError(f"{path}: several columns are called {twice[0]!r}; keep one")
-    frame = pd.DataFrame([cells for cells in rows if any(cells)], columns=header, dtype=object)
-    return frame.loc[:, [bool(name.strip()) for name in header]]  # a spreadsheet's empty columns
-
-
-def _decoded(content: bytes) -> str:
-    """A file's text: UTF-8, UTF-16 by its mark, else as Western spreadsheets write it."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
-
-
-def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame's cells as text, None where they are empty."""
-    return frame.reset_index(drop=True).astype(object).map(_text).astype(object)
-
-
-def _text(value: object) -> str | None:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip() or None
+    return Path(name).suffix.lower() in external_files.ENDINGS and not Path(name).is_dir()
 
 
 def _years(
+    frame: pd.DataFrame, roles: Mapping[str, str], *, meaning: Mapping[str, str], where: str
+) -> dict[str, np.ndarray]:
+    """The column of predicted ages, in years or bands; {} where the table has none."""
+    (role,) = TASKS["age"].output_columns()
+    if role not in roles:
+        return {}
+    cells = frame[roles[role]]
+    years = pd.to_numeric(cells, errors="coerce")
+    if (years.isna() & cells.notna()).any():
+        years = external_columns.said(frame, roles[role], task="age", meaning=meaning, where=where)
+    return {role: np.asarray(years, float)}
+
+
+def _outputs(
     frame: pd.DataFrame,
     task: str,
     roles: Mapping[str, str],
     *,
     meaning: Mapping[str, str],
     where: str,
-    notes: list[str],
-) -> dict[str, np.ndarray]:
-    """The column of predicted ages, in years or bands; {} where the table has none."""
-    (role,) = TASKS[task].output_columns()
-    column = _filled(frame, roles, role)
-    if column is None:
-        return {}
-    years = pd.to_numeric(frame[column], errors="coerce")
-    if (years.isna() & frame[column].notna()).any():
-        years = external_columns.said(frame, column, task=task, meaning=meaning, where=where)
-    return {role: np.asarray(years, float)}
+    notes: Notes,
+) -> Outputs | None:
+    """How a classification task's probabilities are read; None where the table has none."""
+    its = TASKS[task]
+    predicted = None
+    if stated := roles.get(f"{task}_predicted"):
+        predicted = external_columns.said(frame, stated, task=task, meaning=meaning, where=where)
+    columns = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
+    scale = 1.0
+    if columns:
+        numbers = _numbers(frame, columns, where=where)
+        scale = _scale(numbers, notes, f"{task}'s probabilities")
+        given = _given(numbers / scale, its, columns)
+        names = tuple(role.removeprefix(f"{task}_") for role in given)
+        for role in given.keys() - columns.keys():
+            notes.append(f"{role} is taken for the rest of {', '.join(columns.values())}")
+        if predicted is None or not _differing(predicted, given, its):
+            return Outputs(names, columns, None, scale=scale)
+    if predicted is None:
+        return None
+    names = _taxonomy(task, set(predicted) - {None})
+    score = None if columns else roles.get(f"{task}_score")
+    if score is None:
+        notes.append(f"{task}: labels alone, so neither calibration nor abstention")
+        return Outputs(names, columns, stated, scale=scale)
+    numbers = external_columns.numbers(frame, score, where=where)
+    scale = _scale(numbers, notes, score)
+    hard = _one_hot(predicted, names)
+    of = _score_of(numbers / scale, hard, names, column=score, where=where)
+    if of is not None:
+        notes.append(f"{score} is taken for the probability of {of}")
+    if len(names) > 2:
+        notes.append(f"{task}: what {score} leaves is shared evenly by the other labels")
+    return Outputs(names, columns, stated, score=score, score_of=of, scale=scale)
 
 
 def _probabilities(
     frame: pd.DataFrame,
     task: str,
-    roles: Mapping[str, str],
+    how: Outputs,
     *,
     meaning: Mapping[str, str],
     where: str,
-    notes: list[str],
+    notes: Notes,
 ) -> dict[str, np.ndarray]:
-    """The columns of a classification task's probabilities; {} where the table has none."""
+    """The columns of a classification task's probabilities."""
     its = TASKS[task]
-    predicted = None
-    if stated := _filled(frame, roles, f"{task}_predicted"):
-        predicted = external_columns.said(frame, stated, task=task, meaning=meaning, where=where)
-    columns = {role: roles[role] for role in its.output_columns(its.labels) if role in roles}
-    if columns:
-        given = _given(frame, its, columns, where=where, notes=notes)
-        differ = 0 if predicted is None else _differing(predicted, given, its)
-        if not differ:
-            return given
-        notes.append(
-            f"{task}: {stated} is not the likeliest label of {differ:,} faces: the labels count, "
-            "and the probabilities don't"
-        )
-    if predicted is None:
-        return {}
-    names = _taxonomy(task, set(predicted) - {None})
-    shares = np.array([[label == name for name in names] for label in predicted], float)
-    shares[np.array([label is None for label in predicted])] = np.nan
-    scored = None if columns else _filled(frame, roles, f"{task}_score")
-    if scored is None:
-        notes.append(f"{task}: labels alone, so neither calibration nor abstention")
-    else:
-        shares = _scored(frame, scored, shares, names=names, where=where, notes=notes)
-        if len(names) > 2:
-            notes.append(f"{task}: what {scored} leaves is shared evenly by the other labels")
-    return dict(zip(its.output_columns(names), shares.T, strict=True))
+    given = {}
+    if how.columns:
+        given = _given(_numbers(frame, how.columns, where=where) / how.scale, its, how.columns)
+        likeliest = np.stack([*given.values()], axis=1)
+        ties = (likeliest == likeliest.max(axis=1, keepdims=True)).sum(axis=1) > 1
+        notes.append((f"{task}: ", int(ties.sum()), " faces are a tie: the first label counts"))
+    if how.stated is None:
+        return given
+    predicted = external_columns.said(frame, how.stated, task=task, meaning=meaning, where=where)
+    if given:
+        differ = _differing(predicted, given, its)
+        said = " faces: the labels count, and the probabilities don't"
+        notes.append((f"{task}: {how.stated} is not the likeliest label of ", differ, said))
+    shares = _one_hot(predicted, how.names)
+    if how.score is not None:
+        shares = _scored(frame, how, shares, where=where)
+    return dict(zip(its.output_columns(how.names), shares.T, strict=True))
 
 
-def _filled(frame: pd.DataFrame, roles: Mapping[str, str], role: str) -> str | None:
-    """The column of a role; None where there is none, or nothing in it."""
-    column = roles.get(role)
-    return None if column is None or frame[column].isna().all() else column
+def _one_hot(predicted: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Predicted labels as probabilities (n, k), NaN where there is none."""
+    places = pd.Categorical(predicted, names).codes
+    return np.vstack([np.eye(len(names)), np.full(len(names), np.nan)])[places]
 
 
 def _differing(predicted: np.ndarray, given: Mapping[str, np.ndarray], its: Task) -> int:
     """How many faces have a stated label that is not the likeliest."""
-    names = [column.removeprefix(f"{its.name}_") for column in given]
-    likeliest = np.array(names, object)[np.stack([*given.values()], axis=1).argmax(axis=1)]
-    is_known = np.array([label is not None for label in predicted])
-    return int((likeliest != predicted)[is_known].sum())
+    places = pd.Categorical(predicted, [role.removeprefix(f"{its.name}_") for role in given]).codes
+    likeliest = np.stack([*given.values()], axis=1).argmax(axis=1)
+    return int((likeliest != places)[pd.notna(predicted)].sum())
 
 
-def _scored(
-    frame: pd.DataFrame,
-    column: str,
-    hard: np.ndarray,
-    *,
-    names: Sequence[str],
-    where: str,
-    notes: list[str],
-) -> np.ndarray:
+def _scored(frame: pd.DataFrame, how: Outputs, hard: np.ndarray, *, where: str) -> np.ndarray:
     """Probabilities (n, k) from predicted labels, one-hot, and a column of their scores."""
-    score = external_columns.numbers(frame, column, where=where)
-    score = _shares(score, notes, column)
-    confidence = _confidence(score, hard, names, column=column, where=where, notes=notes)
-    rest = (1 - confidence) / (len(names) - 1)
+    assert how.score is not None
+    score = external_columns.numbers(frame, how.score, where=where) / how.scale
+    lacking = ~np.isnan(hard[:, 0]) & np.isnan(score)
+    if lacking.any():
+        row = frame.index[lacking][0]
+        raise InputError(
+            f"{where}: row {row + 2}: a prediction without {how.score}; give one or none"
+        )
     is_predicted = hard == 1
+    confidence = score
+    if how.score_of is not None:
+        confidence = np.where(is_predicted[:, how.names.index(how.score_of)], score, 1 - score)
+    rest = (1 - confidence) / (len(how.names) - 1)
     shares = np.where(is_predicted, confidence[:, None], hard * 0 + rest[:, None])
     # A score that rounding made a tie, 50% of two labels, is still of the predicted one.
     others = np.where(is_predicted, 0, shares).max(axis=1, keepdims=True)
     return np.where(is_predicted, np.maximum(shares, others + TIE), shares)
 
 
-def _given(
-    frame: pd.DataFrame, its: Task, given: Mapping[str, str], *, where: str, notes: list[str]
-) -> dict[str, np.ndarray]:
-    """The probabilities in columns of labels; of two labels the other's where one lacks."""
-    columns = [external_columns.numbers(frame, column, where=where) for column in given.values()]
-    shares = _shares(np.stack(columns, axis=1), notes, f"{its.name}'s probabilities")
-    found = dict(zip(given, shares.T, strict=True))
-    lacking = [column for column in its.output_columns(its.labels) if column not in found]
+def _numbers(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -> np.ndarray:
+    """The numbers in columns of labels, (n, k)."""
+    its = [external_columns.numbers(frame, column, where=where) for column in columns.values()]
+    return np.stack(its, axis=1)
+
+
+def _given(shares: np.ndarray, its: Task, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Probabilities (n, k) by role; of two labels the other's where one lacks."""
+    found = dict(zip(columns, shares.T, strict=True))
+    lacking = [role for role in its.output_columns(its.labels) if role not in found]
     if len(its.labels) == 2 and lacking:
         (there,) = found
-        notes.append(f"{lacking[0]} is taken for the rest of {given[there]}")
         found[lacking[0]] = 1 - found[there]
-    likeliest = np.stack([*found.values()], axis=1)
-    ties = (likeliest == likeliest.max(axis=1, keepdims=True)).sum(axis=1) > 1
-    if ties.any():
-        notes.append(f"{its.name}: {int(ties.sum()):,} faces are a tie: the first label counts")
     return found
 
 
@@ -344,28 +406,18 @@ def _taxonomy(task: str, occurring: set[str]) -> tuple[str, ...]:
     return known[0] if known else tuple(label for label in order if label in occurring)
 
 
-def _confidence(
-    score: np.ndarray,
-    hard: np.ndarray,
-    names: Sequence[str],
-    *,
-    column: str,
-    where: str,
-    notes: list[str],
-) -> np.ndarray:
-    """The probability of each predicted label, from scores that are so, or always one label's."""
-    known = ~np.isnan(hard[:, 0])
-    if np.isnan(score[known]).any():
-        row = int(np.flatnonzero(known & np.isnan(score))[0])
-        raise InputError(f"{where}: row {row + 2}: a prediction without {column}; give one or none")
+def _score_of(
+    score: np.ndarray, hard: np.ndarray, names: Sequence[str], *, column: str, where: str
+) -> str | None:
+    """The label whose probability scores always are; None where they are of the predicted ones."""
+    known = ~np.isnan(hard[:, 0]) & ~np.isnan(score)
     least = 1 / len(names) - predictions.TOLERANCE
     if (score[known] >= least).all():
-        return score
+        return None
     for place, name in enumerate(names if len(names) == 2 else ()):
         own = hard[:, place] == 1
         if (score[known & own] >= least).all() and (score[known & ~own] <= 1 - least).all():
-            notes.append(f"{column} is taken for the probability of {name}")
-            return np.where(own, score, 1 - score)
+            return name
     raise InputError(
         f"{where}: {column} is neither the probability of the predicted label nor of "
         f"{' or '.join(names)} (a predicted label has {score[known].min():g}): leave it out, or "
@@ -373,32 +425,41 @@ def _confidence(
     )
 
 
-def _shares(numbers: np.ndarray, notes: list[str], what: str) -> np.ndarray:
-    """Probabilities, from percentages too."""
+def _scale(numbers: np.ndarray, notes: Notes, what: str) -> float:
+    """What probabilities are divided by: 100 where they are percentages."""
     most = np.nanmax(numbers, initial=0)
     if 1 + predictions.TOLERANCE < most <= 100 + predictions.TOLERANCE:
         notes.append(f"{what} reach {most:g}: taken for percentages")
-        return numbers / 100
-    return numbers
+        return 100.0
+    return 1.0
 
 
-def _count(table: pd.DataFrame, where: str, notes: list[str]) -> None:
-    """Note the faces without predictions; refuse a table without anything to compare."""
-    compared = 0
+def _count(table: pd.DataFrame, notes: Notes) -> None:
+    """Note the faces without predictions or true labels."""
     for task in TASKS:
-        if not predictions.has(table, task):
-            continue
-        is_labelled = table[task].notna().to_numpy()
-        is_predicted = predictions.is_predicted(table, task)
-        compared += int((is_labelled & is_predicted).sum())
-        if unknown := int((is_predicted & ~is_labelled).sum()):
-            notes.append(f"{task}: {unknown:,} faces with a prediction have no true label")
-        if lacking := int((is_labelled & ~is_predicted).sum()):
-            notes.append(
-                f"{task}: {lacking:,} of {int(is_labelled.sum()):,} faces have no prediction"
+        if predictions.has(table, task):
+            is_labelled = table[task].notna().to_numpy()
+            is_predicted = predictions.is_predicted(table, task)
+            unknown, lacking = (
+                int(its.sum()) for its in (is_predicted & ~is_labelled, is_labelled & ~is_predicted)
             )
-    if not compared:
-        raise InputError(
-            f"{where}: no face has a true label and a prediction: give the true labels, in a "
-            "column or in a table of their own"
-        )
+            labelled = int(is_labelled.sum())
+            notes.append((f"{task}: ", unknown, " faces with a prediction have no true label"))
+            notes.append((f"{task}: ", lacking, " of ", labelled, " faces have no prediction"))
+
+
+def check_count(table: pd.DataFrame, where: str) -> None:
+    """Refuse a table without anything to compare.
+
+    Raises:
+        InputError: no face has a true label and a prediction.
+    """
+    for task in TASKS:
+        if predictions.has(table, task):
+            known = table[task].notna().to_numpy() & predictions.is_predicted(table, task)
+            if known.any():
+                return
+    raise InputError(
+        f"{where}: no face has a true label and a prediction: give the true labels, in a column "
+        "or in a table of their own"
+    )

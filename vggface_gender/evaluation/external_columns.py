@@ -25,6 +25,11 @@ ANSWERS = {"photo", "status", "made_by"}  # columns of what `predict` writes, wh
 FEWEST_AGES = 5  # distinct numbers: fewer are codes of labels
 
 
+# Lines on what was guessed, converted or left out: text, or pieces of text with counts of faces
+# between them, which add up over parts of a table (see `lines`).
+Notes = list[str | tuple[str | int, ...]]
+
+
 def plain(words: str) -> str:
     """A column's name or a value in one way of writing it.
 
@@ -45,7 +50,7 @@ def roles(
     """What each column is: role to column. What is given goes before what is guessed.
 
     Args:
-        frame: of text, None where a cell is empty.
+        frame: see `as_text`.
         given: as `external.read` takes it.
         meaning: what values mean, by their plain form.
         has_truth: whether true labels come from another table.
@@ -155,14 +160,55 @@ def _label_columns(task: str, called: Mapping[str, str], roles: Mapping[str, str
 
 def _task_of(cells: pd.Series, meaning: Mapping[str, str]) -> str | None:
     """The task whose labels most of a column's cells are; None where they are no one task's."""
-    counts = cells.dropna().value_counts()
-    there = {cell: words for cell in counts.index if (words := meant(cell, meaning))}
+    counts = words(cells).dropna().value_counts()
+    there = {cell: said for cell in counts.index if (said := meant(cell, meaning))}
     for task, its in TASKS.items():
-        known = [cell for cell, words in there.items() if READINGS[task].read(words) is not None]
+        known = [cell for cell, said in there.items() if READINGS[task].read(said) is not None]
         is_most = 2 * counts[known].sum() > counts[list(there)].sum()
         if is_most and len(known) >= (1 if its.is_classification else FEWEST_AGES):
             return task
     return None
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose cells are text, None where they are empty, but for columns of numbers.
+
+    Those stay as they are, since most are probabilities: `words` makes text of them, too.
+    """
+    columns = [frame.iloc[:, place] for place in range(frame.shape[1])]
+    made = {
+        place: cells if _is_number(cells) else _written(cells)
+        for place, cells in enumerate(columns)
+    }
+    return pd.DataFrame(made, index=frame.index).set_axis(frame.columns, axis=1)
+
+
+def _is_number(cells: pd.Series) -> bool:
+    return isinstance(cells.dtype, np.dtype) and cells.dtype.kind in "fiu"
+
+
+def words(cells: pd.Series) -> pd.Series:
+    """A column of what `as_text` gives as text of dtype object, None where a cell is empty."""
+    return _written(cells) if _is_number(cells) else cells
+
+
+def _written(cells: pd.Series) -> pd.Series:
+    if cells.dtype == object and pd.api.types.infer_dtype(cells) not in ("string", "empty"):
+        # What is equal, as True and 1 are, need not be written alike.
+        return pd.Series(map(_text, cells), index=cells.index, name=cells.name, dtype=object)
+    codes, values = pd.factorize(cells)
+    texts = np.array([*map(_text, np.asarray(values, dtype=object)), None], dtype=object)
+    return pd.Series(texts[codes], index=cells.index, name=cells.name, dtype=object)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return _text(str(value))
 
 
 def _of_task(roles: Mapping[str, str], task: str) -> bool:
@@ -178,6 +224,29 @@ def describe(roles: Mapping[str, str]) -> str:
     return f"read {', '.join(said)}" if said else ""
 
 
+def lines(notes: Notes) -> list[str]:
+    """Notes to read, each once, without those whose first count is 0.
+
+    >>> lines(["a guess", (2, " of ", 9, " faces"), "a guess", (1, " of ", 10, " faces"), (0, "!")])
+    ['a guess', '3 of 19 faces']
+    """
+    sums: dict[tuple[str | None, ...], list[str | int]] = {}
+    for note in notes:
+        pieces = [note] if isinstance(note, str) else list(note)
+        key = tuple(piece if isinstance(piece, str) else None for piece in pieces)
+        so_far = sums.setdefault(key, [piece if isinstance(piece, str) else 0 for piece in pieces])
+        for place, piece in enumerate(pieces):
+            if isinstance(piece, int):
+                so_far[place] += piece  # type: ignore[operator]
+    kept = (
+        pieces
+        for pieces in sums.values()
+        if next((piece for piece in pieces if isinstance(piece, int)), 1)
+    )
+    joined = ("".join(p if isinstance(p, str) else f"{p:,}" for p in pieces) for pieces in kept)
+    return [line for line in joined if line]
+
+
 def listed(frame: pd.DataFrame) -> str:
     """The first of a table's columns, to read."""
     return text.listed([str(column) for column in frame.columns], 12)
@@ -190,12 +259,12 @@ def said(
     task: str,
     meaning: Mapping[str, str],
     where: str,
-    unread: list[str] | None = None,
+    unread: Notes | None = None,
 ) -> np.ndarray:
     """A column's labels, or years, as the package has them: (n,), None where there is none.
 
     Args:
-        frame: of text, None where a cell is empty.
+        frame: see `as_text`.
         meaning: what values mean, by their plain form.
         unread: takes a note on each value that is no label and is taken for none; without it, such
             a value is refused.
@@ -203,21 +272,25 @@ def said(
     Raises:
         InputError: see `unread`.
     """
-    known = {}
-    for cell in frame[column].dropna().unique():
-        words = meant(cell, meaning)
-        known[cell] = READINGS[task].read(words) if words else None
-        if words is None or known[cell] is not None:
+    codes, values = pd.factorize(frame[column])
+    known: list[str | float | None] = []
+    for place, value in enumerate(values):
+        cell = _text(value)
+        words = meant(cell, meaning) if cell else None
+        known.append(READINGS[task].read(words) if words else None)
+        if cell is None or words is None or known[place] is not None:
             continue
-        rows = np.flatnonzero(frame[column] == cell)
+        rows = frame.index[codes == place]
         shown = text.printable(text.shortened(cell, 40))
         if unread is None:
             raise InputError(
                 f"{where}: row {rows[0] + 2}, column {column}: {shown!r} is not a {task}: say what "
                 f"it means, such as {shown}={_example(task)}, or {shown}= for none"
             )
-        unread.append(f"{shown!r} in {column} is no {task}: {len(rows):,} faces count as without")
-    return np.array([known.get(cell) for cell in frame[column]], dtype=object)
+        unread.append(
+            (f"{shown!r} in {column} is no {task}: ", len(rows), " faces count as without")
+        )
+    return np.array([*known, None], dtype=object)[codes]
 
 
 def _example(task: str) -> str:
@@ -237,32 +310,33 @@ def names(cells: pd.Series, where: str) -> np.ndarray:
     Raises:
         InputError: a row has none, or two have the same.
     """
+    cells = words(cells)
     if cells.isna().any():
-        row = int(np.flatnonzero(cells.isna())[0])
+        row = cells.index[cells.isna()][0]
         raise InputError(f"{where}: row {row + 2}, column {cells.name}: a face without a name")
     twice = cells.duplicated()
     if twice.any():
         name = text.printable(text.shortened(cells[twice].iloc[0]))
         raise InputError(
-            f"{where}: row {int(np.flatnonzero(twice)[0]) + 2}: {name} is there twice; keep one "
-            "row a face"
+            f"{where}: row {cells.index[twice][0] + 2}: {name} is there twice; keep one row a face"
         )
     return cells.to_numpy(object)
 
 
 def numbers(frame: pd.DataFrame, column: str, *, where: str) -> np.ndarray:
     """A column of numbers, NaN where a cell is empty."""
+    cells = frame[column]
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(float, copy=True)
+    is_there = cells.notna().to_numpy()
     # 0,99 and 99% are numbers too; what is in percent, its size says.
-    written = [
-        None
-        if pd.isna(cell)
-        else re.sub(r"^(\d*),(\d+)$", r"\1.\2", cell.removesuffix("%").strip())
-        for cell in frame[column]
+    rest = is_there & np.isnan(numbers)
+    plainer = [
+        re.sub(r"^(\d*),(\d+)$", r"\1.\2", cell.removesuffix("%").strip()) for cell in cells[rest]
     ]
-    numbers = pd.to_numeric(pd.Series(written, dtype=object), errors="coerce").to_numpy(float)
-    bad = frame[column].notna().to_numpy() & ~np.isfinite(numbers)
+    numbers[rest] = pd.to_numeric(pd.Series(plainer, dtype=object), errors="coerce")
+    bad = is_there & ~np.isfinite(numbers)
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        shown = text.shortened(repr(frame[column][row]))
+        row = cells.index[bad][0]
+        shown = text.shortened(repr(words(cells)[row]))
         raise InputError(f"{where}: row {row + 2}, column {column}: {shown} is not a number")
     return numbers

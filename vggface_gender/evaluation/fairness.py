@@ -32,6 +32,7 @@ def differences(
     *,
     names: Sequence[str],
     called: Mapping[str, pd.Series],
+    counts: np.ndarray | None = None,
     draws: int = DRAWS,
 ) -> dict[str, dict]:
     """How far groups are apart in selection rate, recall and false positives, label by label.
@@ -40,6 +41,7 @@ def differences(
         true, predicted: (n,) places in `names`.
         called: by grouping what each face's group is called, as `groups.names` gives it. Groups of
             under `SMALL` faces are left out.
+        counts: (n,) of the faces that each of these stands for; None: one.
         draws: bootstrap draws.
 
     Returns:
@@ -49,37 +51,31 @@ def differences(
         difference is None where a group has no face to have that rate.
     """
     found = {}
+    counts = np.ones(len(true), int) if counts is None else counts
     for grouping, group in called.items():
         codes = group.cat.codes.to_numpy()
-        sizes = np.bincount(codes[codes >= 0], minlength=len(group.cat.categories))
+        known = codes >= 0
+        sizes = np.bincount(codes[known], counts[known], minlength=len(group.cat.categories))
         large = np.flatnonzero(sizes >= SMALL)
         if len(large) < 2:
             continue
         chosen = np.isin(codes, large)
         places = np.searchsorted(large, codes[chosen])
+        cells = np.zeros((len(large), len(names), len(names)))
+        np.add.at(cells, (places, true[chosen], predicted[chosen]), counts[chosen])
         found[grouping] = {
             "groups": [str(group.cat.categories[code]) for code in large],
-            "labels": _of_grouping(
-                true[chosen], predicted[chosen], places, names=names, draws=draws
-            ),
+            "labels": _of_cells(cells, names=names, draws=draws),
         }
     return found
 
 
-def _of_grouping(
-    true: np.ndarray,
-    predicted: np.ndarray,
-    places: np.ndarray,
-    *,
-    names: Sequence[str],
-    draws: int,
-) -> dict[str, dict]:
-    k, groups = len(names), int(places.max()) + 1
-    cells = np.zeros((groups, k, k))
-    np.add.at(cells, (places, true, predicted), 1)
+def _of_cells(cells: np.ndarray, *, names: Sequence[str], draws: int) -> dict[str, dict]:
+    """One grouping's `labels`, from counts of faces (groups, true, predicted)."""
     rng = np.random.default_rng(0)
+    count = cells.sum()
     # Faces drawn with replacement are counts drawn from the cells' shares.
-    counts = rng.multinomial(len(true), (cells / len(true)).ravel(), size=draws)
+    counts = rng.multinomial(int(count), (cells / count).ravel(), size=draws)
     drawn = _rates(counts.reshape(draws, *cells.shape))
     shuffled = _rates(_shuffled(cells, rng, draws))
     own = _rates(cells[None])

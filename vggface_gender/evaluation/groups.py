@@ -34,12 +34,14 @@ def keys(faces: pd.DataFrame) -> pd.DataFrame:
     Args:
         faces: with the columns gender, race and age (years), as a predictions table has them.
     """
-    bands = faces["age"].map(labels.age_band, na_action="ignore")
+    years = faces["age"].to_numpy(float)
+    bands = np.searchsorted([first for first, _ in labels.AGE_BANDS[1:]], years, side="right")
+    bands = np.where(np.isnan(years), -1, bands)
     return pd.DataFrame(
         {
             "gender": pd.Categorical(faces["gender"], TASKS["gender"].labels, ordered=True),
             "race": pd.Categorical(faces["race"], TASKS["race"].labels, ordered=True),
-            "age": pd.Categorical(bands, labels.AGE_BAND_NAMES, ordered=True),
+            "age": pd.Categorical.from_codes(bands, labels.AGE_BAND_NAMES, ordered=True),
         },
         index=faces.index,
     )
@@ -52,9 +54,17 @@ def names(faces: pd.DataFrame) -> dict[str, pd.Series]:
         For each of `GROUPINGS`, and for each column of dtype category, ordered categories that all
         occur; missing where a face lacks a label.
     """
-    its = keys(faces)
-    own = faces.select_dtypes("category")
-    return {grouping: joined(its[list(columns)]) for grouping, columns in GROUPINGS.items()} | {
+    return called(keys(faces), faces.select_dtypes("category"))
+
+
+def called(keys: pd.DataFrame, own: pd.DataFrame) -> dict[str, pd.Series]:
+    """`names` from faces' keys.
+
+    Args:
+        keys: see the function of this name.
+        own: (n, k) of dtype category: groups of the table's own.
+    """
+    return {grouping: joined(keys[list(columns)]) for grouping, columns in GROUPINGS.items()} | {
         column: joined(own[[column]]) for column in own
     }
 

@@ -16,6 +16,8 @@ from vggface_gender.evaluation.intervals import CONFIDENCE
 
 EPSILON = 1e-7  # Keras's own: probabilities are clipped to [EPSILON, 1 - EPSILON] before the log
 
+ALL_COPIES = "every face is a copy of an image that the classifier was trained on"
+
 # What differs between repeats of a training; the other figures count faces or break these down.
 SCALARS = ("accuracy", "balanced_accuracy", "cross_entropy", "mae", "bias", "within_5_years")
 
@@ -77,8 +79,7 @@ def of_unseen(frame: pd.DataFrame) -> dict[str, dict]:
             names = (TASKS[task].score, "interval", "count")
             found[task][key] = {name: figures[name] for name in names if name in figures}
     if kept.empty and len(frame):
-        reason = "every face is a copy of an image that the classifier was trained on"
-        return {task: figures | {"reason": reason} for task, figures in found.items()}
+        return {task: figures | {"reason": ALL_COPIES} for task, figures in found.items()}
     return found
 
 
@@ -120,12 +121,18 @@ def compared(frame: pd.DataFrame, task: str) -> Compared:
     """
     labelled = frame[frame[task].notna() & predictions.is_predicted(frame, task)]
     predicted_names = predictions.output_labels(frame, task)
-    names = comparable(predicted_names, set(labelled[task]))
+    names = compared_names(frame, task)
     target = labelled[task].map(labels.project(set(labelled[task]), names))
     faces = labelled[target.notna()]
     true = target.dropna().map(names.index).to_numpy(dtype=int)
     probability = projected(predictions.probabilities(faces, task), predicted_names, into=names)
     return Compared(faces, names, true, probability)
+
+
+def compared_names(frame: pd.DataFrame, task: str) -> tuple[str, ...]:
+    """The label names that `compared` compares a table's true labels and outputs in."""
+    known = frame[task].notna() & predictions.is_predicted(frame, task)
+    return comparable(predictions.output_labels(frame, task), set(frame[task][known]))
 
 
 def comparable(predicted: tuple[str, ...], true: set[str]) -> tuple[str, ...]:
@@ -204,34 +211,62 @@ def _by_group(faces: pd.DataFrame, measure: Callable[[np.ndarray], dict]) -> dic
 def _counts(frame: pd.DataFrame, faces: pd.DataFrame, task: str) -> dict[str, Any]:
     """How many of a table's faces a task's figures are of, and what became of the others."""
     is_labelled = frame[task].notna().to_numpy()
-    labelled = int(is_labelled.sum())
     unpredicted = int((is_labelled & ~predictions.is_predicted(frame, task)).sum())
+    return counted(
+        task, len(frame), labelled=int(is_labelled.sum()), unpredicted=unpredicted, count=len(faces)
+    )
+
+
+def counted(
+    task: str, total: int, *, labelled: int, unpredicted: int, count: int
+) -> dict[str, Any]:
+    """How many of `total` faces a task's figures are of, and what became of the others.
+
+    Args:
+        labelled: faces with a true label.
+        unpredicted: those of them without a prediction.
+        count: those that are compared.
+
+    Returns:
+        What `evaluate` says of every task.
+    """
     counts: dict[str, Any] = {
-        "count": len(faces),
-        "missing": len(frame) - labelled,
-        "dropped": labelled - unpredicted - len(faces),
+        "count": count,
+        "missing": total - labelled,
+        "dropped": labelled - unpredicted - count,
         **({"unpredicted": unpredicted} if unpredicted else {}),
     }
     if not labelled:
         counts["reason"] = f"no face has a true {task} label"
     elif unpredicted == labelled:
         counts["reason"] = f"no face with a true {task} label has a prediction"
-    elif faces.empty:
+    elif not count:
         counts["reason"] = f"the outputs have no name for any true {task} label"
     return counts
 
 
-def confusion(true: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
-    """Counts of faces, a row for each true label, a column for each predicted one."""
-    counts = np.zeros((classes, classes), dtype=int)
-    np.add.at(counts, (true, predicted), 1)
-    return counts
+def confusion(
+    true: np.ndarray, predicted: np.ndarray, *, classes: int, counts: np.ndarray | int = 1
+) -> np.ndarray:
+    """Counts of faces, a row for each true label, a column for each predicted one.
+
+    Args:
+        true, predicted: (n,) places of labels.
+        counts: (n,) of the faces that each of these stands for.
+    """
+    table = np.zeros((classes, classes), dtype=int)
+    np.add.at(table, (true, predicted), counts)
+    return table
 
 
 def accuracy(correct: np.ndarray) -> dict:
     """The accuracy of faces (n,), each predicted correctly or not, and its Wilson interval."""
-    interval = intervals.wilson(int(correct.sum()), len(correct)).tolist()
-    return {"accuracy": float(correct.mean()), "interval": interval}
+    return accuracy_of(int(correct.sum()), len(correct))
+
+
+def accuracy_of(hits: int, count: int) -> dict:
+    """`accuracy` of so many correct predictions among so many faces, one at least."""
+    return {"accuracy": hits / count, "interval": intervals.wilson(hits, count).tolist()}
 
 
 def _errors(errors: np.ndarray) -> dict:

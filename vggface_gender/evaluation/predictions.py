@@ -272,7 +272,7 @@ def checked(frame: pd.DataFrame, *, where: str | os.PathLike = "the table") -> p
         if column in given:
             empty = pd.isna(frame[column]) | (frame[column] == "")
             given[column] = frame[column].astype(object).where(~empty, None).to_numpy()
-    made = pd.DataFrame(given)
+    made = pd.DataFrame(given, index=frame.index)
     for column in made:
         if column not in ("name", *CLASSIFICATION, OVERLAP):
             try:
