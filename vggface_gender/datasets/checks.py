@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ class Checked(NamedTuple):
     is_plain: bool  # an upright JPEG in RGB or grey, whose bytes are copied as they are
 
 
+Found = tuple[str, tuple[int, int], bool]  # a `Checked` but for its item
+
+
 def check(
     listed: Sequence[Labelled], *, engine: Engine = HERE, folder: Path | None = None
 ) -> tuple[list[Checked], dict[str, str]]:
@@ -50,28 +54,25 @@ def check(
             for images, count in parts.listed(listed, folder, name="listed", least=LEAST_IMAGES)
         ]
         engine.run(wanted, "checking images")
-        good: list[Checked] = []
-        skipped: dict[str, str] = {}
-        for part in wanted:
-            its_good, its_skipped = parts.read(part.path)
-            good += its_good
-            skipped |= its_skipped
+        looked = itertools.chain.from_iterable(parts.read(part.path) for part in wanted)
+        good, skipped = [], {}
+        for item, found in zip(listed, looked, strict=True):
+            if isinstance(found, str):
+                skipped[item.name] = found
+            else:
+                good.append(Checked(item, *found))
     return good, skipped
 
 
 def _check(path: Path, tick: Tick, *, images: Path) -> None:
     """Check the images that are listed in a file, and write what is found to another."""
-    good, skipped = [], {}
+    looked: list[Found | str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata is of no concern, and the rest is said
         for item in parts.read(images):
-            found = _look_at(item)
-            if isinstance(found, Checked):
-                good.append(found)
-            else:
-                skipped[item.name] = found
+            looked.append(_look_at(item))
             tick(1)
-    parts.write((good, skipped), path)
+    parts.write(looked, path)
 
 
 def content(image: Path | bytes | str) -> bytes:
@@ -114,7 +115,7 @@ def reencoded(image: bytes) -> bytes:
     return file.getvalue()
 
 
-def _look_at(item: Labelled) -> Checked | str:
+def _look_at(item: Labelled) -> Found | str:
     """What an image is found to be, or why it can't be used."""
     if item.problem:
         return item.problem
@@ -133,7 +134,7 @@ def _look_at(item: Labelled) -> Checked | str:
         reason = getattr(error, "strerror", None) or str(error)  # of files, without their path
         return " ".join(reason.split()).removeprefix("image: ") or repr(error)
     digest = hashlib.blake2b(file, digest_size=16).hexdigest()
-    return Checked(item, digest, size, is_plain)
+    return digest, size, is_plain
 
 
 def _plain_size(file: bytes) -> tuple[int, int] | None:
