@@ -133,7 +133,7 @@ def counted(
         )
         for number, piece in enumerate(pieces)
     ]
-    parts.finish(engine, parted, "counting faces")
+    parts.finish(engine, parted, what="counting faces")
     each = (parts.read(part.path) for part in parted)
     found = functools.reduce(_added, (its for its in each if its is not None))
     if plan.truth is None:
