@@ -1,7 +1,7 @@
 """Measure how time and memory grow with the number of faces, in one process and on Apache Beam.
 
-    python tools/benchmark.py scale
-    python tools/benchmark.py scale --sizes 1000 10000 --steps records duplicates
+    python tools/scaling.py
+    python tools/scaling.py --sizes 1000 10000 --steps records duplicates
 
 Writes records of so many faces, extracts their features, finds their duplicates, and predicts them:
 each by its own command, in a process of its own and on Beam's direct runner with one worker and
@@ -56,8 +56,8 @@ class Cost(NamedTuple):
 
 def parser() -> options.Parser:
     """The command line's options."""
-    made = options.Parser("benchmark scale", __doc__)
-    made.prog = "python tools/benchmark.py scale"
+    made = options.Parser("scaling", __doc__)
+    made.prog = "python tools/scaling.py"
     made.add_argument("--sizes", nargs="+", type=options.positive, default=SIZES, metavar="N")
     made.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP")
     made.add_argument("--by", nargs="+", choices=BY, default=list(BY), metavar="HOW")
