@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from benchmark import scaling
-from benchmark.scaling import Cost
 from PIL import Image
 
+from benchmark import scaling
+from benchmark.scaling import Cost
 from vggface_gender.base.errors import InputError
 
 HUNDRED = "held = b'x' * 100_000_000; import time; time.sleep(1.5)"
@@ -24,7 +24,7 @@ def test_memory_is_that_of_a_command_and_what_it_starts():
 
 
 def test_a_command_that_fails_is_one_line():
-    with pytest.raises(InputError, match="vggface_gender.records: error: no dataset nothing"):
+    with pytest.raises(InputError, match="--dataset nothing: error: no dataset nothing"):
         scaling.watched([sys.executable, "-m", "vggface_gender.records", "--dataset", "nothing"])
 
 
