@@ -74,7 +74,7 @@ def test_shares_are_brought_together_and_a_changed_photo_is_read_again(album, mo
         assert console.run(lambda: duplicates.main(["album", "--shards", which])) == 0
         return capsys.readouterr().out
 
-    assert "share 1 of 2 is done; 2 of 4 parts are left" in share("1/2")
+    assert "share 1 of 2 is done, and 2 of 4 parts are left" in share("1/2")
     assert "all 4 parts are done" in share("2/2")
     assert not (album / "duplicates.csv").exists()
     kept = {path: path.stat().st_mtime_ns for path in album.glob(".parts-*/*/*.npz")}
@@ -157,3 +157,9 @@ def test_utkfaces_duplicates_on_beam_are_those_of_one_process(faces_dir, tmp_pat
     assert duplicates.main([*given, "--out", "here.csv"]) == 0
     assert (tmp_path / "beam.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert len(read("here.csv")) > 1_000
+
+
+def test_names_that_are_no_text_are_escaped(album):
+    os.rename(b"album/c.bmp", b"album/c\xe9.bmp")
+    assert duplicates.main(["album"]) == 1
+    assert r"album/c\udce9.bmp" in read().other.tolist()

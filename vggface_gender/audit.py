@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vggface_gender.base import console, files, options
+from vggface_gender.base import console, files, options, parts
 from vggface_gender.base.errors import InputError
 from vggface_gender.base.tasks import CLASSIFICATION
 
@@ -105,7 +105,8 @@ def _counted(arguments: argparse.Namespace) -> "dict[str, Tally]":
 
     table, out, given = arguments.predictions, arguments.json, options.external_arguments(arguments)
     has_engine = bool(arguments.runner or arguments.shards)
-    if not has_engine and not external_files.is_large(table):
+    is_begun = out is not None and parts.is_begun(out)
+    if not (has_engine or is_begun or external_files.is_large(table)):
         return tally.of_all(external.read_all([table], **given)[0].table)
     if has_engine and out is None:
         raise InputError("--runner and --shards take --json FILE: what is done is kept beside it")

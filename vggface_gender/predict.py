@@ -256,7 +256,7 @@ def _in_parts(
     from vggface_gender.inference import in_parts
     from vggface_gender.scale import engine
 
-    counts = in_parts.answer(
+    counts, errors = in_parts.answer(
         found,
         path,
         settings=settings,
@@ -265,9 +265,13 @@ def _in_parts(
         parquet=arguments.parquet,
     )
     print(", ".join(f"{status}: {count:,}" for status, count in sorted(counts.items())))
+    for error in errors:
+        print(f"error: {text.printable(error)}", file=sys.stderr)
     for place in filter(None, (arguments.csv, arguments.parquet)):
         print(f"table: {place}", file=sys.stderr)
     unreadable = counts["unreadable"]
+    if unreadable:
+        print(f"error: {unreadable:,} of {len(found):,} photos can't be read", file=sys.stderr)
     return 2 if unreadable == len(found) else 1 if unreadable or counts["incomplete"] else 0
 
 

@@ -163,3 +163,11 @@ def test_where_no_file_can_be_made_it_is_said(tmp_path):
             pytest.fail("made")
         with pytest.raises(InputError, match="can be made there"), locks.held(path / "y"):
             pytest.fail("made")
+
+
+def test_a_pipe_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="not a regular file; name another"), files.whole(pipe):
+        pass
+    assert pipe.is_fifo()

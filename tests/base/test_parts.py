@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,19 @@ def test_a_share_ends_a_command_with_status_0():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "share 1 of 2 is done\n", "")
+
+
+def test_a_share_that_ends_after_all_were_brought_together_says_so(tmp_path):
+    folder = parts.place(tmp_path / "out", "key")
+
+    def late(place, tick):
+        place.write_text("late")
+        parts.discard(tmp_path / "out")
+
+    with pytest.raises(parts.Unfinished, match="brought together meanwhile"):
+        parts.do(Part(folder / "0", late))
+
+
+def test_where_no_folder_can_be_made_is_one_line():
+    with pytest.raises(InputError, match="no folder can be made there"):
+        parts.place(Path("/proc/x.csv"), "key")

@@ -39,7 +39,9 @@ def test_shares_make_the_table_of_one_command(crops, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("crops", "one.csv", "shares.csv", "shares.parquet")
     ]
-    assert "ok: 5, unreadable: 2" in capsys.readouterr().out
+    out, error = capsys.readouterr()
+    assert "ok: 5, unreadable: 2" in out
+    assert "6.jpg: not an image" in error and error.count("error: 2 of 7 photos can't be read") == 2
 
 
 def test_parts_of_other_photos_are_not_gone_on_with(crops, tmp_path):

@@ -62,6 +62,8 @@ def test_what_beam_does_not_have_is_refused():
         engine.on_beam("SparkleRunner")
     with pytest.raises(InputError, match="--direct_num_wokers=2"):
         engine.on_beam("DirectRunner", options=["--direct_num_wokers=2"])
+    with pytest.raises(InputError, match="invalid int value: 'two'; give its options as --NAME"):
+        engine.on_beam("DirectRunner", options=["--direct_num_workers=two"])
     with pytest.raises(InputError, match="--shards divides the work without Beam"):
         engine.chosen("DirectRunner", (1, 2))
 

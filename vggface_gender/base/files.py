@@ -30,8 +30,13 @@ def whole(path: str | os.PathLike, *, replace: bool = False) -> Iterator[Path]:
 
     Args:
         replace: take away a folder that is at `path`, whatever it holds, just before.
+
+    Raises:
+        InputError: there is something at `path` that is neither a file nor a folder.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe, `/dev/null`
+        raise InputError(f"{path}: not a regular file; name another")
     # A name of its own, since that of `path` may be as long as names can be.
     with aside(path.parent) as folder:
         part = folder / path.name

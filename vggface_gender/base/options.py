@@ -199,6 +199,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("several machines")
     group.add_argument(
         "--runner",
+        type=argument(_runner),
         metavar="NAME",
         help="have Apache Beam do it: DirectRunner (this machine), FlinkRunner, SparkRunner, "
         "DataflowRunner, DaskRunner; its own options pass through, as --direct_num_workers=2 "
@@ -409,6 +410,12 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
+
+
+def _runner(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the name is empty: name a runner, or leave --runner out")
+    return text
 
 
 def _run_name(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vggface_gender.base import files
+from vggface_gender.base import files, locks
 
 PREFIX = ".parts-"  # of the folders that keep parts
 MOST = 4096  # parts of a work, about: as many files in a folder
@@ -45,14 +45,20 @@ class Unfinished(Exception):
     """A share is done, and the parts of others are not: no error. Its text says what is next."""
 
 
+TOGETHER = "the same command without --shards brings them together"
+
+
 def place(out: Path, key: str) -> Path:
     """The folder, beside what a work is to end in, that keeps its parts; it is made.
 
     Args:
         key: stands for all that makes the parts: those of other settings are not gone on with.
+
+    Raises:
+        InputError: no folder can be made there.
     """
     folder = out.parent / f"{PREFIX}{out.name}" / key
-    folder.mkdir(parents=True, exist_ok=True)
+    locks.make_folder(folder)
     return folder
 
 
@@ -102,9 +108,15 @@ def read(path: Path) -> Any:
 
 def do(part: Part, tick: Tick = lambda count: None) -> None:
     """Do a part, unless it is done."""
-    if not part.path.exists():
+    if part.path.exists():
+        return
+    try:
         with files.whole(part.path) as place:
             part.make(place, tick)
+    except FileNotFoundError:
+        if part.path.parent.is_dir():
+            raise
+        raise Unfinished("the work has been brought together meanwhile, without this") from None
 
 
 def left(parts: Sequence[Part]) -> list[Part]:
@@ -132,8 +144,8 @@ def share(number: int, count: int) -> Engine:
         _here(parts[number - 1 :: count], what)
         if others := left(parts):
             raise Unfinished(
-                f"{what}: share {number} of {count} is done; {len(others):,} of {len(parts):,} "
-                "parts are left to the others: when they are done, give the same command again"
+                f"{what}: share {number} of {count} is done, and {len(others):,} of {len(parts):,} "
+                "parts are left to the others: when they are done, give the same shares again"
             )
 
     return Engine(run, is_share=True)
@@ -145,12 +157,13 @@ def finish(engine: Engine, parts: Sequence[Part], *, what: str) -> None:
     Raises:
         Unfinished: it does a share alone, which is done: another command brings them together.
     """
-    engine.run(parts, what)
+    try:
+        engine.run(parts, what)
+    except Unfinished as stopped:
+        done = str(stopped).partition(": when they are done")[0]
+        raise Unfinished(f"{done}: when they are done, {TOGETHER}") from None
     if engine.is_share:
-        raise Unfinished(
-            f"{what}: all {len(parts):,} parts are done: the same command without --shards brings "
-            "them together"
-        )
+        raise Unfinished(f"{what}: all {len(parts):,} parts are done: {TOGETHER}")
 
 
 def parse_share(text: str) -> tuple[int, int]:

@@ -159,7 +159,6 @@ def order(counts: Sequence[int]) -> np.ndarray:
         tf.data.Dataset.range,
         cycle_length=SHARDS_AT_ONCE,
         block_length=tfds.ReadConfig().interleave_block_length,
-        deterministic=True,
     )
     places = list(read.batch(2**16).as_numpy_iterator())
     return np.concatenate(places) if places else np.zeros(0, np.int64)

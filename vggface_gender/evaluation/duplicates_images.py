@@ -114,7 +114,8 @@ def _look_at_photos(place: Path, tick: Tick, *, photos: Path) -> None:
         for start in range(0, len(given), _BATCH):
             looked += pool.map(look, given[start : start + _BATCH])
             tick(len(looked) - start)
-    both = [(source.name, found) for source, found in zip(given, looked, strict=True)]
+    names = (source.name.encode("utf-8", "backslashreplace").decode() for source in given)
+    both = list(zip(names, looked, strict=True))
     good = [name for name, found in both if not isinstance(found, str)]
     found = prints.stacked([found for found in looked if not isinstance(found, str)])
     bad = [(name, found) for name, found in both if isinstance(found, str)]

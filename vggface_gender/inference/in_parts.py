@@ -10,6 +10,7 @@ import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vggface_gender.base import files, parts
 from vggface_gender.base.errors import InputError
@@ -21,6 +22,16 @@ from vggface_gender.photos.sources import CAMERA, STDIN, Source
 
 LEAST = 256  # photos in a part
 WHAT = "answering photos"  # in progress bars
+
+FIRST = 10  # of the errors, those that are named
+
+
+class Answered(NamedTuple):
+    """What came of the inputs."""
+
+    counts: collections.Counter  # by status
+    errors: list[str]  # the first few
+
 
 # A process's classifier: all its parts have the same.
 _load = functools.lru_cache(maxsize=1)(backends.load)
@@ -34,7 +45,7 @@ def answer(
     engine: Engine,
     csv: Path | None = None,
     parquet: Path | None = None,
-) -> collections.Counter:
+) -> Answered:
     """Answer what was found, and write one table of all, in its order.
 
     What is done lies beside the table until all is, so that the same call goes on.
@@ -44,9 +55,6 @@ def answer(
         classifier: its file.
         engine: does the parts.
         csv, parquet: the table; one of the two, or both.
-
-    Returns:
-        How many inputs have which status.
 
     Raises:
         InputError: a camera or standard input, which others can't read; see `jobs.table`.
@@ -76,12 +84,12 @@ def answer(
     with contextlib.ExitStack() as stack:
         if csv is None:
             csv = stack.enter_context(files.aside(out.parent)) / "answers.csv"
-        counts = _join([part.path for part in its], csv)
+        answered = _join([part.path for part in its], csv)
         if parquet:
             columns = tables.columns(load().tasks, wanted, sampled=bool(settings.samples))
             tables.to_parquet(csv, parquet, columns=columns)
     parts.discard(out)
-    return counts
+    return answered
 
 
 def _folder(out: Path, found: Sequence[Source], *, made_by: str) -> Path:
@@ -100,9 +108,10 @@ def _answer(path: Path, tick: Tick, *, photos: Path, classifier: Path, settings:
             tick(1)
 
 
-def _join(paths: Sequence[Path], out: Path) -> collections.Counter:
-    """Write tables as one, whole or not at all; how many inputs have which status."""
+def _join(paths: Sequence[Path], out: Path) -> Answered:
+    """Write tables as one, whole or not at all."""
     counts: collections.Counter = collections.Counter()
+    errors: list[str] = []
     with files.whole(out) as place, open(place, "wb") as joined:
         for number, path in enumerate(paths):
             with open(path, "rb") as file:
@@ -111,4 +120,6 @@ def _join(paths: Sequence[Path], out: Path) -> collections.Counter:
                 shutil.copyfileobj(file, joined)
             for rows in tables.read(path):
                 counts[rows[0]["status"]] += 1
-    return counts
+                if rows[0]["error"] and len(errors) < FIRST:
+                    errors.append(rows[0]["error"])
+    return Answered(counts, errors)

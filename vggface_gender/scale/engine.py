@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from vggface_gender.base import extras, files, parts
 from vggface_gender.base.errors import InputError
@@ -105,9 +105,14 @@ def check(runner: str, options: Sequence[str]) -> None:
     for group in pipeline_options.PipelineOptions.__subclasses__():
         with contextlib.suppress(argparse.ArgumentError):  # one that another group has, too
             group._add_argparse_args(parser)
+    parser.error = functools.partial(_refuse, runner)  # type: ignore[method-assign]
     _, unknown = parser.parse_known_args([f"--runner={runner}", *options])
     if unknown:
         raise InputError(f"{unknown[0]}: neither this command nor {runner} has this option")
+
+
+def _refuse(runner: str, message: str) -> NoReturn:
+    raise InputError(f"{runner}: {message}; give its options as --NAME=VALUE")
 
 
 def _done(todo: Sequence[Part], pipeline: "beam.Pipeline") -> "beam.PCollection":

@@ -7,6 +7,7 @@ killed, and when it is done.
 """
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -113,5 +114,8 @@ def _say(answer: IO[bytes], ended: dict) -> None:
 
 def _reason(error: Exception) -> str:
     """What a runner's error says, in a line: its last one, below the traceback that it quotes."""
+    full = os.strerror(errno.ENOSPC)
+    if full in str(error):
+        return f"{full} where its parts are written: make room"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else repr(error)
