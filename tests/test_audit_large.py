@@ -110,7 +110,10 @@ def assert_same(whole: external.External, parted: large.Counted):
     assert [note for note in parted.notes if not note.startswith("read in chunks")] == whole.notes
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind == "score" else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
+)
 def test_a_table_in_chunks_is_the_table(tmp_path, kind):
     table = drawn(kind)
     form = FORMS[KINDS.index(kind) % 3]
@@ -122,7 +125,7 @@ def test_a_table_in_chunks_is_the_table(tmp_path, kind):
     assert not list(tmp_path.glob(".parts-*"))
 
 
-@pytest.mark.parametrize("kind", ["labels", "oriented score"])
+@pytest.mark.parametrize("kind", ["labels", pytest.param("oriented score", marks=pytest.mark.slow)])
 def test_true_labels_may_come_from_a_table_in_memory(tmp_path, kind):
     table = drawn(kind)
     its = ["file", "gender_true", "race_true", "age_true", "skin"]

@@ -53,6 +53,7 @@ def test_a_head_that_does_not_fit_is_new(training, tiny_run, capsys):
     assert history.phase.tolist() == ["head", "backbone"]
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_nothing_leaves_the_classifier_as_it_was(training, tiny_run):
     finetune.main([*training, "--init", str(tiny_run), "--run", "next", "--rate", "1e-12"])
     before, after = (

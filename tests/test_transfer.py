@@ -51,6 +51,7 @@ def figures_follow_from_files(task: str) -> dict:
     return figures
 
 
+@pytest.mark.slow
 def test_dlibs_network_gives_a_run_whose_predictions_its_classifier_gives_again(drawn, workplace):
     """With the real network, end to end."""
     data = ["--dataset", str(drawn.table), "--data-dir", str(drawn.records)]
@@ -153,6 +154,7 @@ def test_one_seed_gives_one_result_to_the_last_digit(command_line, repeated):
     assert Path("model_files/alone", TABLE).read_bytes() == same != other
 
 
+@pytest.mark.slow
 def test_repeats_are_runs_of_their_own_and_their_spread_is_summed_up(
     command_line, repeated, workplace, capsys
 ):

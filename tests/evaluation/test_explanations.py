@@ -391,6 +391,7 @@ def test_a_sample_is_of_the_split_and_the_same_again(drawn):
     np.testing.assert_array_equal(crops, every[seen[0]])
 
 
+@pytest.mark.slow
 def test_the_command_writes_pictures_and_a_table(drawn, tiny_run, workplace, capsys):
     line = ["--run", str(tiny_run), "--dataset", str(drawn.table)]
     line += ["--data-dir", str(drawn.records)]

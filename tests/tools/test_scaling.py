@@ -14,6 +14,7 @@ from vggface_gender.base.errors import InputError
 HUNDRED = "held = b'x' * 100_000_000; import time; time.sleep(1.5)"
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_command_and_what_it_starts():
     below = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HUNDRED!r}])"
     seconds, memory = scaling.watched([sys.executable, "-c", f"{below}\n{HUNDRED}"])

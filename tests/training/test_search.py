@@ -22,6 +22,7 @@ def line(drawn, workplace) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_combination_is_validated_and_none_tested(line, monkeypatch, capsys):
     def tested(*arguments, **options):
         raise AssertionError("a test split was read")

@@ -283,4 +283,9 @@ def _state(image: Path | bytes | str) -> list[int]:
 
 
 def _hash(rows: Iterable[list]) -> str:
-    return hashlib.blake2b(json.dumps(sorted(rows)).encode(), digest_size=16).hexdigest()
+    made, separator = hashlib.blake2b(b"[", digest_size=16), ""
+    for row in sorted(rows):  # as `json.dumps` of all, whose text would be long
+        made.update(f"{separator}{json.dumps(row)}".encode())
+        separator = ", "
+    made.update(b"]")
+    return made.hexdigest()

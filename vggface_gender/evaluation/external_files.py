@@ -112,7 +112,7 @@ def pieces(table: Path) -> list[Piece]:
     """The pieces of a table in files, in their order.
 
     Args:
-        table: a file, a folder of files, or a pattern ("answers/*.parquet").
+        table: a file, a folder of files, or a pattern (`answers/*.parquet`).
 
     Raises:
         InputError: there is no such file, or one is no Parquet file.

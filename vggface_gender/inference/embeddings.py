@@ -62,7 +62,7 @@ class Photos(NamedTuple):
 
 
 def in_parts(
-    found: Sequence[Source], out: Path, *, load: Callable[[], Network], search: Search
+    found: Sequence[Source], out: Path, *, load: features.Load, search: Search
 ) -> list[Part]:
     """The parts of photos' embeddings; `parts.read` gives `Photos` of each.
 
@@ -83,9 +83,7 @@ def in_parts(
     ]
 
 
-def _embed(
-    path: Path, tick: Tick, *, photos: Path, load: Callable[[], Network], search: Search
-) -> None:
+def _embed(path: Path, tick: Tick, *, photos: Path, load: features.Load, search: Search) -> None:
     """Make a part."""
     network = features.loaded(load)
     find = detect.finder(search.detector, upsample=search.upsample, threshold=search.threshold)
@@ -194,7 +192,7 @@ def of_records(
     network: Network,
     directory: Path,
     engine: Engine = HERE,
-    load: Callable[[], Network] | None = None,
+    load: features.Load | None = None,
 ) -> Iterator[Rows]:
     """The embeddings of a dataset's split, with its labels; cached as a training's features are.
 

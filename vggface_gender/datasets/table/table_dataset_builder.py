@@ -43,7 +43,10 @@ class Builder(FacesBuilder):
             )
         find = finder(source.parent)
         listed: set[str] = set()
-        for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        # A row at a time: dictionaries of all would take as much again as the table.
+        each = zip(rows.index, rows.itertuples(index=False, name=None), strict=True)
+        for number, cells in each:
+            row = dict(zip(rows.columns, cells, strict=True))
             item = parse(row, source, number=number, find=find)
             same = os.path.normpath(str(item.image))
             if same in listed:
