@@ -150,9 +150,11 @@ def test_a_training_whose_checkpoints_have_no_room_is_not_begun(full_disk):
     network = Network(backbone, head)
     for settings, needed in (({}, r"3\.1"), ({"ema": 0.5}, r"4\.1")):
         with pytest.raises(InputError, match=rf"checkpoints .* need {needed} MB and 2\.\d MB are"):
-            space.require(full_disk / "run", Config("transfer", "x", **settings), network=network)
+            space.require(
+                full_disk / "run", Config("transfer", "x", **settings), **network._asdict()
+            )
     (run.checkpoint(full_disk / "run")).mkdir(parents=True)
     (run.checkpoint(full_disk / "run") / "last.weights.h5").write_bytes(bytes(1_500_000))
     (full_disk / "run" / "config.json").touch()
     with pytest.raises(InputError, match=r"need 1\.\d MB and \d+ kB are free"):
-        space.require(full_disk / "run", Config("transfer", "x"), network=network)
+        space.require(full_disk / "run", Config("transfer", "x"), **network._asdict())

@@ -3,16 +3,12 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 
 from vggface_gender.base import disk
 from vggface_gender.training import run
 from vggface_gender.training.config import Config
-
-if TYPE_CHECKING:  # which needs TensorFlow
-    from vggface_gender.training.network import Network
 
 _OVERHEAD = 4096  # bytes that HDF5 needs for an array's name and place
 _MOMENTS = 2  # arrays that AdamW keeps for every weight; with averaged weights one more
@@ -26,20 +22,20 @@ def of_weights(variables: Iterable[keras.Variable]) -> int:
     )
 
 
-def require(folder: Path, config: Config, *, network: "Network") -> None:
+def require(folder: Path, config: Config, *, head: keras.Model, backbone: keras.Model) -> None:
     """Refuse a training whose checkpoints and classifier its folder has no room for.
 
     Args:
         folder: the run's; what an unfinished training left there is reckoned in.
-        network: to be trained.
+        head, backbone: to be trained.
 
     Raises:
         InputError: the disk has too little room.
     """
-    head, backbone = (of_weights(part.variables) for part in (network.head, network.backbone))
-    trained = head + backbone * (config.unfreeze != "none")
+    of_head, of_backbone = (of_weights(part.variables) for part in (head, backbone))
+    trained = of_head + of_backbone * (config.unfreeze != "none")
     state = trained * (1 + _MOMENTS + (config.ema != 0))
     # Of an epoch the last weights and the best, beside those of the epoch before.
-    needed = 4 * state + head + backbone
+    needed = 4 * state + of_head + of_backbone
     there = sum(path.stat().st_size for path in run.checkpoint(folder).rglob("*"))
     disk.require(folder, needed - there, what="a training's checkpoints and its classifier")

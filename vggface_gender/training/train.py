@@ -318,7 +318,7 @@ def fit(
     """
     config, mix = training.config, training.mix
     network, known, held_out = _begun(training)
-    space.require(folder, config, network=network)
+    space.require(folder, config, **network._asdict())
     logs = folder / runs.TENSORBOARD
     first = records.batches(
         mix.parts[0].dataset,
