@@ -101,11 +101,11 @@ def test_parts_of_other_settings_are_not_gone_on_with(tmp_path):
 def test_a_share_ends_a_command_with_status_0():
     program = (
         "from vggface_gender.base import console, parts\n"
-        "def main():\n    raise parts.Unfinished('share 1 of 2 is done')\n"
+        "def main():\n    raise parts.Unfinished('share 1 of 2 is done', 'go on')\n"
         "raise SystemExit(console.run(main))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "share 1 of 2 is done\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "share 1 of 2 is done: go on\n", "")
 
 
 def test_a_share_that_ends_after_all_were_brought_together_says_so(tmp_path):

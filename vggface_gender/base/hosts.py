@@ -2,7 +2,7 @@
 
 A host is a process that trains on one device. Host 0 listens where `--coordinator` says; the others
 call it there, and stay connected to the end, so that one which is gone is noticed. TensorFlow wants
-the addresses of all from its start on: each tells host 0 its port, and is told everyone's address.
+the addresses of all from its start on: each sends host 0 its port and receives all addresses.
 
 A message is JSON behind its length in 4 bytes. Nobody has to prove who they are, as between
 TensorFlow's own connections: this is for a network whose machines trust each other.

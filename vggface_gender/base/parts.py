@@ -1,8 +1,8 @@
 """Work in parts, each of which ends in a file that is whole or not there.
 
-What does the parts is an engine: this process (`here`), one of several jobs, each with its share
-(`share`), or Apache Beam (`scale.engine.beam`). All do the same parts, so what they make is equal;
-and a part whose file is there is done, so a job that was stopped goes on.
+What does the parts is an engine: this process (`HERE`), one of several jobs, each with its share
+(`share`), or Apache Beam (`scale.engine.on_beam`). All do the same parts, so what they make is
+equal; and a part whose file is there is done, so a job that was stopped goes on.
 """
 
 import contextlib
@@ -42,7 +42,11 @@ class Engine(NamedTuple):
 
 
 class Unfinished(Exception):
-    """A share is done, and the parts of others are not: no error. Its text says what is next."""
+    """A share is done, and the work is not: no error. Its text says so, and what is next."""
+
+    def __init__(self, done: str, following: str):
+        super().__init__(f"{done}: {following}")
+        self.done = done
 
 
 TOGETHER = "the same command without --shards brings them together"
@@ -52,7 +56,7 @@ def place(out: Path, key: str) -> Path:
     """The folder, beside what a work is to end in, that keeps its parts; it is made.
 
     Args:
-        key: stands for all that makes the parts: those of other settings are not gone on with.
+        key: a hash of all that makes the parts: those of other settings are not gone on with.
 
     Raises:
         InputError: no folder can be made there.
@@ -116,7 +120,9 @@ def do(part: Part, tick: Tick = lambda count: None) -> None:
     except FileNotFoundError:
         if part.path.parent.is_dir():
             raise
-        raise Unfinished("the work has been brought together meanwhile, without this") from None
+        raise Unfinished(
+            "the work has been brought together meanwhile", "this share is not needed"
+        ) from None
 
 
 def left(parts: Sequence[Part]) -> list[Part]:
@@ -145,7 +151,8 @@ def share(number: int, count: int) -> Engine:
         if others := left(parts):
             raise Unfinished(
                 f"{what}: share {number} of {count} is done, and {len(others):,} of {len(parts):,} "
-                "parts are left to the others: when they are done, give the same shares again"
+                "parts are left to the others",
+                "when they are done, give the same shares again",
             )
 
     return Engine(run, is_share=True)
@@ -160,10 +167,9 @@ def finish(engine: Engine, parts: Sequence[Part], *, what: str) -> None:
     try:
         engine.run(parts, what)
     except Unfinished as stopped:
-        done = str(stopped).partition(": when they are done")[0]
-        raise Unfinished(f"{done}: when they are done, {TOGETHER}") from None
+        raise Unfinished(stopped.done, f"when they are done, {TOGETHER}") from None
     if engine.is_share:
-        raise Unfinished(f"{what}: all {len(parts):,} parts are done: {TOGETHER}")
+        raise Unfinished(f"{what}: all {len(parts):,} parts are done", TOGETHER)
 
 
 def parse_share(text: str) -> tuple[int, int]:

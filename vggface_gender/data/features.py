@@ -92,34 +92,33 @@ def extract(
     if found := features_cache.whole(place):
         locks.sweep(place.done)
         return found
+    shards: list[Part] = []
     if load is not None and (engine is not HERE or parts.is_begun(place.done)):
         folder = parts.place(place.done, dataset.fingerprint)
-        wanted = _parts(
+        shards = _parts(
             dataset, split, load=load, padding=padding, batch_size=batch_size, folder=folder
         )
-        parts.finish(engine, wanted, what=f"features, {split}")
-        with locks.held(place.done):
-            return _joined(wanted, place)
+        parts.finish(engine, shards, what=f"features, {split}")
     with locks.held(place.done):
         if found := features_cache.whole(place):  # by who held the lock before
             return found
+        if shards:
+            return _joined(shards, place)
         rows = features_cache.unfinished(place)
         start = rows.whole() // batch_size * batch_size
-        crops = records.batches(
+        batches = _computed(
             dataset,
             split,
-            batch_size=batch_size,
-            size=backbone.input_shape[1],
+            backbone=backbone,
             padding=padding,
+            batch_size=batch_size,
             skip=start,
             view=view,
             amounts=amounts,
         )
         what = f"features, {split}" if view is None else f"features, {split}, view {view + 1}"
         with tqdm(total=len(rows), initial=start, desc=what, unit=" images") as bar:
-            for crop in crops.as_numpy_iterator():
-                computed = predict(backbone, crop["image"], batch_size=batch_size)
-                _check(computed, crop["name"], backbone=backbone, dataset=dataset, split=split)
+            for computed in batches:
                 first, start = start, start + len(computed)
                 if start <= len(rows):
                     rows.write(first, computed)
@@ -131,6 +130,34 @@ def extract(
             )
         place.part.replace(place.done)
     return FeaturesFile(place.done, **place.form)
+
+
+def _computed(
+    dataset: Dataset,
+    split: str,
+    *,
+    backbone: keras.Model,
+    padding: float | None,
+    batch_size: int,
+    **which: Any,
+) -> Iterator[np.ndarray]:
+    """The features of some records, batch by batch, once they are known to be finite.
+
+    Args:
+        which: of the records, as `records.batches` takes it.
+    """
+    crops = records.batches(
+        dataset,
+        split,
+        batch_size=batch_size,
+        size=backbone.input_shape[1],
+        padding=padding,
+        **which,
+    )
+    for crop in crops.as_numpy_iterator():
+        computed = predict(backbone, crop["image"], batch_size=batch_size)
+        _check(computed, crop["name"], backbone=backbone, dataset=dataset, split=split)
+        yield computed
 
 
 def _parts(
@@ -174,21 +201,14 @@ def _write_shard(
 ) -> None:
     """Write a shard's features, in the order of its records: (n, ...) float32."""
     backbone = loaded(load).model
-    crops = records.batches(
-        dataset,
-        split,
-        batch_size=batch_size,
-        size=backbone.input_shape[1],
-        padding=padding,
-        shard=shard,
+    batches = _computed(
+        dataset, split, backbone=backbone, padding=padding, batch_size=batch_size, shard=shard
     )
     count = records.shards(dataset, split)[shard].size
     shape = (count, *backbone.output_shape[1:])
     rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     start = 0
-    for crop in crops.as_numpy_iterator():
-        computed = predict(backbone, crop["image"], batch_size=batch_size)
-        _check(computed, crop["name"], backbone=backbone, dataset=dataset, split=split)
+    for computed in batches:
         rows[start : start + len(computed)] = computed
         start += len(computed)
         tick(len(computed))

@@ -89,7 +89,7 @@ def counted(
         rows: in a chunk, at the most.
 
     Raises:
-        InputError: see `external.read`; groups can't be told by reading in chunks.
+        InputError: see `external.read`; groups that can't be found by reading in chunks.
         Unfinished: the engine does a share of the parts, which is done.
     """
     pieces = external_files.pieces(table)

@@ -70,7 +70,8 @@ def answer(
         tables.require_pyarrow()
     load = functools.partial(_load, classifier)
     wanted = pipeline.chosen(load(), settings.tasks, extra_tasks=settings.extra_tasks)
-    folder = _folder(out, found, made_by=jobs.made_by(classifier, settings, tasks=wanted))
+    made_by = jobs.made_by(classifier, settings, tasks=wanted)
+    folder = parts.place(out, f"{made_by}-{sources.state(found)}")
     listed = parts.listed(found, folder, name="photos", least=LEAST)
     its = [
         Part(
@@ -90,11 +91,6 @@ def answer(
             tables.to_parquet(csv, parquet, columns=columns)
     parts.discard(out)
     return answered
-
-
-def _folder(out: Path, found: Sequence[Source], *, made_by: str) -> Path:
-    """The folder for the parts, which stands for what is answered and what with."""
-    return parts.place(out, f"{made_by}-{sources.state(found)}")
 
 
 def _answer(path: Path, tick: Tick, *, photos: Path, classifier: Path, settings: Settings) -> None:
