@@ -110,7 +110,7 @@ def _counted(arguments: argparse.Namespace) -> "dict[str, Tally]":
         return tally.of_all(external.read_all([table], **given)[0].table)
     if has_engine and out is None:
         raise InputError("--runner and --shards take --json FILE: what is done is kept beside it")
-    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    does = engine.chosen(**options.engine_arguments(arguments))
     with tempfile.TemporaryDirectory() as folder:
         found = large.counted(table, out=out or Path(folder) / "audit", engine=does, **given)
     print("".join(f"{table}: {note}\n" for note in found.notes), end="")

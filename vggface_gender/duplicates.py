@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from vggface_gender.scale import engine
 
-    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    does = engine.chosen(**options.engine_arguments(arguments))
     its = _of_photos(arguments) if arguments.photos else _of_dataset(arguments, does)
     parts.finish(does, its, what="image hashes")
 

@@ -126,7 +126,7 @@ def _of_dataset(arguments: argparse.Namespace, path: Path | None) -> int:
     from vggface_gender.inference import embeddings
     from vggface_gender.scale import engine
 
-    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    does = engine.chosen(**options.engine_arguments(arguments))
     load = _network(arguments, path)
     network = load()
     given = options.dataset_arguments(arguments)
@@ -183,7 +183,7 @@ def _of_photos(arguments: argparse.Namespace, path: Path | None) -> int:
             arguments.frame,
         ),
     )
-    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    does = engine.chosen(**options.engine_arguments(arguments))
     parts.finish(does, wanted, what="photos")
     counts: collections.Counter = collections.Counter()
     errors: list[str] = []

@@ -260,7 +260,7 @@ def _in_parts(
         found,
         path,
         settings=settings,
-        engine=engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options),
+        engine=engine.chosen(**options.engine_arguments(arguments)),
         csv=arguments.csv,
         parquet=arguments.parquet,
     )

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     from vggface_gender import datasets
     from vggface_gender.scale import engine
 
-    does = engine.chosen(arguments.runner, arguments.shards, options=arguments.runner_options)
+    does = engine.chosen(**options.engine_arguments(arguments))
     datasets.prepare(**options.dataset_arguments(arguments), engine=does)
 
 

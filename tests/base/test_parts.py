@@ -24,6 +24,11 @@ def _make(place, tick, *, text, counts):
     tick(1)
 
 
+def _copy(place, tick, *, listed):
+    """Write the things that are listed."""
+    parts.write(parts.read(listed), place)
+
+
 @pytest.fixture
 def wanted(tmp_path):
     """A function that gives parts which write these texts, and the file that notes each call."""
@@ -80,12 +85,15 @@ def test_what_is_no_share_is_refused(text):
 @pytest.mark.parametrize(("count", "least"), [(1, 4), (4, 4), (9, 4), (100, 1)])
 def test_lists_are_divided_and_read_again(tmp_path, monkeypatch, count, least):
     monkeypatch.setattr(parts, "MOST", 40)
-    listed = parts.listed(list(range(count)), tmp_path, name="numbers", least=least)
-    found = [number for path, _ in listed for number in parts.read(path)]
+    its = parts.divided(list(range(count)), tmp_path, least=least, make=_copy, ending=".numbers")
+    parts.HERE.run(its, "trying")
+    found = [number for part in its for number in parts.read(part.path)]
     assert found == list(range(count))
-    sizes = [size for _, size in listed]
-    assert sum(sizes) == count and len(listed) <= parts.MOST
+    sizes = [part.size for part in its]
+    assert sum(sizes) == count and len(its) <= parts.MOST
     assert all(size >= least for size in sizes[:-1])
+    assert [len(parts.read(part.path)) for part in its] == sizes
+    assert {part.path.suffix for part in its} == {".numbers"}
 
 
 def test_parts_of_other_settings_are_not_gone_on_with(tmp_path):

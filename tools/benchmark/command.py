@@ -34,12 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW", help="what to measure"
     )
-    made.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        help="UTKFace's images (default: those of $FACES_DIR/UTKFace, else drawn faces)",
-    )
+    faces.add_source_argument(made)
     made.add_argument(
         "--run",
         help="for the rows predict, answers and photos: a run's name, its folder or its file "

@@ -1,5 +1,6 @@
 """The pictures that are measured with: UTKFace's, or drawn ones under names like them."""
 
+import argparse
 import itertools
 import os
 from collections.abc import Sequence
@@ -10,6 +11,16 @@ from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def add_source_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that says where the pictures are, for `find`."""
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="UTKFace's images (default: those of $FACES_DIR/UTKFace, else drawn faces)",
+    )
 
 
 def find(source: Path | None) -> Path | None:

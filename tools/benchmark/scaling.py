@@ -61,12 +61,7 @@ def parser() -> options.Parser:
     made.add_argument("--sizes", nargs="+", type=options.positive, default=SIZES, metavar="N")
     made.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP")
     made.add_argument("--by", nargs="+", choices=BY, default=list(BY), metavar="HOW")
-    made.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        help="UTKFace's images (default: those of $FACES_DIR/UTKFace, else drawn faces)",
-    )
+    faces.add_source_argument(made)
     made.add_argument(
         "--run", help="what predicts: a run's name, its folder or its file (default: the default)"
     )

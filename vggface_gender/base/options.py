@@ -214,6 +214,15 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def engine_arguments(arguments: argparse.Namespace) -> dict:
+    """The options of `add_engine_arguments`, as keyword arguments of `scale.engine.chosen`."""
+    return {
+        "runner": arguments.runner,
+        "share": arguments.shards,
+        "options": arguments.runner_options,
+    }
+
+
 def add_split_argument(parser: argparse._ActionsContainer, default: str = "test") -> None:
     """The option that says which split to read."""
     parser.add_argument(

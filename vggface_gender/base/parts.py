@@ -6,6 +6,7 @@ equal; and a part whose file is there is done, so a job that was stopped goes on
 """
 
 import contextlib
+import functools
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -76,26 +77,27 @@ def discard(out: Path) -> None:
     files.remove(out.parent / f"{PREFIX}{out.name}")
 
 
-def listed(items: Sequence[Any], folder: Path, *, name: str, least: int) -> list[tuple[Path, int]]:
-    """Things divided for parts, each part's in a file that whoever does it reads (`read`).
+def divided(
+    items: Sequence[Any], folder: Path, *, least: int, make: Callable[..., None], ending: str = ""
+) -> list[Part]:
+    """The parts of a work on many things, each on some of them, which lie in a file.
 
     So a part holds little, however many things it is of.
 
     Args:
-        folder: for the files.
-        name: that theirs begin with.
+        folder: for the files, and for what the parts end in.
         least: things in a part, but for the last; more where there are very many.
-
-    Returns:
-        Each file, and how many things are in it.
+        make: makes a part, given the file of its things as `listed`; it `read`s them.
+        ending: of the names of what the parts end in.
     """
     size = max(least, math.ceil(len(items) / MOST))
     found = []
     for number, start in enumerate(range(0, len(items), size)):
         its = items[start : start + size]
-        path = folder / f"{name}-{number:05d}"
-        write(its, path)
-        found.append((path, len(its)))
+        listed = folder / f"listed-{number:05d}"
+        write(its, listed)
+        made = folder / f"made-{number:05d}{ending}"
+        found.append(Part(made, functools.partial(make, listed=listed), size=len(its)))
     return found
 
 

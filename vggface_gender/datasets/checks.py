@@ -1,7 +1,6 @@
 """Which of a dataset's images can be used: each is read and decoded once."""
 
 import contextlib
-import functools
 import hashlib
 import io
 import itertools
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vggface_gender.base import parts, remote
-from vggface_gender.base.parts import HERE, Engine, Part, Tick
+from vggface_gender.base.parts import HERE, Engine, Tick
 from vggface_gender.datasets.sources import Labelled
 from vggface_gender.photos import crops, read
 
@@ -45,14 +44,7 @@ def check(
     """
     with contextlib.ExitStack() as stack:
         folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        wanted = [
-            Part(
-                images.with_name(images.name.replace("listed", "checked")),
-                functools.partial(_check, images=images),
-                size=count,
-            )
-            for images, count in parts.listed(listed, folder, name="listed", least=LEAST_IMAGES)
-        ]
+        wanted = parts.divided(listed, folder, least=LEAST_IMAGES, make=_check)
         engine.run(wanted, "checking images")
         looked = itertools.chain.from_iterable(parts.read(part.path) for part in wanted)
         good, skipped = [], {}
@@ -64,12 +56,12 @@ def check(
     return good, skipped
 
 
-def _check(path: Path, tick: Tick, *, images: Path) -> None:
+def _check(path: Path, tick: Tick, *, listed: Path) -> None:
     """Check the images that are listed in a file, and write what is found to another."""
     looked: list[Found | str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damaged metadata is of no concern, and the rest is said
-        for item in parts.read(images):
+        for item in parts.read(listed):
             looked.append(_look_at(item))
             tick(1)
     parts.write(looked, path)

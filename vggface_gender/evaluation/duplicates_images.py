@@ -42,10 +42,7 @@ def of_photos(found: Sequence[Source], out: Path) -> list[Part]:
         if source.kind != sources.PHOTO or source.name == sources.STDIN:
             raise InputError(f"{source.name}: duplicates are looked for among files of photos")
     folder = _folder(out, sources.state(found))
-    return [
-        Part(path.with_suffix(".npz"), functools.partial(_look_at_photos, photos=path), size=count)
-        for path, count in parts.listed(found, folder, name="photos", least=LEAST)
-    ]
+    return parts.divided(found, folder, least=LEAST, make=_look_at_photos, ending=".npz")
 
 
 def of_records(dataset: Dataset, splits: Sequence[str], *, out: Path) -> list[Part]:
@@ -98,7 +95,7 @@ def _folder(out: Path, key: str) -> Path:
     return parts.place(out, hashlib.blake2b(os.fsencode(key), digest_size=6).hexdigest())
 
 
-def _look_at_photos(place: Path, tick: Tick, *, photos: Path) -> None:
+def _look_at_photos(place: Path, tick: Tick, *, listed: Path) -> None:
     """Make a part of photos."""
 
     def look(source: Source) -> tuple[int, np.ndarray] | str:
@@ -108,7 +105,7 @@ def _look_at_photos(place: Path, tick: Tick, *, photos: Path) -> None:
             return str(error).removeprefix(f"{source.name}: ")
         return prints.digest(image), prints.difference_hash(image)
 
-    given: list[Source] = parts.read(photos)
+    given: list[Source] = parts.read(listed)
     looked: list[tuple[int, np.ndarray] | str] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(given), _BATCH):

@@ -8,7 +8,7 @@ every row so and counts it; the parts' tallies add up to the table's.
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,14 +125,8 @@ def counted(
     )
     reading = reading._replace(by=plan.truth.by if plan.truth else None)
     plan = _decided(plan, its_rows, reading, where=str(table))
-    parted = [
-        Part(
-            folder / f"tally-{number:05d}",
-            functools.partial(_tally, piece=piece, plan=plan, reading=reading),
-            size=piece.rows or 1,
-        )
-        for number, piece in enumerate(pieces)
-    ]
+    make = functools.partial(_tally, plan=plan, reading=reading)
+    parted = _of_each(pieces, folder, name="tally", make=make)
     parts.finish(engine, parted, what="counting faces")
     each = (parts.read(part.path) for part in parted)
     found = functools.reduce(_added, (its for its in each if its is not None))
@@ -205,16 +199,24 @@ def _kept(
     engine: Engine, pieces: Sequence[Piece], plan: _Plan, *, labels: Reading, folder: Path
 ) -> pd.DataFrame:
     """The first pass: rows that stand for all of a table, in its order."""
-    wanted = [
+    make = functools.partial(_keep, plan=plan, labels=labels)
+    wanted = _of_each(pieces, folder, name="kept", make=make)
+    engine.run(wanted, "looking what there is")
+    return pd.concat([parts.read(part.path) for part in wanted])
+
+
+def _of_each(
+    pieces: Sequence[Piece], folder: Path, *, name: str, make: Callable[..., None]
+) -> list[Part]:
+    """A part for each piece, which `make` makes."""
+    return [
         Part(
-            folder / f"kept-{number:05d}",
-            functools.partial(_keep, piece=piece, plan=plan, labels=labels),
+            folder / f"{name}-{number:05d}",
+            functools.partial(make, piece=piece),
             size=piece.rows or 1,
         )
         for number, piece in enumerate(pieces)
     ]
-    engine.run(wanted, "looking what there is")
-    return pd.concat([parts.read(part.path) for part in wanted])
 
 
 def _keep(place: Path, tick: Tick, *, piece: Piece, plan: _Plan, labels: Reading) -> None:

@@ -71,24 +71,16 @@ def in_parts(
         load: gives the network; can be pickled.
     """
     key = files.digest_of(pickle.dumps([load, search]) + sources.state(found).encode())
-    return [
-        Part(
-            photos.with_suffix(".rows"),
-            functools.partial(_embed, photos=photos, load=load, search=search),
-            size=count,
-        )
-        for photos, count in parts.listed(
-            found, parts.place(out, key), name="photos", least=LEAST_PHOTOS
-        )
-    ]
+    make = functools.partial(_embed, load=load, search=search)
+    return parts.divided(found, parts.place(out, key), least=LEAST_PHOTOS, make=make)
 
 
-def _embed(path: Path, tick: Tick, *, photos: Path, load: features.Load, search: Search) -> None:
+def _embed(path: Path, tick: Tick, *, listed: Path, load: features.Load, search: Search) -> None:
     """Make a part."""
     network = features.loaded(load)
     find = detect.finder(search.detector, upsample=search.upsample, threshold=search.threshold)
     seen = cut_out(
-        map(sources.picture, parts.read(photos)),
+        map(sources.picture, parts.read(listed)),
         network,
         find=find,
         min_face=search.min_face,

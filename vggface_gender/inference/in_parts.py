@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vggface_gender.base import files, parts
 from vggface_gender.base.errors import InputError
-from vggface_gender.base.parts import Engine, Part, Tick
+from vggface_gender.base.parts import Engine, Tick
 from vggface_gender.inference import backends, jobs, pipeline, tables
 from vggface_gender.inference.jobs import Settings
 from vggface_gender.photos import sources
@@ -72,15 +72,8 @@ def answer(
     wanted = pipeline.chosen(load(), settings.tasks, extra_tasks=settings.extra_tasks)
     made_by = jobs.made_by(classifier, settings, tasks=wanted)
     folder = parts.place(out, f"{made_by}-{sources.state(found)}")
-    listed = parts.listed(found, folder, name="photos", least=LEAST)
-    its = [
-        Part(
-            photos.with_suffix(".csv"),
-            functools.partial(_answer, photos=photos, classifier=classifier, settings=settings),
-            size=count,
-        )
-        for photos, count in listed
-    ]
+    make = functools.partial(_answer, classifier=classifier, settings=settings)
+    its = parts.divided(found, folder, least=LEAST, make=make, ending=".csv")
     parts.finish(engine, its, what=WHAT)
     with contextlib.ExitStack() as stack:
         if csv is None:
@@ -93,9 +86,9 @@ def answer(
     return answered
 
 
-def _answer(path: Path, tick: Tick, *, photos: Path, classifier: Path, settings: Settings) -> None:
+def _answer(path: Path, tick: Tick, *, listed: Path, classifier: Path, settings: Settings) -> None:
     """Write the table of some photos."""
-    found: list[Source] = parts.read(photos)
+    found: list[Source] = parts.read(listed)
     load = functools.partial(_load, classifier)
     with jobs.table(
         path, None, path=classifier, load=load, settings=settings, found=found
