@@ -321,14 +321,12 @@ def _build(
 
     tfds.disable_progress_bar()  # the builder has its own
     with files.aside(data_dir) as aside:
-        work = None
-        if engine.is_kept or parts.is_begun(directory):
-            work = parts.place(directory, builder_class.listing(builder_class.labelled(source)))
+        is_kept = engine.is_kept or parts.is_begun(directory)
         with _quiet():
             builder = builder_class(
                 **options,
                 engine=engine,
-                work=work,
+                kept_beside=directory if is_kept else None,
                 config=tfds.core.BuilderConfig(name=config),
                 data_dir=aside,
             )

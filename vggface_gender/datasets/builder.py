@@ -61,7 +61,7 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
         fold: tuple[int, int] | None = None,
         is_aligned: bool = False,
         engine: Engine = HERE,
-        work: Path | None = None,
+        kept_beside: Path | None = None,
         **kwargs,
     ):
         """Begin a builder.
@@ -73,14 +73,15 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
             is_aligned: write the face of each image as `framing.frame` cuts it, in place of the
                 image.
             engine: does the parts of the work.
-            work: the folder for the parts; None for one that goes with the build.
+            kept_beside: where the records will be, beside which the parts are kept; None for a
+                folder that goes with the build.
         """
         self.seed = seed
         self.fold = fold
         self.keep_going = keep_going
         self.is_aligned = is_aligned
         self.engine = engine
-        self.work = work
+        self.kept_beside = kept_beside
         self._source: tuple[Path | None, ...] = ()  # that `build` was given
         super().__init__(**kwargs)
 
@@ -136,7 +137,8 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
                 "keep going with these labels missing (--keep-going)"
             )
         size = self._require_room(listed)
-        images, skipped = self._check(listed, source)
+        listing = self.listing(listed)
+        images, skipped = self._check(listed, source, listing=listing)
         is_predicted = any(image.item.is_predicted for image in images)
         fold = None if is_predicted else self.fold
         summed: dict = {}
@@ -154,7 +156,7 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
             "padding": self.PADDING,
             "notes": [*self.notes(source), *([PREDICTED] if is_predicted else [])],
             "seed": self.seed,
-            "listing": self.listing(listed),
+            "listing": listing,
         }
         if self.is_aligned:
             summed = summary.aligned(summed, made_with=framing.settings())
@@ -171,12 +173,12 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
         return needed
 
     def _check(
-        self, listed: list[Labelled], source: Path | None
+        self, listed: list[Labelled], source: Path | None, *, listing: str
     ) -> tuple[list[Checked], dict[str, str]]:
         """The images that can be used, and why the others can't."""
         if not listed:
             raise InputError(f"{source}: no images found; expected {self.FACTS.files}")
-        with self._working() as folder:
+        with self._working(listing) as folder:
             images, skipped = checks.check(listed, engine=self.engine, folder=folder)
         is_too_much = len(skipped) / len(listed) > UNREADABLE_LIMIT and not self.keep_going
         if not images or is_too_much:
@@ -202,7 +204,7 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
         """Write the shards and say what they hold; TFDS writes the rest."""
         (source,) = self._source or (Path(dl_manager.manual_dir),)
         plan = self.plan(source)
-        with self._working() as folder:
+        with self._working(plan.summary["listing"]) as folder:
             wanted = {
                 split: shards.plan(
                     split, images, count=count, folder=folder, is_aligned=self.is_aligned
@@ -238,10 +240,10 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
         )
 
     @contextlib.contextmanager
-    def _working(self) -> Iterator[Path]:
-        """The folder for the parts of the work."""
-        if self.work:
-            yield self.work
+    def _working(self, listing: str) -> Iterator[Path]:
+        """The folder for the parts of the work on what a source holds."""
+        if self.kept_beside:
+            yield parts.place(self.kept_beside, listing)
         else:
             with files.aside(self._data_dir_root) as folder:
                 yield folder
