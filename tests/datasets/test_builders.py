@@ -378,7 +378,7 @@ def test_where_all_age_faces_may_lie(images, inside, tmp_path):
     listed = list(all_age_faces.Builder.labelled(trees.all_age_faces(tmp_path, images, inside)))
     names = [Path(inside, images, name).as_posix() for name in trees.WOMEN + trees.MEN]
     assert sorted(item.name for item in listed) == names
-    assert all(item.problem is None and item.image.is_file() for item in listed)
+    assert all(item.problem is None and Path(item.image).is_file() for item in listed)
     assert collections.Counter(item.split for item in listed) == {"train": 32, "test": 8}
 
 

@@ -32,8 +32,8 @@ def break_images(folder: Path, good: Path) -> set[str]:
 
 def checked(path: Path) -> checks.Checked | str:
     """What is found of a single image, or why it can't be used."""
-    good, skipped = checks.check([Labelled(path.name, path)])
-    return good[0] if good else skipped[path.name]
+    good, skipped = checks.check([Labelled(path.name, str(path))])
+    return next(iter(good)) if len(good) else skipped[path.name]
 
 
 def test_damaged_files_are_left_out_and_listed(plan, tmp_path):

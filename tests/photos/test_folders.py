@@ -18,7 +18,7 @@ def test_images_are_known_by_their_endings_in_any_case(tmp_path):
     images = ["a.JPG", "b.png", "c.jfif", "d.HEIC", "e.webp", "f.tiff", "g.AVIF"]
     touch(*(tmp_path / name for name in (*images, "notes.txt", "jpg", "clip.mp4")))
     found = folders.contents(tmp_path, deep=False)
-    assert [path.name for path in found.images] == images
+    assert [Path(path).name for path in found.images] == images
     assert {path.name for path in found.left_out[folders.OTHER]} == {"notes.txt", "jpg", "clip.mp4"}
 
 
@@ -33,7 +33,7 @@ TOOLS = (
 def test_what_tools_leave_is_counted_and_never_entered(tmp_path, deep):
     touch(tmp_path / "a.jpg", *(tmp_path / name for name in TOOLS))
     found = folders.contents(tmp_path, deep=deep)
-    assert found.images == [tmp_path / "a.jpg"]
+    assert found.images == [str(tmp_path / "a.jpg")]
     tallied = folders.tally(found.left_out)
     assert tallied == {folders.HIDDEN: {"count": len(TOOLS), "first": []}}
     assert folders.describe(tallied) == ["hidden, or a tool's: 11"]
@@ -42,10 +42,10 @@ def test_what_tools_leave_is_counted_and_never_entered(tmp_path, deep):
 def test_folders_within_are_entered_or_named(tmp_path):
     touch(tmp_path / "z.jpg", tmp_path / "b" / "c" / "1.jpg", tmp_path / "album.jpg" / "2.jpg")
     shallow = folders.contents(tmp_path, deep=False)
-    assert shallow.images == [tmp_path / "z.jpg"]
+    assert shallow.images == [str(tmp_path / "z.jpg")]
     assert shallow.left_out == {folders.FOLDER: [tmp_path / "album.jpg", tmp_path / "b"]}
     names = ["z.jpg", "album.jpg/2.jpg", "b/c/1.jpg"]
-    assert folders.contents(tmp_path, deep=True).images == [tmp_path / name for name in names]
+    assert folders.contents(tmp_path, deep=True).images == [str(tmp_path / name) for name in names]
 
 
 def test_links_to_folders_are_entered_but_none_in_a_circle(tmp_path):
@@ -53,7 +53,7 @@ def test_links_to_folders_are_entered_but_none_in_a_circle(tmp_path):
     (tmp_path / "images" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "images" / "a" / "up").symlink_to(tmp_path / "images")
     found = folders.contents(tmp_path / "images", deep=True)
-    inside = [path.relative_to(tmp_path / "images") for path in found.images]
+    inside = [Path(path).relative_to(tmp_path / "images") for path in found.images]
     assert inside == [Path("a/2.jpg"), Path("link/1.jpg")]
     assert found.left_out == {folders.FOLDER: [tmp_path / "images" / "a" / "up"]}
 

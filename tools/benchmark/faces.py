@@ -75,7 +75,7 @@ def images(folder: Path) -> list[Path]:
     from vggface_gender.datasets.sources import images_under
 
     listed = (item.image for item in images_under(folder, within=folder))
-    return [image for image in listed if isinstance(image, Path)]
+    return [Path(image) for image in listed if isinstance(image, str)]
 
 
 def crops(paths: Sequence[Path], size: int) -> "np.ndarray":

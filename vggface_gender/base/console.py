@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from vggface_gender.base import extras
+from vggface_gender.base import extras, memory
 from vggface_gender.base.errors import LONGEST, InputError
 from vggface_gender.base.parts import Unfinished
 from vggface_gender.base.text import shortened
@@ -60,6 +60,7 @@ def run(main: Callable[[], int | None]) -> int:
     removed. Programming errors keep their traceback.
     """
     quiet()
+    memory.few_arenas()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us (`2>&-`)
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))

@@ -7,9 +7,10 @@ equal; and a part whose file is there is done, so a job that was stopped goes on
 
 import contextlib
 import functools
+import itertools
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ def discard(out: Path) -> None:
 
 
 def divided(
-    items: Sequence[Any], folder: Path, *, least: int, make: Callable[..., None], ending: str = ""
+    items: Collection[Any], folder: Path, *, least: int, make: Callable[..., None], ending: str = ""
 ) -> list[Part]:
     """The parts of a work on many things, each on some of them, which lie in a file.
 
@@ -91,9 +92,10 @@ def divided(
         ending: of the names of what the parts end in.
     """
     size = max(least, math.ceil(len(items) / MOST))
-    found = []
-    for number, start in enumerate(range(0, len(items), size)):
-        its = items[start : start + size]
+    found: list[Part] = []
+    waiting = iter(items)
+    while its := list(itertools.islice(waiting, size)):
+        number = len(found)
         listed = folder / f"listed-{number:05d}"
         write(its, listed)
         made = folder / f"made-{number:05d}{ending}"

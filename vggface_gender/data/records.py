@@ -49,15 +49,20 @@ def labels(dataset: Dataset, split: str) -> pd.DataFrame:
     Returns:
         Columns name, gender, race, subject (text) and age (years); what is missing is None or NaN.
     """
+    return pd.concat(label_batches(dataset, split), ignore_index=True)
+
+
+def label_batches(dataset: Dataset, split: str, *, size: int = 1024) -> Iterator[pd.DataFrame]:
+    """`labels`, so many records at a time, which hold little memory."""
     columns = ("name", "gender", "race", "subject", "age")
     wanted = _read(dataset, split, tfds.decode.PartialDecoding(dict.fromkeys(columns, True)))
     with reading(dataset):
-        parts = list(wanted.batch(1024).as_numpy_iterator())
-    table = {c: np.concatenate([part[c] for part in parts]) for c in columns}
-    for column in columns[:-1]:
-        table[column] = pd.Series([text.decode() or None for text in table[column]], dtype=object)
-    frame = pd.DataFrame(table)
-    return frame.assign(age=frame.age.where(frame.age >= 0))
+        for batch in wanted.batch(size).as_numpy_iterator():
+            texts = {
+                column: pd.Series([text.decode() or None for text in batch[column]], dtype=object)
+                for column in columns[:-1]
+            }
+            yield pd.DataFrame(texts | {"age": np.where(batch["age"] >= 0, batch["age"], np.nan)})
 
 
 def jpegs(dataset: Dataset, split: str) -> list[bytes]:

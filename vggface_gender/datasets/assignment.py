@@ -1,21 +1,25 @@
 """Shares of a dataset by whole persons: which of its records make up which split or fold."""
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
+from vggface_gender.base.packed import in_order
+
 TOLERANCE = 0.001  # of all images: a split that is no further from its share is left as it is
 ROUNDING = 1e-6  # of sizes in images
+MISSING = -1  # the code of what ties nothing
 
 
 def assign(
     names: Sequence[str],
     strata: Sequence[Hashable],
     *,
-    ties: Sequence[Sequence[Hashable | None]],
+    ties: Iterable[Iterable[Hashable | None]],
     fractions: Mapping[str, float],
     seed: int,
 ) -> list[str]:
@@ -32,8 +36,8 @@ def assign(
         strata: what each record is balanced by. Of a tuple, such as its gender and race, each
             entry is balanced too.
         ties: one or more columns of n values each. Two records with an equal value in a column
-            (the same bytes, the same person) share a split; None ties nothing. A person, below, is
-            what is tied together.
+            (the same bytes, the same person) share a split; None ties nothing. Of an array, which
+            takes less memory, all values tie. A person, below, is what is tied together.
         fractions: split name to share; they sum to 1.
         seed: of the shuffle.
 
@@ -42,54 +46,56 @@ def assign(
         are met to within the images of the largest person; only where a split would be empty
         without it has one person more, which another then lacks.
     """
-    order = np.argsort(np.asarray(names, dtype=str), kind="stable")
-    group_of = _components(len(names), ties)
-    members: dict[int, list[int]] = {}
-    for i in order:
-        members.setdefault(group_of[i], []).append(i)
-    groups = list(members.values())
+    count = len(names)
+    numbered = in_order(zip(names, range(count), strict=True))
+    order = np.fromiter((i for _, i in numbered), np.int64, count)
+    group_of = np.empty(count, np.int64)  # numbered as they come in the order of the names
+    group_of[order] = _numbered(_components(count, ties)[order])
+    members = order[np.argsort(group_of[order], kind="stable")]  # group by group
+    groups = Groups(sizes=np.bincount(group_of), members=members)
     shares = {split: share for split, share in fractions.items() if share > 0}
 
     rng = np.random.default_rng(seed)
     portions = np.array(list(shares.values()))
     split_of_group = _by_stratum(groups, strata, portions, rng)
-    if groups:
+    if count:
         _level(split_of_group, groups, strata, portions, rng)
-    split_of = [""] * len(names)
-    for group, place in zip(groups, split_of_group, strict=True):
-        for i in group:
-            split_of[i] = list(shares)[place]
-    return split_of
+    named = list(shares)
+    return [named[place] for place in split_of_group[group_of]]
+
+
+class Groups(NamedTuple):
+    """What is tied together, in g groups."""
+
+    sizes: np.ndarray  # (g,) int64
+    members: np.ndarray  # (n,) int64: the records of the first group, of the second, ...
 
 
 def _by_stratum(
-    groups: Sequence[Sequence[int]],
-    strata: Sequence[Hashable],
-    shares: np.ndarray,
-    rng: np.random.Generator,
+    groups: Groups, strata: Sequence[Hashable], shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Each group's split by its place among the groups of its stratum, shuffled."""
-    by_stratum: dict[Hashable, list[int]] = {}
-    for g, group in enumerate(groups):
-        by_stratum.setdefault(strata[group[0]], []).append(g)
-    split_of = np.zeros(len(groups), int)
+    """Each group's split by its place among the groups of its stratum, shuffled.
+
+    The stratum of a group is that of its first member.
+    """
+    firsts = groups.members[np.cumsum(groups.sizes) - groups.sizes]
+    known: dict[Hashable, int] = {}
+    number = np.array([known.setdefault(strata[i], len(known)) for i in firsts], np.int64)
+    split_of = np.zeros(len(groups.sizes), np.int64)
     edges = np.cumsum(shares)
-    for stratum in sorted(by_stratum, key=repr):
-        its = by_stratum[stratum]
-        total = sum(len(groups[g]) for g in its)
-        placed = 0
-        for i in rng.permutation(len(its)):
-            size = len(groups[its[i]])
-            # The middle of the group decides, so that no split is favoured by large groups.
-            share = (placed + size / 2) / total
-            split_of[its[i]] = min(int(np.searchsorted(edges, share)), len(edges) - 1)
-            placed += size
+    for stratum in sorted(known, key=repr):
+        its = np.flatnonzero(number == known[stratum])
+        its = its[rng.permutation(len(its))]
+        sizes = groups.sizes[its]
+        # The middle of the group decides, so that no split is favoured by large groups.
+        middles = (np.cumsum(sizes) - sizes + sizes / 2) / sizes.sum()
+        split_of[its] = np.minimum(np.searchsorted(edges, middles), len(edges) - 1)
     return split_of
 
 
 def _level(
     split_of: np.ndarray,
-    groups: Sequence[Sequence[int]],
+    groups: Groups,
     strata: Sequence[Hashable],
     shares: np.ndarray,
     rng: np.random.Generator,
@@ -105,12 +111,12 @@ def _level(
     """
     counts = _label_counts(groups, strata)  # the first column counts images
     squares = counts.multiply(counts).sum(axis=1)
-    sizes = counts[:, [0]].toarray().ravel()
+    sizes = groups.sizes
     totals = counts.sum(axis=0)
     excess = np.array(
         [counts[split_of == s].sum(axis=0) - share * totals for s, share in enumerate(shares)]
     )
-    order = rng.permutation(len(groups))  # who moves of those that are alike
+    order = rng.permutation(len(sizes))  # who moves of those that are alike
 
     def move(donor: int, taker: int, may: np.ndarray) -> tuple[int, float]:
         """Move the best of those that may; returns it and what that adds to the distance."""
@@ -152,30 +158,34 @@ def _level(
         return False
 
     pairs = list(itertools.permutations(range(len(shares)), 2))
-    while len(groups) >= len(shares) and any([exchange(*pair) for pair in pairs]):
+    while len(sizes) >= len(shares) and any([exchange(*pair) for pair in pairs]):
         pass
 
 
-def _label_counts(groups: Sequence[Sequence[int]], strata: Sequence[Hashable]) -> csr_array:
+def _label_counts(groups: Groups, strata: Sequence[Hashable]) -> csr_array:
     """How many images each group has, in all and of every label: (groups, 1 + labels)."""
+    known: dict[Hashable, int] = {}
+    number = np.array([known.setdefault(strata[i], len(known)) for i in groups.members], np.int64)
     columns: dict[Hashable, int] = {}
-    found: list[tuple[int, int]] = []
-    for g, group in enumerate(groups):
-        for i in group:
-            stratum = strata[i]
-            entries = enumerate(stratum) if isinstance(stratum, tuple) else ()
-            for label in ("images", ("stratum", stratum), *entries):
-                found.append((g, columns.setdefault(label, len(columns))))
-    rows, places = np.array(found).T
-    # A group's images of one label are summed.
-    return csr_array((np.ones(len(found)), (rows, places)), shape=(len(groups), len(columns)))
+    labels: list[tuple[int, int]] = []  # a stratum, and the column of a label that it means
+    for stratum, row in known.items():
+        entries = enumerate(stratum) if isinstance(stratum, tuple) else ()
+        for label in ("images", ("stratum", stratum), *entries):
+            labels.append((row, columns.setdefault(label, len(columns))))
+    means = csr_array((np.ones(len(labels)), tuple(np.array(labels).T)))
+    owners = np.repeat(np.arange(len(groups.sizes)), groups.sizes)
+    # A group's images of one stratum are summed.
+    shape = (len(groups.sizes), len(known))
+    counts = csr_array((np.ones(len(number)), (owners, number)), shape=shape) @ means
+    counts.sort_indices()
+    return counts
 
 
 def folds(
     names: Sequence[str],
     strata: Sequence[Hashable],
     *,
-    ties: Sequence[Sequence[Hashable | None]],
+    ties: Iterable[Iterable[Hashable | None]],
     count: int,
     seed: int,
 ) -> list[int]:
@@ -184,12 +194,30 @@ def folds(
     return [int(fold) for fold in assign(names, strata, ties=ties, fractions=fractions, seed=seed)]
 
 
-def _components(count: int, ties: Sequence[Sequence[Hashable | None]]) -> np.ndarray:
+def _components(count: int, ties: Iterable[Iterable[Hashable | None]]) -> np.ndarray:
     """The connected component of each of `count` records under the ties, as an integer."""
-    links = []
+    firsts, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for column in ties:
-        first: dict[Hashable, int] = {}
-        links += [(first.setdefault(v, i), i) for i, v in enumerate(column) if v is not None]
-    rows, columns = np.array(links, dtype=int).reshape(-1, 2).T
+        values = column if isinstance(column, np.ndarray) else _codes(column)
+        _, first, which = np.unique(values, return_index=True, return_inverse=True)
+        is_tied = values != MISSING if values.dtype == np.int64 else np.ones(count, bool)
+        firsts.append(first[which][is_tied])
+        others.append(np.flatnonzero(is_tied))
+    rows, columns = np.concatenate(firsts), np.concatenate(others)
     graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
+
+
+def _codes(values: Iterable[Hashable | None]) -> np.ndarray:
+    """A number for each value, equal for equal ones, and `MISSING` for None: (n,) int64."""
+    known: dict[Hashable, int] = {}
+    numbers = (
+        MISSING if value is None else known.setdefault(value, len(known)) for value in values
+    )
+    return np.fromiter(numbers, np.int64)
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Values (n,) numbered from 0 in the order in which they are first met: (n,) int64."""
+    _, first, which = np.unique(values, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[which]

@@ -6,7 +6,7 @@ A dataset's folder says what its files mean (`labelled`) and how it is divided (
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from tensorflow_datasets.core import dataset_builder
 
 from vggface_gender.base import disk, files, parts
 from vggface_gender.base.errors import InputError
+from vggface_gender.base.packed import Packed
 from vggface_gender.base.parts import HERE, Engine
 from vggface_gender.datasets import checks, shards, sources, splits, summary
 from vggface_gender.datasets.catalogue import Facts
@@ -32,7 +33,7 @@ PREDICTED = "the labels are a classifier's: nothing is drawn for validation or t
 class Plan(NamedTuple):
     """Which record goes where, and the summary of how that came about."""
 
-    divided: dict[str, list[Checked]]
+    divided: dict[str, Packed[Checked]]
     summary: dict
     size: int  # bytes of all records, about
 
@@ -128,7 +129,7 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
                 understood; the disk has no room.
         """
         # A dataset that needs no source takes None for one.
-        listed = list(self.labelled(source))  # type: ignore[arg-type]
+        listed = Packed(self.labelled(source))  # type: ignore[arg-type]
         unread = [label for item in listed for label in item.unread]
         if unread and not self.keep_going:
             raise InputError(
@@ -162,10 +163,10 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
             summed = summary.aligned(summed, made_with=framing.settings())
         return Plan(divided, summed, size)
 
-    def _require_room(self, listed: list[Labelled]) -> int:
+    def _require_room(self, listed: Collection[Labelled]) -> int:
         """The bytes that the records of all splits take; refuse to begin where there is no room."""
         drawn = (len(item.image) for item in listed if isinstance(item.image, bytes))
-        found = (sources.stat_of(item.image) for item in listed if isinstance(item.image, Path))
+        found = (sources.stat_of(item.image) for item in listed if isinstance(item.image, str))
         needed = sum(drawn) + sum(stat.st_size for stat in found if stat)
         if self.is_aligned:
             needed = framing.BYTES * len(listed)
@@ -173,8 +174,8 @@ class FacesBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):  
         return needed
 
     def _check(
-        self, listed: list[Labelled], source: Path | None, *, listing: str
-    ) -> tuple[list[Checked], dict[str, str]]:
+        self, listed: Collection[Labelled], source: Path | None, *, listing: str
+    ) -> tuple[Packed[Checked], dict[str, str]]:
         """The images that can be used, and why the others can't."""
         if not listed:
             raise InputError(f"{source}: no images found; expected {self.FACTS.files}")

@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import io
 import itertools
+import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vggface_gender.base import parts, remote
+from vggface_gender.base.packed import Packed
 from vggface_gender.base.parts import HERE, Engine, Tick
 from vggface_gender.datasets.sources import Labelled
 from vggface_gender.photos import crops, read
@@ -34,8 +36,8 @@ Found = tuple[str, tuple[int, int], bool]  # a `Checked` but for its item
 
 
 def check(
-    listed: Sequence[Labelled], *, engine: Engine = HERE, folder: Path | None = None
-) -> tuple[list[Checked], dict[str, str]]:
+    listed: Collection[Labelled], *, engine: Engine = HERE, folder: Path | None = None
+) -> tuple[Packed[Checked], dict[str, str]]:
     """The images that can be used, and why the others can't, by name.
 
     Args:
@@ -47,7 +49,8 @@ def check(
         wanted = parts.divided(listed, folder, least=LEAST_IMAGES, make=_check)
         engine.run(wanted, "checking images")
         looked = itertools.chain.from_iterable(parts.read(part.path) for part in wanted)
-        good, skipped = [], {}
+        good: Packed[Checked] = Packed()
+        skipped = {}
         for item, found in zip(listed, looked, strict=True):
             if isinstance(found, str):
                 skipped[item.name] = found
@@ -67,7 +70,7 @@ def _check(path: Path, tick: Tick, *, listed: Path) -> None:
     parts.write(looked, path)
 
 
-def content(image: Path | bytes | str) -> bytes:
+def content(image: str | bytes) -> bytes:
     """An image's file as it is.
 
     Raises:
@@ -77,11 +80,11 @@ def content(image: Path | bytes | str) -> bytes:
     """
     if isinstance(image, bytes):
         return image
-    if isinstance(image, str):
+    if remote.is_url(image):
         return remote.read(image)
-    if not image.is_file():
+    if not os.path.isfile(image):
         raise ValueError("not a regular file")
-    return image.read_bytes()
+    return Path(image).read_bytes()
 
 
 def encoded(image: Checked) -> bytes:

@@ -8,8 +8,9 @@ the list of its images; and all of them equal those that TFDS writes of the same
 import functools
 import io
 import json
+import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tensorflow_datasets.core import example_serializer, hashing
 from tensorflow_datasets.core.utils import shard_utils
 
 from vggface_gender.base import parts
+from vggface_gender.base.packed import Packed
 from vggface_gender.base.parts import Part, Tick
 from vggface_gender.datasets import checks
 from vggface_gender.datasets.checks import Checked
@@ -61,7 +63,7 @@ def features(*, is_aligned: bool) -> tfds.features.FeaturesDict:
 
 
 def plan(
-    split: str, images: Sequence[Checked], *, count: int, folder: Path, is_aligned: bool
+    split: str, images: Collection[Checked], *, count: int, folder: Path, is_aligned: bool
 ) -> list[Part]:
     """The parts of a split's shards; the list of each one's images is written to the folder.
 
@@ -71,14 +73,21 @@ def plan(
         is_aligned: see `features`.
     """
     hasher = hashing.Hasher(split)
-    ordered = sorted(images, key=lambda image: hasher.hash_key(image.item.name))
-    wanted, start = [], 0
-    for number, end in enumerate(shard_utils.get_shard_boundaries(len(ordered), count)):
+    keys = (hasher.hash_key(image.item.name).to_bytes(16, "big") for image in images)
+    order = np.argsort(np.fromiter(keys, "S16", len(images)), kind="stable")
+    places = np.empty(len(images), np.int64)
+    places[order] = np.arange(len(images))
+    ends = shard_utils.get_shard_boundaries(len(images), count)
+    shards: list[Packed[tuple[int, Checked]]] = [Packed() for _ in ends]
+    owners = np.searchsorted(ends, places, side="right")
+    for image, place, owner in zip(images, places, owners, strict=True):
+        shards[owner].append((int(place), image))
+    wanted = []
+    for number, its in enumerate(shards):
         listed = folder / f"{split}-{number:05d}.images"
-        parts.write(ordered[start:end], listed)
+        parts.write([image for _, image in sorted(its, key=operator.itemgetter(0))], listed)
         make = functools.partial(_write, images=listed, is_aligned=is_aligned)
-        wanted.append(Part(folder / f"{split}-{number:05d}", make, size=end - start))
-        start = end
+        wanted.append(Part(folder / f"{split}-{number:05d}", make, size=len(its)))
     return wanted
 
 

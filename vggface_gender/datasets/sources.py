@@ -1,5 +1,6 @@
 """What lies in a dataset's source folder, and what the dataset says of each image."""
 
+import array
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ class Labelled(NamedTuple):
     """One image of a dataset and what the dataset says of it; None where it says nothing."""
 
     name: str  # unique in the dataset and stable: a relative path, never an absolute one
-    image: Path | bytes | str  # a file, what is in it, or the URL of one elsewhere
+    image: str | bytes  # a file's path, the URL of one elsewhere, or what is in it
     gender: str | None = None
     race: str | None = None
     age: float | None = None  # years
@@ -55,9 +56,11 @@ def images_under(folder: Path, within: Path) -> Iterator[Labelled]:
     """
     if not folder.is_dir():  # one that need not be there
         return
-    start = len(within.parts)
-    for image in folders.contents(folder, deep=True).images:
-        yield Labelled("/".join(image.parts[start:]), image)
+    for path, reason in folders.walk(str(folder), deep=True):
+        if reason is None:
+            yield Labelled(
+                os.path.relpath(path, within).replace(os.sep, "/"), os.path.normpath(path)
+            )
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -76,10 +79,10 @@ def problem_of(image: Path) -> str | None:
     return None
 
 
-def stat_of(image: Path) -> os.stat_result | None:
-    """A listed file's size and times; None of one that is not there, or can't be."""
+def stat_of(image: str) -> os.stat_result | None:
+    """A listed file's size and times; None of one that is not there, or can't be, or a URL."""
     try:
-        return image.stat()
+        return os.stat(image)
     except (OSError, ValueError):
         return None
 
@@ -89,10 +92,21 @@ def unused(source: Path, listed: Iterable[Labelled]) -> folders.LeftOut:
 
     Its own tables of labels are among what is not named as an image.
     """
-    taken = {str(item.image) for item in listed if isinstance(item.image, Path)}
-    found = folders.contents(source, deep=True)
-    others = [image for image in found.images if str(image) not in taken]
-    reasons = {**({UNUSED: others} if others else {}), **found.left_out}
-    return folders.tally(
-        {reason: [path.relative_to(source) for path in paths] for reason, paths in reasons.items()}
+    import numpy as np  # here: what is there of a dataset is looked up without it
+
+    # Hashes of 8 bytes, since paths of all would take much memory.
+    images = (item.image for item in listed)
+    hashes = array.array("q", (hash(it) for it in images if isinstance(it, str)))
+    taken = np.unique(np.array(hashes))
+
+    def is_taken(path: str) -> bool:
+        place = np.searchsorted(taken, its := hash(os.path.normpath(path)))
+        return bool(place < len(taken) and taken[place] == its)
+
+    found = folders.walk(str(source), deep=True)
+    left_out = folders.counted(
+        (os.path.relpath(path, source), reason or UNUSED)
+        for path, reason in found
+        if reason or not is_taken(path)
     )
+    return {reason: left_out[reason] for reason in sorted(left_out, key=lambda it: it != UNUSED)}

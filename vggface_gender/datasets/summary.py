@@ -3,11 +3,12 @@
 import collections
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vggface_gender.base import labels, text
+from vggface_gender.base.packed import in_order
 from vggface_gender.base.tasks import CLASSIFICATION
 from vggface_gender.datasets import sources
 from vggface_gender.photos import folders
@@ -23,7 +24,7 @@ FEW_FACES = 30  # of fewer, a share's 95% interval is wider than 35 points
 FEW_OF_CLASS = 10  # of fewer, one face is more than 10 points of the class's recall
 
 
-def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Checked"]) -> dict:
+def summarize(divided: Mapping[str, Collection["Checked"]], images: Collection["Checked"]) -> dict:
     """Counts by split and label, sizes, copies and torn people, as JSON.
 
     Args:
@@ -36,7 +37,7 @@ def summarize(divided: Mapping[str, Sequence["Checked"]], images: Sequence["Chec
         is 0 where the dataset names none.
     """
     counts = {split: len(part) for split, part in divided.items()}
-    counted = {split: _count_labels([i.item for i in part]) for split, part in divided.items()}
+    counted = {split: _count_labels(part) for split, part in divided.items()}
     return {
         "counts": counts,
         "labels": counted,
@@ -232,20 +233,20 @@ def _count_persons(part: Iterable["Checked"]) -> int:
     return len({image.item.subject for image in part} - {None})
 
 
-def _count_labels(items: Sequence["Labelled"]) -> dict[str, dict[str, int]]:
-    return {
-        "gender": _count(item.gender for item in items),
-        "race": _count(item.race for item in items),
-        "age": _count(None if item.age is None else labels.age_band(item.age) for item in items),
-    }
-
-
-def _count(values: Iterable[str | None]) -> dict[str, int]:
-    counts = collections.Counter("missing" if value is None else value for value in values)
+def _count_labels(images: Iterable["Checked"]) -> dict[str, dict[str, int]]:
+    counts: dict[str, collections.Counter] = {task: collections.Counter() for task in labels.TASKS}
+    for image in images:
+        item = image.item
+        band = None if item.age is None else labels.age_band(item.age)
+        for task, label in zip(labels.TASKS, (item.gender, item.race, band), strict=True):
+            counts[task]["missing" if label is None else label] += 1
     bands = labels.AGE_BAND_NAMES
     return {
-        label: counts[label]
-        for label in sorted(counts, key=lambda x: (bands.index(x) if x in bands else -1, x))
+        task: {
+            label: its[label]
+            for label in sorted(its, key=lambda x: (bands.index(x) if x in bands else -1, x))
+        }
+        for task, its in counts.items()
     }
 
 
@@ -253,18 +254,22 @@ def _size(image: "Checked") -> str:
     return "{}x{}".format(*image.size)
 
 
-def _count_copies(images: Iterable["Checked"]) -> dict[str, int]:
+def _count_copies(images: Collection["Checked"]) -> dict[str, int]:
     """Images whose content another has too."""
-    copies = collections.defaultdict(list)
+    import numpy as np  # here: what is said of a build needs neither it nor SciPy
+
+    from vggface_gender.datasets.splits import digests
+
+    found, counts = np.unique(digests(images), return_counts=True)
+    several: dict[str, set] = {each.decode(): set() for each in found[counts > 1]}
     for image in images:
-        copies[image.digest].append(image.item)
-    several = [items for items in copies.values() if len(items) > 1]
+        if image.digest in several:
+            item = image.item
+            several[image.digest].add((item.gender, item.race, item.age))
     return {
-        "images": sum(map(len, several)),
+        "images": int(counts[counts > 1].sum()),
         "contents": len(several),
-        "with different labels": sum(
-            len({(i.gender, i.race, i.age) for i in items}) > 1 for items in several
-        ),
+        "with different labels": sum(len(said) > 1 for said in several.values()),
     }
 
 
@@ -273,18 +278,19 @@ def _torn(divided: Mapping[str, Iterable["Checked"]]) -> list[str]:
     sides = collections.defaultdict(set)
     for split, part in divided.items():
         for image in part:
-            sides[image.item.subject].add(split)
-    return sorted(who for who, of in sides.items() if who is not None and len(of) > 1)
+            if image.item.subject is not None:
+                sides[image.item.subject].add(split)
+    return sorted(who for who, of in sides.items() if len(of) > 1)
 
 
-def _state(image: Path | bytes | str) -> list[int]:
-    stat = sources.stat_of(image) if isinstance(image, Path) else None
+def _state(image: str | bytes) -> list[int]:
+    stat = sources.stat_of(image) if isinstance(image, str) else None
     return [stat.st_size, stat.st_mtime_ns] if stat else []
 
 
 def _hash(rows: Iterable[list]) -> str:
     made, separator = hashlib.blake2b(b"[", digest_size=16), ""
-    for row in sorted(rows):  # as `json.dumps` of all, whose text would be long
+    for row in in_order(rows):  # as `json.dumps` of all, whose text would be long
         made.update(f"{separator}{json.dumps(row)}".encode())
         separator = ", "
     made.update(b"]")

@@ -1,15 +1,15 @@
 """Tables of files and labels, of named datasets and of one's own."""
 
 import collections
+import contextlib
 import csv
 import functools
+import itertools
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import pandas as pd
+from typing import Any, NamedTuple, TypeVar
 
 from vggface_gender.base import ages, readings
 from vggface_gender.base.errors import InputError, first_line
@@ -25,6 +25,17 @@ SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bar
 KINDS = {",": "CSV", "\t": "tab-separated"}
 
 
+Row = tuple[int, dict[str, str]]  # the line that it ends on, from 1, and its text by column
+
+
+class Table(NamedTuple):
+    """A table of text, "" where a cell is empty or its line ends before it."""
+
+    columns: list[str]
+    # Reads it, row by row: it may be longer than memory. Lines without any text are left out.
+    rows: Callable[[], Iterator[Row]]
+
+
 def read_table(
     path: Path,
     *,
@@ -32,11 +43,8 @@ def read_table(
     expected: str,
     known: Sequence[str] = (),
     separator: str = ",",
-) -> pd.DataFrame:
-    """A table of text, "" where a cell is empty or its line ends before it.
-
-    Its index holds the line, from 1, that each row ends on. Lines without any text are left out,
-    and of further columns of one name all but the first.
+) -> Table:
+    """A table, of whose columns of one name all but the first are left out.
 
     Args:
         needed: columns without which it is of no use.
@@ -44,11 +52,13 @@ def read_table(
         known: further columns. Known and needed ones are found whatever their capitals.
 
     Raises:
-        InputError: it is not there, not such a table, lacks a column, or a row has more cells
-            than its first line.
+        InputError: it is not there, not such a table, or lacks a column; or, from `rows`, a row
+            has more cells than its first line, or is no text.
     """
     known = (*needed, *known)
-    (_, header), *rows = _lines(path, separator=separator, known=known, expected=expected)
+    lines = functools.partial(_lines, path, separator=separator, known=known, expected=expected)
+    with contextlib.closing(lines()) as every:
+        _, header = next(every)
     spelt = [column.strip().lower() for column in header]
     for name, count in collections.Counter(spelt).items():
         if count > 1 and name in known:
@@ -63,32 +73,33 @@ def read_table(
         raise InputError(
             f"{path}: no column {', '.join(missing)}; found {found}{hint}; expected {expected}"
         )
-    width = len(columns)
-    for number, cells in rows:
-        if any(cells[width:]):
-            raise InputError(
-                f"{path}, line {number}: number of cells {len(cells)}, of columns {width}; quote "
-                f"text that holds {SEPARATORS[separator]}"
-            )
-    table = pd.DataFrame(
-        [[*cells, *[""] * (width - len(cells))][:width] for _, cells in rows],
-        index=[number for number, _ in rows],
-        columns=columns,
-        dtype=object,
-    )
-    return table.loc[:, ~table.columns.duplicated()]
+
+    def rows() -> Iterator[Row]:
+        for number, cells in itertools.islice(lines(), 1, None):
+            if any(cells[len(columns) :]):
+                raise InputError(
+                    f"{path}, line {number}: number of cells {len(cells)}, of columns "
+                    f"{len(columns)}; quote text that holds {SEPARATORS[separator]}"
+                )
+            filled = [*cells, *[""] * (len(columns) - len(cells))][: len(columns)]
+            yield number, dict(zip(reversed(columns), reversed(filled), strict=True))
+
+    return Table(list(dict.fromkeys(columns)), rows)
 
 
 def _lines(
     path: Path, *, separator: str, known: Sequence[str], expected: str
-) -> list[tuple[int, list[str]]]:
+) -> Generator[tuple[int, list[str]]]:
     """The rows of a table that have any text, the header first, each with its line's number."""
-    kind = KINDS[separator]
+    kind, is_empty = KINDS[separator], True
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=separator, strict=True)
             try:
-                lines = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+                for cells in reader:
+                    if any(map(str.strip, cells)):
+                        is_empty = False
+                        yield reader.line_num, cells
             except csv.Error as error:
                 raise ValueError(f"line {reader.line_num}: {error}") from None
     except FileNotFoundError:
@@ -99,9 +110,8 @@ def _lines(
             f"{path}: not a readable {kind} file: {first_line(error)}{hint}; save it as {kind}, "
             "in UTF-8"
         ) from None
-    if not lines:
+    if is_empty:
         raise InputError(f"{path}: empty; expected {expected}")
-    return lines
 
 
 def cell(row: Mapping[str, str], column: str, *, read: Callable[[str], T | None]) -> T | None:
@@ -159,7 +169,7 @@ def mended_ages(texts: Iterable[str]) -> list[str]:
     return [f"{what}: {listed(mended, 10)}"] if mended else []
 
 
-def finder(folder: Path) -> Callable[[str], tuple[str, Path | None]]:
+def finder(folder: Path) -> Callable[[str], tuple[str, str | None]]:
     """A function that finds a listed file below `folder`.
 
     It takes a file's name as it is listed and gives its name, separated by slashes, and its path;
@@ -174,15 +184,15 @@ def finder(folder: Path) -> Callable[[str], tuple[str, Path | None]]:
         except OSError:
             return {}
 
-    def find(name: str) -> tuple[str, Path | None]:
+    def find(name: str) -> tuple[str, str | None]:
         spelt = name.strip().replace("\\", "/")
         for each in (name, spelt):
             if os.path.isfile(folder / each):
-                return each, folder / each
+                return each, str(folder / each)
         path = folder
         for part in Path(spelt).parts:
             path /= entries(path).get(unicodedata.normalize("NFC", part), part)
-        return (spelt, path) if os.path.isfile(path) else (shortened(name, LONGEST_NAME), None)
+        return (spelt, str(path)) if os.path.isfile(path) else (shortened(name, LONGEST_NAME), None)
 
     return find
 

@@ -195,7 +195,6 @@ def of_records(
     Raises:
         InputError: see `features.extract`.
     """
-    truth = records.labels(dataset, split)
     found = features.extract(
         dataset,
         split,
@@ -205,11 +204,13 @@ def of_records(
         engine=engine,
         load=load,
     )
-    known = truth[list(OF_RECORDS)].astype(object).where(truth[list(OF_RECORDS)].notna(), None)
-    about = list(known.itertuples(index=False, name=None))
-    for start in range(0, len(about), AT_ONCE):
-        rows = found[start : start + AT_ONCE]
-        yield Rows(about[start : start + AT_ONCE], rows.reshape(len(rows), -1))
+    start = 0
+    for truth in records.label_batches(dataset, split, size=AT_ONCE):
+        known = truth[list(OF_RECORDS)].astype(object)
+        about = known.where(known.notna(), None).itertuples(index=False, name=None)
+        rows = found[start : start + len(truth)]
+        yield Rows(list(about), rows.reshape(len(rows), -1))
+        start += len(truth)
 
 
 def write(

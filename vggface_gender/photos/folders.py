@@ -42,7 +42,7 @@ LeftOut = dict[str, dict]  # reason to {"count": n, "first": the first few names
 class Contents(NamedTuple):
     """What is in a folder."""
 
-    images: list[Path]  # by their names, folder by folder, sorted in each
+    images: list[str]  # their paths, by their names, folder by folder, sorted in each
     left_out: dict[str, list[Path]]  # by reason: `HIDDEN`, `OTHER`, `FOLDER`
 
 
@@ -67,24 +67,53 @@ def contents(folder: Path, *, deep: bool) -> Contents:
     Raises:
         OSError: the folder, or one within, is not there or may not be read.
     """
-    images: list[Path] = []
+    images: list[str] = []
     left_out: dict[str, list[Path]] = {}
-    for path, reason in _walk(str(folder), deep, ()):
+    for path, reason in walk(str(folder), deep=deep):
         if reason is None:
-            images.append(Path(path))
+            images.append(path)
         else:
             left_out.setdefault(reason, []).append(Path(path))
     return Contents(images, left_out)
 
 
-def enter(folder: Path, *, deep: bool, left_out: dict[str, list[Path]]) -> list[Path]:
+def walk(
+    folder: str, *, deep: bool, within: Sequence[str] = ()
+) -> Iterator[tuple[str, str | None]]:
+    """Every file, and every folder that is not entered, with the reason why it is not taken.
+
+    Text and `os.scandir`: in a folder of tens of thousands of files, pathlib would take seconds.
+    The reason of an image is None. See `contents`.
+
+    Args:
+        within: the real paths of the folders that lead to this one.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    inner = []
+    for entry in entries:
+        if not is_shown(entry.name):
+            yield entry.path, HIDDEN
+        elif entry.is_dir():
+            inner.append(entry)
+        else:
+            yield entry.path, None if is_image(entry.name) else OTHER
+    within = (*within, os.path.realpath(folder))
+    for entry in inner:
+        if deep and not (entry.is_symlink() and os.path.realpath(entry) in within):
+            yield from walk(entry.path, deep=deep, within=within)
+        else:
+            yield entry.path, FOLDER
+
+
+def enter(folder: Path, *, deep: bool, left_out: dict[str, list[Path]]) -> list[str]:
     """A folder's images; what else is in it is added to `left_out`. See `contents`."""
     return _taken(contents(folder, deep=deep), left_out)
 
 
 def enter_full(
     folder: Path, *, deep: bool, left_out: dict[str, list[Path]], hint: str = ""
-) -> list[Path]:
+) -> list[str]:
     """`enter` for a folder that has to have images.
 
     Args:
@@ -104,16 +133,25 @@ def enter_full(
 
 
 def tally(left_out: Mapping[str, Iterable[Path | str]]) -> LeftOut:
+    """`counted` of what is left out, by its reason."""
+    return counted((str(path), reason) for reason, paths in left_out.items() for path in paths)
+
+
+def counted(left_out: Iterable[tuple[str, str]]) -> LeftOut:
     """What is left out for each reason: how many, and the first few names, as JSON.
 
     What is hidden is counted and not named.
+
+    Args:
+        left_out: a path and the reason, one after the other.
     """
-    tallied = {}
-    for reason, paths in left_out.items():
-        names = [str(path) for path in paths]
-        first = [] if reason == HIDDEN else names[:FIRST]
-        tallied[reason] = {"count": len(names), "first": first}
-    return tallied
+    found: LeftOut = {}
+    for path, reason in left_out:
+        its = found.setdefault(reason, {"count": 0, "first": []})
+        its["count"] += 1
+        if reason != HIDDEN and its["count"] <= FIRST:
+            its["first"].append(path)
+    return found
 
 
 def describe(left_out: LeftOut) -> list[str]:
@@ -125,34 +163,8 @@ def describe(left_out: LeftOut) -> list[str]:
     return lines
 
 
-def _taken(inside: Contents, left_out: dict[str, list[Path]]) -> list[Path]:
+def _taken(inside: Contents, left_out: dict[str, list[Path]]) -> list[str]:
     """The images; the rest is added to `left_out`."""
     for reason, others in inside.left_out.items():
         left_out.setdefault(reason, []).extend(others)
     return inside.images
-
-
-def _walk(folder: str, deep: bool, within: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Every file, and every folder that is not entered, with the reason why it is not taken.
-
-    Text and `os.scandir`: in a folder of tens of thousands of files, pathlib would take seconds.
-
-    Args:
-        within: the real paths of the folders that lead to this one.
-    """
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    inner = []
-    for entry in entries:
-        if not is_shown(entry.name):
-            yield entry.path, HIDDEN
-        elif entry.is_dir():
-            inner.append(entry)
-        else:
-            yield entry.path, None if is_image(entry.name) else OTHER
-    within = (*within, os.path.realpath(folder))
-    for entry in inner:
-        if deep and not (entry.is_symlink() and os.path.realpath(entry) in within):
-            yield from _walk(entry.path, deep, within)
-        else:
-            yield entry.path, FOLDER

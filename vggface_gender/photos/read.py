@@ -46,7 +46,7 @@ def find_photos(paths: Iterable[str | Path]) -> Found:
         if not path.is_dir():
             photos.append(path)
             continue
-        photos += folders.enter_full(path, deep=False, left_out=left_out)
+        photos += map(Path, folders.enter_full(path, deep=False, left_out=left_out))
     return Found(photos, folders.tally(left_out))
 
 

@@ -4,7 +4,9 @@ Nothing is opened here but folders. A name is what is there under it, if anythin
 may be a pattern, a URL, a camera's number or `-`.
 """
 
+import contextlib
 import glob
+import hashlib
 import io
 import json
 import os
@@ -74,7 +76,7 @@ def find(names: Iterable[str], *, recursive: bool = False) -> Found:
         elif os.path.isdir(path):
             hint = "" if recursive else ", or give --recursive"
             images = folders.enter_full(Path(path), deep=recursive, left_out=left_out, hint=hint)
-            sources += [Source(str(image), PHOTO) for image in images]
+            sources += [Source(image, PHOTO) for image in images]
         elif not os.path.lexists(path) and re.search(r"[*?\[]", path):
             sources += _matching(path, recursive, left_out)
         elif not os.path.lexists(path) and re.fullmatch("[0-9]{1,9}", path):
@@ -119,14 +121,14 @@ def from_stdin() -> Picture:
 
 def state(sources: Iterable[Source]) -> str:
     """A hash of names, and of their files' sizes and times: have they changed since?"""
-    rows: list[list] = []
+    made = hashlib.blake2b(digest_size=16)
     for source in sources:
-        try:
+        row: list = [source.name]
+        with contextlib.suppress(OSError, ValueError):  # it is elsewhere, or gone
             stat = os.stat(source.name)
-            rows.append([source.name, stat.st_size, stat.st_mtime_ns])
-        except (OSError, ValueError):  # it is elsewhere, or gone
-            rows.append([source.name])
-    return files.digest_of(json.dumps(rows).encode())
+            row += [stat.st_size, stat.st_mtime_ns]
+        made.update(json.dumps(row).encode())
+    return made.hexdigest()
 
 
 def content(path: str | os.PathLike) -> str | None:
@@ -151,7 +153,7 @@ def _matching(pattern: str, recursive: bool, left_out: dict[str, list[Path]]) ->
         elif path.is_dir():
             if recursive:
                 images = folders.enter(path, deep=True, left_out=left_out)
-                sources += [Source(str(image), PHOTO) for image in images]
+                sources += [Source(image, PHOTO) for image in images]
             elif "**" not in pattern:  # which matches the folders on its way, too
                 left_out.setdefault(folders.FOLDER, []).append(path)
         elif folders.is_image(match) or video.is_video(path):

@@ -12,15 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from vggface_gender.base import labels
 from vggface_gender.base.readings import READINGS, Reading
 from vggface_gender.base.text import listed
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
 from vggface_gender.datasets.sources import Labelled, problem_of
-from vggface_gender.datasets.tables import finder, labels_of, read_table
+from vggface_gender.datasets.tables import Table, finder, labels_of, read_table
 
 FOLDS = range(5)
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
@@ -45,25 +43,25 @@ class Builder(FacesBuilder):
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         find = finder(source)
-        for fold, rows in tables(source).items():
-            table = source / table_name(fold)
-            for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        for fold, table in tables(source).items():
+            for number, row in table.rows():
                 face = f"landmark_aligned_face.{row['face_id']}.{row['original_image']}"
                 name, image = find(f"aligned/{row['user_id']}/{face}")
                 said = {task: "" if says_nothing(row[task]) else row[task] for task in KNOWN}
                 yield Labelled(
                     name=name,
-                    image=image or source / name,
+                    image=image or str(source / name),
                     subject=row["user_id"],
                     fold=fold,
                     problem=None if image else problem_of(source / name),
-                    **labels_of(said, f"{table.name}, line {number}", known=KNOWN),
+                    **labels_of(said, f"{table_name(fold)}, line {number}", known=KNOWN),
                 )
 
     @classmethod
     def notes(cls, source: Path | None) -> Sequence[str]:
-        texts = [text for rows in tables(source).values() for text in rows.age] if source else []
-        between = collections.Counter(text.strip() for text in texts if is_between_bins(text))
+        found = tables(source).values() if source else ()
+        texts = (row["age"].strip() for table in found for _, row in table.rows())
+        between = collections.Counter(text for text in texts if is_between_bins(text))
         counted = listed([f"{text} ({n:,})" for text, n in between.most_common()], 20)
         return [*cls.NOTES, *([f"ages between two bins, so missing: {counted}"] if between else [])]
 
@@ -73,8 +71,8 @@ def table_name(fold: int) -> str:
     return f"fold_{fold}_data.txt"
 
 
-def tables(source: Path) -> dict[int, pd.DataFrame]:
-    """Each fold's rows, as text."""
+def tables(source: Path) -> dict[int, Table]:
+    """Each fold's table."""
     expected = catalogue.NAMED["Adience"].files
     return {
         fold: read_table(

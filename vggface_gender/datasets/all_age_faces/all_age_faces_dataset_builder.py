@@ -41,7 +41,7 @@ class Builder(FacesBuilder):
         for stem, split in listed.items():
             image = folder / f"{stem}.jpg"
             name = image.relative_to(source).as_posix()
-            yield Labelled(name, image, split=split, problem=NOT_THERE)
+            yield Labelled(name, str(image), split=split, problem=NOT_THERE)
 
 
 def halves(folder: Path) -> dict[str, str]:

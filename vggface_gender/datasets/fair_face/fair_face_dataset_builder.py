@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from vggface_gender.base import ages
 from vggface_gender.base.readings import READINGS, Reading
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
 from vggface_gender.datasets.sources import Labelled, problem_of
-from vggface_gender.datasets.tables import finder, labels_of, mended_ages, read_table
+from vggface_gender.datasets.tables import Table, finder, labels_of, mended_ages, read_table
 
 COLUMNS = ("file", "age", "gender", "race")
 HALVES = {"train": "train", "val": "test"}  # FairFace's name for a half to our split
@@ -32,26 +30,26 @@ class Builder(FacesBuilder):
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
         find = finder(source)
-        for table, rows in tables(source).items():
-            split = HALVES[table.stem.rpartition("_")[2]]
-            for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        for path, table in tables(source).items():
+            split = HALVES[path.stem.rpartition("_")[2]]
+            for number, row in table.rows():
                 name, image = find(row["file"])
                 yield Labelled(
                     name=name,
-                    image=image or source / name,
+                    image=image or str(source / name),
                     split=split,
                     problem=None if image else problem_of(source / name),
-                    **labels_of(row, f"{table.name}, line {number}", known=KNOWN),
+                    **labels_of(row, f"{path.name}, line {number}", known=KNOWN),
                 )
 
     @classmethod
     def notes(cls, source: Path | None) -> Sequence[str]:
-        texts = [text for rows in tables(source).values() for text in rows.age] if source else []
-        return [*cls.NOTES, *mended_ages(texts)]
+        found = tables(source).values() if source else ()
+        return [*cls.NOTES, *mended_ages(row["age"] for table in found for _, row in table.rows())]
 
 
-def tables(source: Path) -> dict[Path, pd.DataFrame]:
-    """The table of each half that is at hand, as text, by its path."""
+def tables(source: Path) -> dict[Path, Table]:
+    """The table of each half that is at hand, by its path."""
     expected = catalogue.NAMED["FairFace"].files
     has_val = (source / "fairface_label_val.csv").exists() and (source / "val").is_dir()
     paths = [source / f"fairface_label_{half}.csv" for half in HALVES if half != "val" or has_val]

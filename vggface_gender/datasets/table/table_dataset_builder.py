@@ -4,12 +4,13 @@ A column `confidence` says that the labels are a classifier's (`vggface-gender p
 a table is for training alone: nothing of it is drawn for validation or test.
 """
 
+import array
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import tensorflow_datasets as tfds
 
 from vggface_gender.base import labels, remote, splits
@@ -17,7 +18,14 @@ from vggface_gender.base.errors import InputError
 from vggface_gender.datasets import catalogue
 from vggface_gender.datasets.builder import FacesBuilder
 from vggface_gender.datasets.sources import Labelled, problem_of
-from vggface_gender.datasets.tables import cell, finder, labels_of, mended_ages, read_table
+from vggface_gender.datasets.tables import (
+    Table,
+    cell,
+    finder,
+    labels_of,
+    mended_ages,
+    read_table,
+)
 
 # How what is no label is read, and what it may be. What a row means for the split is never guessed.
 COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -35,37 +43,34 @@ class Builder(FacesBuilder):
 
     @classmethod
     def labelled(cls, source: Path) -> Iterator[Labelled]:
-        rows = read(source)
-        if not set(rows) & set(labels.TASKS):
+        table = read(source)
+        if not {*table.columns} & {*labels.TASKS}:
             raise InputError(
-                f"{source}: no labels; found the columns {', '.join(rows.columns[:10])}; expected "
+                f"{source}: no labels; found the columns {', '.join(table.columns[:10])}; expected "
                 "a column gender, race or age"
             )
         find = finder(source.parent)
-        listed: set[str] = set()
-        # A row at a time: dictionaries of all would take as much again as the table.
-        each = zip(rows.index, rows.itertuples(index=False, name=None), strict=True)
-        for number, cells in each:
-            row = dict(zip(rows.columns, cells, strict=True))
+        places = array.array("q")
+        for number, row in table.rows():
             item = parse(row, source, number=number, find=find)
-            same = os.path.normpath(str(item.image))
-            if same in listed:
-                raise InputError(f"{source}: {item.name} is listed twice; list each file once")
-            listed.add(same)
+            places.append(hash(_place(item)))
             yield item
+        _require_each_once(table, source, places=np.array(places))
 
     @classmethod
     def notes(cls, source: Path | None) -> Sequence[str]:
-        rows = read(source) if source else pd.DataFrame()
-        unknown = sorted(set(rows) - set(catalogue.TABLE_COLUMNS))
+        if source is None:
+            return []
+        table = read(source)
+        unknown = sorted({*table.columns} - {*catalogue.TABLE_COLUMNS})
         return [
             *([f"columns not used: {', '.join(unknown)}"] if unknown else []),
-            *mended_ages(rows.get("age", ())),
+            *mended_ages(row.get("age", "") for _, row in table.rows()),
         ]
 
 
-def read(source: Path) -> pd.DataFrame:
-    """The table as text.
+def read(source: Path) -> Table:
+    """The table.
 
     Raises:
         InputError: it is not a CSV file with a column `file`.
@@ -78,12 +83,41 @@ def read(source: Path) -> pd.DataFrame:
     )
 
 
+def _place(item: Labelled) -> str:
+    """Where an image is, spelt in one way."""
+    return os.path.normpath(os.fsdecode(item.image))
+
+
+def _require_each_once(table: Table, source: Path, *, places: np.ndarray) -> None:
+    """Refuse a table that lists a file twice.
+
+    Args:
+        places: (n,) the hash of each row's `_place`, which takes less memory than the text. Rows
+            of equal hashes are read once more.
+
+    Raises:
+        InputError: it does.
+    """
+    hashes, counts = np.unique(places, return_counts=True)
+    twice = set(hashes[counts > 1].tolist())
+    if not twice:
+        return
+    find, seen = finder(source.parent), set()
+    for (number, row), its in zip(table.rows(), places.tolist(), strict=True):
+        if its not in twice:
+            continue
+        item = parse(row, source, number=number, find=find)
+        if _place(item) in seen:
+            raise InputError(f"{source}: {item.name} is listed twice; list each file once")
+        seen.add(_place(item))
+
+
 def parse(
     row: Mapping[str, str],
     source: Path,
     *,
     number: int,
-    find: Callable[[str], tuple[str, Path | None]],
+    find: Callable[[str], tuple[str, str | None]],
 ) -> Labelled:
     """One line of the table; an empty cell is a missing label.
 
@@ -118,12 +152,12 @@ def parse(
 
 
 def _located(
-    listed: str, source: Path, *, find: Callable[[str], tuple[str, Path | None]]
-) -> tuple[str, Path | str, str | None]:
+    listed: str, source: Path, *, find: Callable[[str], tuple[str, str | None]]
+) -> tuple[str, str, str | None]:
     """A listed image's name, where it is, and why it can't be used, where it isn't there."""
     if remote.is_url(url := listed.strip()):
         return url, url, None  # whether it is there is found as it is read
     name, image = find(listed)
     if image:
         return name, image, None
-    return name, source.parent / name, problem_of(source.parent / name)
+    return name, str(source.parent / name), problem_of(source.parent / name)
