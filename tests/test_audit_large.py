@@ -125,6 +125,20 @@ def test_a_table_in_chunks_is_the_table(tmp_path, kind):
     assert not list(tmp_path.glob(".parts-*"))
 
 
+def test_files_without_rows_change_nothing(tmp_path):
+    table = drawn("labels")
+    path = write(table, tmp_path, "folder")
+    whole = large.counted(path, out=tmp_path / "out")
+    for name in ("0", "9999"):  # of workers that had nothing to do
+        table[:0].to_csv(path / f"{name}.csv", index=False)
+    parted = large.counted(path, out=tmp_path / "out")
+    assert parted.notes == whole.notes
+    for task, tallied in whole.tallies.items():
+        pd.testing.assert_frame_equal(cells(tallied), cells(parted.tallies[task]))
+    with pytest.raises(InputError, match=r"9999\.csv: no rows"):
+        large.counted(path / "9999.csv", out=tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["labels", pytest.param("oriented score", marks=pytest.mark.slow)])
 def test_true_labels_may_come_from_a_table_in_memory(tmp_path, kind):
     table = drawn(kind)

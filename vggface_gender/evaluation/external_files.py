@@ -43,6 +43,8 @@ def read(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {WANTED}") from None
     header, *rows = _rows(io.StringIO(content, newline=""), path)
+    if not rows:
+        raise InputError(f"{path}: no rows; {WANTED} under a line that names the columns")
     return _frame(header, rows)
 
 
@@ -64,7 +66,6 @@ def _rows(lines: Iterable[str], path: Path) -> Iterator[list[str]]:
         if twice:
             raise InputError(f"{path}: several columns are called {twice[0]!r}; keep one")
         yield header
-        number = 1
         for number, cells in enumerate(reader, 2):
             if len(cells) == len(header) and any(cells):
                 yield cells
@@ -75,8 +76,6 @@ def _rows(lines: Iterable[str], path: Path) -> Iterator[list[str]]:
                 )
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV file ({error}); {WANTED}") from None
-    if number == 1:
-        raise InputError(f"{path}: no rows; {WANTED} under a line that names the columns")
 
 
 def _frame(header: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -109,13 +108,13 @@ class Piece(NamedTuple):
 
 
 def pieces(table: Path) -> list[Piece]:
-    """The pieces of a table in files, in their order.
+    """The pieces of a table in files, in their order; files without rows have none.
 
     Args:
         table: a file, a folder of files, or a pattern (`answers/*.parquet`).
 
     Raises:
-        InputError: there is no such file, or one is no Parquet file.
+        InputError: there is no such file, or none has rows, or one is no Parquet or CSV file.
     """
     if table.is_dir():
         paths = [path for path in table.iterdir() if path.suffix.lower() in ENDINGS]
@@ -130,7 +129,7 @@ def pieces(table: Path) -> list[Piece]:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: No such file or directory; {WANTED}")
-        found += _of_parquet(path) if path.suffix.lower() == PARQUET else [Piece(path)]
+        found += _of_parquet(path) if path.suffix.lower() == PARQUET else _of_csv(path)
     if not found:
         raise InputError(f"{table}: no rows; {WANTED}")
     return found
@@ -149,6 +148,11 @@ def _of_parquet(path: Path) -> list[Piece]:
     return [
         Piece(path, its, starts[its[0]], starts[its[-1] + 1] - starts[its[0]]) for its in groups
     ]
+
+
+def _of_csv(path: Path) -> list[Piece]:
+    has_rows = next(_csv_chunks(Piece(path), None, 1), None) is not None
+    return [Piece(path)] if has_rows else []
 
 
 def _opened(path: Path) -> "parquet.ParquetFile":
