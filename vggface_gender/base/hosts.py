@@ -10,6 +10,7 @@ TensorFlow's own connections: this is for a network whose machines trust each ot
 
 import contextlib
 import json
+import os
 import select
 import socket
 import sys
@@ -159,9 +160,9 @@ def meet(place: Place, *, wait: float = WAIT) -> Hosts:
     try:
         server = socket.create_server(("", port))
     except OSError as error:
+        why = os.strerror(error.errno or 0)  # its own text says the address once more
         raise InputError(
-            f"--coordinator {name}:{port}: that port can't be opened here ({error.strerror}): name "
-            "a free one"
+            f"--coordinator {name}:{port}: that port can't be opened here ({why}): name a free one"
         ) from None
     with server:
         return _host(server, place, own=f"{name}:{own}", wait=wait)
