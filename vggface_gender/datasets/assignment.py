@@ -198,9 +198,9 @@ def _components(count: int, ties: Iterable[Iterable[Hashable | None]]) -> np.nda
     """The connected component of each of `count` records under the ties, as an integer."""
     firsts, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for column in ties:
-        values = column if isinstance(column, np.ndarray) else _codes(column)
-        _, first, which = np.unique(values, return_index=True, return_inverse=True)
-        is_tied = values != MISSING if values.dtype == np.int64 else np.ones(count, bool)
+        codes = _codes(column)
+        is_tied = codes != MISSING
+        _, first, which = np.unique(codes, return_index=True, return_inverse=True)
         firsts.append(first[which][is_tied])
         others.append(np.flatnonzero(is_tied))
     rows, columns = np.concatenate(firsts), np.concatenate(others)
@@ -210,6 +210,8 @@ def _components(count: int, ties: Iterable[Iterable[Hashable | None]]) -> np.nda
 
 def _codes(values: Iterable[Hashable | None]) -> np.ndarray:
     """A number for each value, equal for equal ones, and `MISSING` for None: (n,) int64."""
+    if isinstance(values, np.ndarray):
+        return np.unique(values, return_inverse=True)[1]
     known: dict[Hashable, int] = {}
     numbers = (
         MISSING if value is None else known.setdefault(value, len(known)) for value in values
