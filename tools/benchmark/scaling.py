@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark import faces, report
-from vggface_gender.base import files, options, runs, text
+from vggface_gender.base import device, files, options, runs, text
 from vggface_gender.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def parser() -> options.Parser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    device.start()
     source, model = faces.find(arguments.source), runs.find(arguments.run, onnx=True)
     about = report.machine()
     print(report.describe_machine(about), flush=True)
