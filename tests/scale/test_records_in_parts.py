@@ -1,5 +1,6 @@
 """Records and features by Apache Beam in two processes, or in shares: equal to one process's."""
 
+import contextlib
 import filecmp
 import functools
 import os
@@ -51,7 +52,9 @@ def _differing(one: datasets.Dataset, other: datasets.Dataset) -> list[str]:
 def _done(folder: Path, name: str) -> Path | None:
     """A part that is done, of that name."""
     found = (path for path in folder.rglob(name) if not path.parent.name.startswith(".part-"))
-    return next(found, None)
+    with contextlib.suppress(FileNotFoundError):  # a folder went while it was looked through
+        return next(found, None)
+    return None
 
 
 class Tiny(NamedTuple):

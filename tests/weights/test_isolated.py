@@ -89,8 +89,9 @@ def test_a_file_that_crashes_scipy_is_refused():
     path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "21-hostile" / "segv.mat"
     if not path.is_file():
         pytest.skip(f"no {path}")
-    # A wild pointer is either fault, as chance has it.
-    with pytest.raises(InputError, match=r"its parser crashed on it \(SIG(SEGV|BUS)\)"):
+    # A wild pointer is either fault, or leads to numbers that make no sense, as chance has it.
+    refusal = r"its parser crashed on it \(SIG(SEGV|BUS)\)|not a whole MATLAB file"
+    with pytest.raises(InputError, match=refusal):
         matconvnet.read(path)
 
 

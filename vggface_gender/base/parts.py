@@ -193,9 +193,10 @@ def parse_share(text: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def progress(parts: Sequence[Part], what: str) -> Iterator[Tick]:
-    """A bar over all things of some parts; gives what moves it on."""
+    """A bar over all things of some parts, where there are several; gives what moves it on."""
     from tqdm import tqdm
 
     total = sum(part.size for part in parts)
-    with tqdm(total=total, desc=what, unit="", leave=False, mininterval=1) as bar:
+    drawn = {"desc": what, "unit": "", "leave": False, "mininterval": 1}
+    with tqdm(total=total, disable=total < 2, **drawn) as bar:
         yield bar.update
