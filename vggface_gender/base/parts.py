@@ -58,7 +58,7 @@ def place(out: Path, key: str) -> Path:
     """The folder, beside what a work is to end in, that keeps its parts; it is made.
 
     Args:
-        key: a hash of all that makes the parts: those of other settings are not gone on with.
+        key: a hash of all that makes the parts: parts made with other settings are not resumed.
 
     Raises:
         InputError: no folder can be made there.

@@ -50,7 +50,7 @@ def assign(
     numbered = in_order(zip(names, range(count), strict=True))
     order = np.fromiter((i for _, i in numbered), np.int64, count)
     group_of = np.empty(count, np.int64)  # numbered as they come in the order of the names
-    group_of[order] = _numbered(_components(count, ties)[order])
+    group_of[order] = _renumbered(_components(count, ties)[order])
     members = order[np.argsort(group_of[order], kind="stable")]  # group by group
     groups = Groups(sizes=np.bincount(group_of), members=members)
     shares = {split: share for split, share in fractions.items() if share > 0}
@@ -79,8 +79,7 @@ def _by_stratum(
     The stratum of a group is that of its first member.
     """
     firsts = groups.members[np.cumsum(groups.sizes) - groups.sizes]
-    known: dict[Hashable, int] = {}
-    number = np.array([known.setdefault(strata[i], len(known)) for i in firsts], np.int64)
+    number, known = _numbers(strata[i] for i in firsts)
     split_of = np.zeros(len(groups.sizes), np.int64)
     edges = np.cumsum(shares)
     for stratum in sorted(known, key=repr):
@@ -164,8 +163,7 @@ def _level(
 
 def _label_counts(groups: Groups, strata: Sequence[Hashable]) -> csr_array:
     """How many images each group has, in all and of every label: (groups, 1 + labels)."""
-    known: dict[Hashable, int] = {}
-    number = np.array([known.setdefault(strata[i], len(known)) for i in groups.members], np.int64)
+    number, known = _numbers(strata[i] for i in groups.members)
     columns: dict[Hashable, int] = {}
     labels: list[tuple[int, int]] = []  # a stratum, and the column of a label that it means
     for stratum, row in known.items():
@@ -212,14 +210,20 @@ def _codes(values: Iterable[Hashable | None]) -> np.ndarray:
     """A number for each value, equal for equal ones, and `MISSING` for None: (n,) int64."""
     if isinstance(values, np.ndarray):
         return np.unique(values, return_inverse=True)[1]
+    codes, known = _numbers(values)
+    if None in known:
+        codes[codes == known[None]] = MISSING
+    return codes
+
+
+def _numbers(values: Iterable[Hashable]) -> tuple[np.ndarray, dict[Hashable, int]]:
+    """Values numbered from 0 in the order in which they are first met, (n,) int64; and by value."""
     known: dict[Hashable, int] = {}
-    numbers = (
-        MISSING if value is None else known.setdefault(value, len(known)) for value in values
-    )
-    return np.fromiter(numbers, np.int64)
+    numbers = (known.setdefault(value, len(known)) for value in values)
+    return np.fromiter(numbers, np.int64), known
 
 
-def _numbered(values: np.ndarray) -> np.ndarray:
-    """Values (n,) numbered from 0 in the order in which they are first met: (n,) int64."""
-    _, first, which = np.unique(values, return_index=True, return_inverse=True)
+def _renumbered(numbers: np.ndarray) -> np.ndarray:
+    """`_numbers` of integers (n,) most of which differ: without a dictionary of them."""
+    _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[which]
